@@ -1,0 +1,5 @@
+//! The small languages inside a Corefile: Go durations, Go regular expressions, Go templates, expressions.
+//!
+//! Runs on: pure.
+//!
+//! **Invariant**: any input text gives a value or an error, in bounded time and memory.

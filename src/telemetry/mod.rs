@@ -1,0 +1,5 @@
+//! Counters, histograms, the Prometheus text and the log.
+//!
+//! Runs on: data core writes, control thread reads.
+//!
+//! **Invariant**: a data core writes only cells of its own; a full log ring drops and counts.

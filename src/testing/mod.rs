@@ -1,0 +1,5 @@
+//! Helpers for tests: a fake clock, `check(corefile, query, expect)`, a battery for each directive.
+//!
+//! Runs on: tests only.
+//!
+//! **Invariant**: nothing outside tests depends on it.
