@@ -1,19 +1,19 @@
 #![doc = include_str!("ARCHITECTURE.md")]
 #![warn(missing_docs)]
 
-pub mod limits;
-pub mod lang;
-pub mod corefile;
-pub mod wire;
-pub mod zone;
-pub mod cache;
-pub mod upstream;
-pub mod runtime;
-pub mod transport;
-pub mod telemetry;
-pub mod control;
 pub mod admin;
+pub mod cache;
+pub mod control;
+pub mod corefile;
+pub mod lang;
+pub mod limits;
 pub mod plugin;
+pub mod runtime;
 pub mod server;
+pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
+pub mod transport;
+pub mod upstream;
+pub mod wire;
+pub mod zone;

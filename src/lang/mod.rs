@@ -3,3 +3,5 @@
 //! Runs on: pure.
 //!
 //! **Invariant**: any input text gives a value or an error, in bounded time and memory.
+
+pub mod duration;
