@@ -10,3 +10,12 @@ pub const NAME_LABELS: usize = 127;
 pub const UDP_QUERY_OCTETS: usize = 512;
 /// Octets of a message over a stream transport (RFC 1035 section 4.2.2: the length has 16 bits).
 pub const MESSAGE_OCTETS: usize = 65_535;
+
+// === lang ===
+
+/// Characters of a regular expression; CoreDNS refuses longer ones too.
+pub const REGEXP_CHARS: usize = 10_000;
+/// Octets of a compiled regular expression, so that `(\pL{1000}){1000}` is an error and not an outage.
+pub const REGEXP_OCTETS: usize = 10 << 20;
+/// Octets of scratch memory that one core may spend on matching one expression.
+pub const REGEXP_SCRATCH_OCTETS: usize = 1 << 20;

@@ -5,3 +5,4 @@
 //! **Invariant**: any input text gives a value or an error, in bounded time and memory.
 
 pub mod duration;
+pub mod regexp;
