@@ -3,3 +3,8 @@
 //! Runs on: data core writes, control thread reads.
 //!
 //! **Invariant**: a data core writes only cells of its own; a full log ring drops and counts.
+
+pub mod metrics;
+pub mod number;
+
+pub use metrics::{Registry, panics, registry};
