@@ -19,3 +19,20 @@ pub const REGEXP_CHARS: usize = 10_000;
 pub const REGEXP_OCTETS: usize = 10 << 20;
 /// Octets of scratch memory that one core may spend on matching one expression.
 pub const REGEXP_SCRATCH_OCTETS: usize = 1 << 20;
+// === telemetry ===
+
+/// Lines that one data core may have queued for the log: at 2 ms between two drains, a million lines a second.
+pub const LOG_RING_LINES: usize = 2048;
+/// Octets of one log line; longer ones are cut. A name of 255 octets printed with escapes is 1,020 octets.
+pub const LOG_LINE_OCTETS: usize = 4096;
+/// Octets gathered before a write to standard output.
+pub const LOG_BATCH_OCTETS: usize = 64 * 1024;
+/// Octets that an idle line buffer may keep; larger ones are freed, so that one burst of long lines does not
+/// pin `LOG_RING_LINES * LOG_LINE_OCTETS`.
+pub const LOG_LINE_KEPT_OCTETS: usize = 512;
+/// Pause between two drains of the log while lines keep coming: bounds the wake-ups of the writer.
+pub const LOG_PAUSE_MS: u64 = 2;
+/// Longest wait of `log::flush`; after it a blocked reader of standard output loses the lines.
+pub const LOG_FLUSH_MS_MAX: u64 = 2_000;
+
+const _: () = assert!(LOG_LINE_OCTETS > 4 * NAME_OCTETS && LOG_LINE_KEPT_OCTETS <= LOG_LINE_OCTETS);
