@@ -1,1 +1,119 @@
-fn main() {}
+//! Command line of the load tester: picks a subcommand, reads its flags, prints what it found.
+
+use std::net::{Ipv4Addr, SocketAddr};
+use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
+
+use loadtest::args::Args;
+use loadtest::corpus::{self, Corpus};
+use loadtest::echo::Echo;
+use loadtest::load::{Load, Transport};
+use loadtest::sys;
+
+fn main() -> ExitCode {
+    sys::catch_signals();
+    let mut words = std::env::args_os().skip(1);
+    let command = words.next().unwrap_or_default();
+    let words: Vec<_> = words.collect();
+    let result = match command.to_string_lossy().as_ref() {
+        "udp" => generate(Transport::Udp, words),
+        "tcp" => generate(Transport::Tcp, words),
+        "corpus" => print_corpus(words),
+        "echo" => echo(words),
+        "help" | "--help" | "-h" => {
+            println!("{USAGE}");
+            Ok(())
+        }
+        other => Err(format!("unknown command \"{other}\"\n{USAGE}")),
+    };
+    match result {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(message) => {
+            eprintln!("loadtest: {message}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn generate(transport: Transport, words: Vec<std::ffi::OsString>) -> Result<(), String> {
+    let flags = [
+        "server",
+        "rate",
+        "seconds",
+        "corpus",
+        "sources",
+        "window",
+        "timeout-ms",
+        "cpu",
+    ];
+    let args = Args::parse(words, &flags, &["edns", "spin", "json"])?;
+    let server: SocketAddr = args.required("server")?;
+    let edns_bytes = args.has("edns").then_some(EDNS_BYTES);
+    let text = match args.text("corpus") {
+        Some(path) => std::fs::read_to_string(path).map_err(|e| format!("{path}: {e}"))?,
+        None => corpus::corpus_text(corpus::Kind::Hosts, NAMES, ORIGIN),
+    };
+    let corpus = Corpus::parse(&text, edns_bytes)
+        .map_err(|e| format!("{}: {e}", args.text("corpus").unwrap_or("built-in corpus")))?;
+    let mut load = Load::new(
+        server,
+        args.required("rate")?,
+        args.or("seconds", 10.0)?,
+        &corpus,
+    );
+    load.transport = transport;
+    load.sources = args.or("sources", load.sources)?;
+    load.window = args.or("window", load.window)?;
+    load.spin = args.has("spin");
+    if let Some(ms) = args.value("timeout-ms")? {
+        load.timeout = std::time::Duration::from_millis(ms);
+    }
+    if let Some(cpu) = args.value("cpu")? {
+        sys::pin_to_cpu(cpu).map_err(|e| format!("--cpu {cpu}: {e}"))?;
+    }
+    let report = load.run().map_err(|e| format!("{server}: {e}"))?;
+    if args.has("json") {
+        println!("{}", report.json());
+    } else {
+        println!("{report}");
+    }
+    Ok(())
+}
+
+fn print_corpus(words: Vec<std::ffi::OsString>) -> Result<(), String> {
+    let args = Args::parse(words, &["kind", "names", "origin"], &["zone-file"])?;
+    let names: u32 = args.or("names", NAMES)?;
+    if names > corpus::NAMES_MAX {
+        return Err(format!("--names: at most {}", corpus::NAMES_MAX));
+    }
+    let origin = args.text("origin").unwrap_or(ORIGIN);
+    let text = match args.has("zone-file") {
+        true => corpus::zone_text(names, origin),
+        false => corpus::corpus_text(args.or("kind", corpus::Kind::Hosts)?, names, origin),
+    };
+    print!("{text}");
+    Ok(())
+}
+
+fn echo(words: Vec<std::ffi::OsString>) -> Result<(), String> {
+    let args = Args::parse(words, &["listen", "cpu"], &[])?;
+    let address: SocketAddr = args.or("listen", (Ipv4Addr::LOCALHOST, 5300).into())?;
+    if let Some(cpu) = args.value("cpu")? {
+        sys::pin_to_cpu(cpu).map_err(|e| format!("--cpu {cpu}: {e}"))?;
+    }
+    let echo = Echo::bind(address).map_err(|e| format!("cannot listen on {address}: {e}"))?;
+    println!("echo on {}", echo.address().map_err(|e| e.to_string())?);
+    echo.serve(&AtomicBool::new(false))
+        .map_err(|e| e.to_string())
+}
+
+/// The size that DNS flag day 2020 recommends.
+const EDNS_BYTES: u16 = 1232;
+const NAMES: u32 = 10_000;
+const ORIGIN: &str = "example.org";
+
+const USAGE: &str = "\
+loadtest udp|tcp --server ADDR:PORT --rate QPS|max [--seconds N] [--corpus FILE] [--sources N] [--window N]
+                 [--timeout-ms N] [--cpu N] [--edns] [--spin] [--json]
+loadtest corpus  [--kind hosts|mixed|nxdomain] [--names N] [--origin ZONE] [--zone-file]
+loadtest echo    [--listen ADDR:PORT] [--cpu N]";

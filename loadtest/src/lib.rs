@@ -1,0 +1,30 @@
+//! Measures DNS servers side by side: an open-loop load generator, a bare echo as the floor, and runners that start the servers.
+//!
+//! ```text
+//!  corpus --> pace --> flight (ids, intended send times) --> udp | tcp --> report
+//!                                                              |
+//!  echo = the floor        servers (children) + procfs (CPU) --+--> compare, reload, start
+//! ```
+//!
+//! **Invariant**: a latency is always counted from the moment at which the query *should* have left, so a stall of the server
+//! or of the generator is never hidden.
+//! **Invariant**: whatever is started here is killed here, by its pid, also on Ctrl-C and on a panic.
+
+#![warn(missing_docs)]
+
+pub mod args;
+pub mod corpus;
+pub mod flight;
+pub mod json;
+pub mod message;
+pub mod pace;
+pub mod report;
+pub mod stats;
+
+pub mod sys;
+
+pub mod echo;
+pub mod load;
+pub mod origin;
+pub mod tcp;
+pub mod udp;

@@ -1,0 +1,279 @@
+//! The generator: an open loop that sends each query at its intended time, and a closed loop that keeps a window full.
+//!
+//! Runs on: one thread, best on a CPU of its own.
+//! **Invariant**: every query sent is counted once, as answered or as lost.
+
+use std::io;
+use std::net::SocketAddr;
+use std::str::FromStr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::corpus::Corpus;
+use crate::flight::Sent;
+use crate::pace::{Pace, Rate};
+use crate::report::Report;
+use crate::sys;
+use crate::tcp::TcpSources;
+use crate::udp::UdpSources;
+
+/// What queries travel on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Transport {
+    /// One datagram per query.
+    Udp,
+    /// Pipelined, length-prefixed messages.
+    Tcp,
+}
+
+/// One run of the generator.
+#[derive(Clone)]
+pub struct Load<'a> {
+    /// Who is asked.
+    pub server: SocketAddr,
+    /// On what.
+    pub transport: Transport,
+    /// How fast.
+    pub rate: Rate,
+    /// For how long queries are sent; at most another `timeout` passes waiting for replies.
+    pub seconds: f64,
+    /// Sockets (UDP) or connections (TCP), at least 1.
+    pub sources: usize,
+    /// Queries in flight over all sources when the rate is [`Rate::Max`].
+    pub window: usize,
+    /// After this a query counts as lost.
+    pub timeout: Duration,
+    /// Look for replies without sleeping: the server under test then never pays for waking the generator.
+    pub spin: bool,
+    /// What is asked, in a circle.
+    pub corpus: &'a Corpus,
+    /// The question to begin with.
+    pub first_question: usize,
+    /// Ends the run early when it becomes true.
+    pub until: Option<&'a AtomicBool>,
+}
+
+impl<'a> Load<'a> {
+    /// A run with the defaults of the command line.
+    pub fn new(server: SocketAddr, rate: Rate, seconds: f64, corpus: &'a Corpus) -> Load<'a> {
+        Load {
+            server,
+            transport: Transport::Udp,
+            rate,
+            seconds,
+            sources: SOURCES,
+            window: WINDOW,
+            timeout: TIMEOUT,
+            spin: false,
+            corpus,
+            first_question: 0,
+            until: None,
+        }
+    }
+
+    /// Sends and counts. Fails when sockets cannot be opened or connected.
+    pub fn run(&self) -> io::Result<Report> {
+        sys::sharpen_timers();
+        match self.transport {
+            Transport::Udp => Run::new(
+                self,
+                UdpSources::open(self.server, self.sources, self.corpus)?,
+            )
+            .run(),
+            Transport::Tcp => Run::new(
+                self,
+                TcpSources::open(self.server, self.sources, self.corpus)?,
+            )
+            .run(),
+        }
+    }
+}
+
+/// A set of sockets that queries are spread over; what differs between UDP and TCP.
+pub trait Sources {
+    /// How many there are.
+    fn count(&self) -> usize;
+    /// Queries in flight on one source.
+    fn open(&self, source: usize) -> usize;
+    /// Adds a query to what the next flush of this source sends. At most [`sys::BATCH`] between two flushes.
+    fn push(&mut self, source: usize, sent: Sent, report: &mut Report);
+    /// Sends what was pushed to this source.
+    fn flush(&mut self, source: usize, report: &mut Report) -> io::Result<()>;
+    /// Waits at most `timeout`, takes all replies that are there and lists the sources that had some in `active`.
+    fn receive(
+        &mut self,
+        timeout: Duration,
+        active: &mut Vec<usize>,
+        report: &mut Report,
+    ) -> io::Result<()>;
+    /// Gives up queries that should have left before `before_ns`, and repairs broken sources.
+    fn expire(&mut self, before_ns: u64, report: &mut Report) -> io::Result<()>;
+}
+
+struct Run<'a, S> {
+    load: &'a Load<'a>,
+    sources: S,
+    report: Report,
+    active: Vec<usize>,
+    question: usize,
+    swept_ns: u64,
+}
+
+impl<'a, S: Sources> Run<'a, S> {
+    fn new(load: &'a Load<'a>, sources: S) -> Run<'a, S> {
+        let question = load.first_question % load.corpus.count();
+        Run {
+            load,
+            sources,
+            report: Report::new(load.rate),
+            active: Vec::new(),
+            question,
+            swept_ns: 0,
+        }
+    }
+
+    fn run(mut self) -> io::Result<Report> {
+        let start_ns = sys::now_ns() + START_DELAY_NS;
+        let end_ns = match self.load.rate {
+            Rate::Fixed(qps) => self.open_loop(Pace::new(start_ns, qps, self.load.seconds))?,
+            Rate::Max => self.closed_loop(start_ns)?,
+        };
+        self.report.seconds = end_ns.saturating_sub(start_ns) as f64 / 1e9;
+        self.drain(end_ns)?;
+        Ok(self.report)
+    }
+
+    /// Returns when the next query would have been sent.
+    fn open_loop(&mut self, pace: Pace) -> io::Result<u64> {
+        let (mut n, mut source) = (0, 0);
+        while n < pace.total() && !self.stopped() {
+            let now_ns = sys::now_ns();
+            let due = (pace.due(now_ns) - n).min(BURST);
+            if due > 0 {
+                for _ in 0..due {
+                    self.push(source, pace.intended_ns(n), now_ns);
+                    n += 1;
+                }
+                self.sources.flush(source, &mut self.report)?;
+                // The next burst leaves from the next socket: at low rates every query changes the source.
+                source = (source + 1) % self.sources.count();
+            }
+            let wait_ns = if due > 0 {
+                0
+            } else {
+                pace.intended_ns(n).saturating_sub(sys::now_ns())
+            };
+            self.receive(wait_ns)?;
+        }
+        Ok(pace.intended_ns(n))
+    }
+
+    fn closed_loop(&mut self, start_ns: u64) -> io::Result<u64> {
+        let share = self.load.window.div_ceil(self.sources.count()).max(1);
+        let end_ns = start_ns + (self.load.seconds * 1e9) as u64;
+        self.active = (0..self.sources.count()).collect();
+        loop {
+            let now_ns = sys::now_ns();
+            if now_ns >= end_ns || self.stopped() {
+                return Ok(now_ns);
+            }
+            let active = std::mem::take(&mut self.active);
+            for &source in &active {
+                while self.sources.open(source) < share {
+                    for _ in 0..(share - self.sources.open(source)).min(sys::BATCH) {
+                        self.push(source, now_ns, now_ns);
+                    }
+                    self.sources.flush(source, &mut self.report)?;
+                }
+            }
+            self.active = active;
+            let lost = self.report.lost;
+            self.receive(WAIT_NS_MAX)?;
+            if self.report.lost > lost {
+                self.active = (0..self.sources.count()).collect();
+            }
+        }
+    }
+
+    fn push(&mut self, source: usize, intended_ns: u64, now_ns: u64) {
+        self.report
+            .lag
+            .saturating_record(now_ns.saturating_sub(intended_ns));
+        self.report.sent += 1;
+        self.sources.push(
+            source,
+            Sent {
+                question: self.question as u32,
+                intended_ns,
+            },
+            &mut self.report,
+        );
+        self.question += 1;
+        if self.question == self.load.corpus.count() {
+            self.question = 0;
+        }
+    }
+
+    fn receive(&mut self, wait_ns: u64) -> io::Result<()> {
+        let wait_ns = if self.load.spin {
+            0
+        } else {
+            wait_ns.min(WAIT_NS_MAX)
+        };
+        self.sources.receive(
+            Duration::from_nanos(wait_ns),
+            &mut self.active,
+            &mut self.report,
+        )?;
+        let now_ns = sys::now_ns();
+        if now_ns - self.swept_ns > SWEEP_NS {
+            self.swept_ns = now_ns;
+            let before_ns = now_ns.saturating_sub(self.load.timeout.as_nanos() as u64);
+            self.sources.expire(before_ns, &mut self.report)?;
+        }
+        Ok(())
+    }
+
+    /// Waits for what is still in flight, at most the timeout; the rest is lost.
+    fn drain(&mut self, end_ns: u64) -> io::Result<()> {
+        let deadline_ns = end_ns + self.load.timeout.as_nanos() as u64;
+        let open = |sources: &S| (0..sources.count()).any(|i| sources.open(i) > 0);
+        while open(&self.sources) && sys::now_ns() < deadline_ns && !sys::stop_requested() {
+            self.receive(WAIT_NS_MAX)?;
+        }
+        self.sources.expire(u64::MAX, &mut self.report)
+    }
+
+    fn stopped(&self) -> bool {
+        sys::stop_requested()
+            || self
+                .load
+                .until
+                .is_some_and(|flag| flag.load(Ordering::Relaxed))
+    }
+}
+
+impl FromStr for Transport {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Transport, String> {
+        match text {
+            "udp" => Ok(Transport::Udp),
+            "tcp" => Ok(Transport::Tcp),
+            _ => Err(format!("the transports are udp and tcp, not \"{text}\"")),
+        }
+    }
+}
+
+/// Few enough that replies come in batches, enough that a reuseport group is spread over.
+const SOURCES: usize = 8;
+/// Above a server's batch, below what default socket buffers hold.
+const WINDOW: usize = 192;
+/// A resolver library asks again after 1 to 5 seconds; whatever comes later helps nobody.
+const TIMEOUT: Duration = Duration::from_secs(1);
+/// Queries of one burst when the generator catches up.
+const BURST: u64 = 32;
+const START_DELAY_NS: u64 = 1_000_000;
+const SWEEP_NS: u64 = 10_000_000;
+const WAIT_NS_MAX: u64 = 10_000_000;
+const _: () = assert!(BURST as usize <= sys::BATCH);
