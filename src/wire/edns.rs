@@ -87,19 +87,24 @@ impl Edns {
 
     /// The options in order, as code and data.
     pub fn iter(&self) -> Options<'_> {
-        Options { rest: &self.options }
+        Options {
+            rest: &self.options,
+        }
     }
 
     /// The data of the first option with that code.
     pub fn find(&self, code: u16) -> Option<&[u8]> {
-        self.iter().find(|option| option.0 == code).map(|option| option.1)
+        self.iter()
+            .find(|option| option.0 == code)
+            .map(|option| option.1)
     }
 
     /// Appends an option. Data that would not fit a message is cut off at what the length field holds.
     pub fn push(&mut self, code: u16, data: &[u8]) {
         let data = &data[..data.len().min(u16::MAX as usize)];
         self.options.extend_from_slice(&code.to_be_bytes());
-        self.options.extend_from_slice(&(data.len() as u16).to_be_bytes());
+        self.options
+            .extend_from_slice(&(data.len() as u16).to_be_bytes());
         self.options.extend_from_slice(data);
     }
 
@@ -108,7 +113,8 @@ impl Edns {
         let (mut from, mut to) = (0, 0);
         while from + 4 <= self.options.len() {
             let code = u16::from_be_bytes([self.options[from], self.options[from + 1]]);
-            let len = 4 + u16::from_be_bytes([self.options[from + 2], self.options[from + 3]]) as usize;
+            let len =
+                4 + u16::from_be_bytes([self.options[from + 2], self.options[from + 3]]) as usize;
             let end = (from + len).min(self.options.len());
             if keep(code, &self.options[from + 4..end]) {
                 self.options.copy_within(from..end, to);
@@ -121,7 +127,11 @@ impl Edns {
 
     /// Octets of the record on the wire.
     pub fn wire_len(&self) -> usize {
-        if self.present { 11 + self.options.len() } else { 0 }
+        if self.present {
+            11 + self.options.len()
+        } else {
+            0
+        }
     }
 }
 
@@ -143,7 +153,13 @@ impl<'a> Iterator for Options<'a> {
 }
 
 /// Writes an OPT record at the start of `out`; returns its length, or `None` where it does not fit.
-pub fn write_opt(out: &mut [u8], udp_size: u16, extended_rcode: u8, flags: u16, options: &[u8]) -> Option<usize> {
+pub fn write_opt(
+    out: &mut [u8],
+    udp_size: u16,
+    extended_rcode: u8,
+    flags: u16,
+    options: &[u8],
+) -> Option<usize> {
     let len = 11 + options.len();
     let out = out.get_mut(..len)?;
     out[0] = 0;
@@ -164,12 +180,16 @@ mod tests {
     #[test]
     fn options_are_read_found_and_removed() {
         let mut edns = Edns::default();
-        edns.read(1232, 0x8000, &[0, 3, 0, 0, 0, 10, 0, 2, 7, 8]).unwrap();
+        edns.read(1232, 0x8000, &[0, 3, 0, 0, 0, 10, 0, 2, 7, 8])
+            .unwrap();
         assert!(edns.dnssec_ok());
         assert_eq!(edns.find(option::COOKIE), Some(&[7u8, 8][..]));
         edns.push(option::EDE, &[0, 15]);
         edns.retain(|code, _| code != option::COOKIE);
-        assert_eq!(edns.iter().map(|o| o.0).collect::<Vec<_>>(), [option::NSID, option::EDE]);
+        assert_eq!(
+            edns.iter().map(|o| o.0).collect::<Vec<_>>(),
+            [option::NSID, option::EDE]
+        );
         assert_eq!(edns.wire_len(), 11 + 4 + 6);
     }
 

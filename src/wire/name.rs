@@ -15,7 +15,10 @@ pub struct NameBuf {
 
 impl NameBuf {
     /// The root name.
-    pub const ROOT: NameBuf = NameBuf { len: 1, octets: [0; NAME_OCTETS] };
+    pub const ROOT: NameBuf = NameBuf {
+        len: 1,
+        octets: [0; NAME_OCTETS],
+    };
 
     /// Takes a name in uncompressed wire form.
     pub fn from_wire(wire: &[u8]) -> Result<NameBuf, Malformed> {
@@ -194,14 +197,22 @@ pub fn skip(message: &[u8], mut at: usize) -> Result<usize, Malformed> {
 
 /// Expands the name at `at` into `out`; returns its length there and where the field ends. Pointers must point strictly
 /// backwards, so the work is bounded by the length of the message (RFC 9267 section 2).
-pub fn expand_into(message: &[u8], mut at: usize, out: &mut [u8; NAME_OCTETS]) -> Result<(usize, usize), Malformed> {
+pub fn expand_into(
+    message: &[u8],
+    mut at: usize,
+    out: &mut [u8; NAME_OCTETS],
+) -> Result<(usize, usize), Malformed> {
     let (mut used, mut end, mut floor) = (0usize, None, at);
     loop {
         let len = *message.get(at).ok_or(Malformed::Short)?;
         match len & 0xc0 {
             0x00 => {
-                let label = message.get(at..at + 1 + len as usize).ok_or(Malformed::Short)?;
-                let room = out.get_mut(used..used + label.len()).ok_or(Malformed::Name)?;
+                let label = message
+                    .get(at..at + 1 + len as usize)
+                    .ok_or(Malformed::Short)?;
+                let room = out
+                    .get_mut(used..used + label.len())
+                    .ok_or(Malformed::Name)?;
                 room.copy_from_slice(label);
                 used += label.len();
                 at += label.len();
@@ -254,7 +265,9 @@ impl<'a> Iterator for Suffixes<'a> {
 
 /// Whether `name` equals `zone` or lies below it; both in wire form and of one case.
 pub fn is_within(name: &[u8], zone: &[u8]) -> bool {
-    name.len() >= zone.len() && name.ends_with(zone) && Suffixes::new(name).any(|suffix| suffix.len() == zone.len())
+    name.len() >= zone.len()
+        && name.ends_with(zone)
+        && Suffixes::new(name).any(|suffix| suffix.len() == zone.len())
 }
 
 // === hash ===
@@ -332,7 +345,9 @@ fn escape(rest: &[u8]) -> Result<(u8, usize), Malformed> {
     match rest {
         [a @ b'0'..=b'9', b @ b'0'..=b'9', c @ b'0'..=b'9', ..] => {
             let value = (a - b'0') as u32 * 100 + (b - b'0') as u32 * 10 + (c - b'0') as u32;
-            u8::try_from(value).map(|octet| (octet, 3)).map_err(|_| Malformed::Name)
+            u8::try_from(value)
+                .map(|octet| (octet, 3))
+                .map_err(|_| Malformed::Name)
         }
         [octet, ..] => Ok((*octet, 1)),
         [] => Err(Malformed::Name),
@@ -367,10 +382,25 @@ mod tests {
     fn bad_text_is_refused() {
         let long_label = "a".repeat(64);
         let long_name = "abcdefg.".repeat(32);
-        for text in ["", "..", ".a", "a..b", r"a\", r"\300", &long_label, &long_name] {
+        for text in [
+            "",
+            "..",
+            ".a",
+            "a..b",
+            r"a\",
+            r"\300",
+            &long_label,
+            &long_name,
+        ] {
             assert!(NameBuf::from_text(text).is_err(), "{text:?}");
         }
-        assert_eq!(NameBuf::from_text(&"abcdefg.".repeat(31)).unwrap().as_wire().len(), 249);
+        assert_eq!(
+            NameBuf::from_text(&"abcdefg.".repeat(31))
+                .unwrap()
+                .as_wire()
+                .len(),
+            249
+        );
     }
 
     #[test]
@@ -397,10 +427,19 @@ mod tests {
     #[test]
     fn is_within_cuts_at_labels() {
         let name = |text| NameBuf::from_text(text).unwrap();
-        assert!(is_within(name("a.example.org").as_wire(), name("example.org").as_wire()));
+        assert!(is_within(
+            name("a.example.org").as_wire(),
+            name("example.org").as_wire()
+        ));
         assert!(is_within(name("a").as_wire(), name(".").as_wire()));
-        assert!(!is_within(name("aexample.org").as_wire(), name("example.org").as_wire()));
-        assert!(!is_within(name("org").as_wire(), name("example.org").as_wire()));
+        assert!(!is_within(
+            name("aexample.org").as_wire(),
+            name("example.org").as_wire()
+        ));
+        assert!(!is_within(
+            name("org").as_wire(),
+            name("example.org").as_wire()
+        ));
     }
 
     proptest! {

@@ -45,7 +45,15 @@ pub struct Parsed {
 impl Default for Parsed {
     fn default() -> Parsed {
         let edns = Edns::default();
-        Parsed { id: 0, flags: 0, name: NameBuf::ROOT, qtype: 0, qclass: 0, edns, has_question: false }
+        Parsed {
+            id: 0,
+            flags: 0,
+            name: NameBuf::ROOT,
+            qtype: 0,
+            qclass: 0,
+            edns,
+            has_question: false,
+        }
     }
 }
 
@@ -53,7 +61,9 @@ impl Default for Parsed {
 pub fn parse(message: &[u8], into: &mut Parsed) -> Verdict {
     into.has_question = false;
     into.edns.clear();
-    let Some(header) = message.first_chunk::<HEADER>() else { return Verdict::Ignore };
+    let Some(header) = message.first_chunk::<HEADER>() else {
+        return Verdict::Ignore;
+    };
     let word = |at: usize| u16::from_be_bytes([header[at], header[at + 1]]);
     into.id = word(0);
     into.flags = word(2);
@@ -95,7 +105,12 @@ fn body(message: &[u8], before: u16, additionals: u16, into: &mut Parsed) -> Res
 }
 
 /// Checks one record and returns where it ends; an OPT record in the additional section is kept.
-fn record(message: &[u8], at: usize, additional: bool, into: &mut Parsed) -> Result<usize, Malformed> {
+fn record(
+    message: &[u8],
+    at: usize,
+    additional: bool,
+    into: &mut Parsed,
+) -> Result<usize, Malformed> {
     let at = name::skip(message, at)?;
     let rtype = u16_at(message, at)?;
     let class = u16_at(message, at + 2)?;
@@ -122,7 +137,9 @@ mod tests {
     fn message(flags: u16, counts: [u16; 4], body: &[u8]) -> Vec<u8> {
         let mut out = vec![0x12, 0x34];
         out.extend(flags.to_be_bytes());
-        counts.iter().for_each(|count| out.extend(count.to_be_bytes()));
+        counts
+            .iter()
+            .for_each(|count| out.extend(count.to_be_bytes()));
         out.extend_from_slice(body);
         out
     }
@@ -140,15 +157,30 @@ mod tests {
         let reject = Verdict::Reject;
         check(&[0; 11], Verdict::Ignore);
         check(&message(flag::QR, [1, 0, 0, 0], QUESTION), Verdict::Ignore);
-        check(&message(5 << 11, [1, 0, 0, 0], QUESTION), reject(Rcode::NOTIMP));
+        check(
+            &message(5 << 11, [1, 0, 0, 0], QUESTION),
+            reject(Rcode::NOTIMP),
+        );
         check(&message(4 << 11, [1, 0, 0, 0], QUESTION), Verdict::Accept);
-        for counts in [[0, 0, 0, 0], [2, 0, 0, 0], [1, 2, 0, 0], [1, 0, 2, 0], [1, 0, 0, 3]] {
+        for counts in [
+            [0, 0, 0, 0],
+            [2, 0, 0, 0],
+            [1, 2, 0, 0],
+            [1, 0, 2, 0],
+            [1, 0, 0, 3],
+        ] {
             check(&message(0, counts, QUESTION), reject(Rcode::FORMERR));
         }
         check(&message(0, [1, 0, 0, 0], &[]), Verdict::NoQuestion);
-        check(&message(0, [1, 0, 0, 0], &QUESTION[..8]), reject(Rcode::FORMERR));
+        check(
+            &message(0, [1, 0, 0, 0], &QUESTION[..8]),
+            reject(Rcode::FORMERR),
+        );
         let parsed = check(&message(flag::RD, [1, 0, 0, 1], QUESTION), Verdict::Accept);
-        assert_eq!((parsed.name.to_string(), parsed.qtype, parsed.edns.present), ("a.Org.".into(), 1, false));
+        assert_eq!(
+            (parsed.name.to_string(), parsed.qtype, parsed.edns.present),
+            ("a.Org.".into(), 1, false)
+        );
     }
 
     #[test]
@@ -160,7 +192,10 @@ mod tests {
         assert_eq!(parsed.edns.udp_size, 1232);
         let last = body.len() - 1;
         body[last] = 1;
-        check(&message(0, [1, 0, 0, 1], &body), Verdict::Reject(Rcode::FORMERR));
+        check(
+            &message(0, [1, 0, 0, 1], &body),
+            Verdict::Reject(Rcode::FORMERR),
+        );
     }
 
     proptest! {

@@ -26,7 +26,10 @@ impl Rcode {
 
     /// The rcode of an upper-case name or a decimal number, as *rewrite*, *template* and *forward* accept it.
     pub fn parse(text: &str) -> Option<Rcode> {
-        NAMES.iter().find(|row| row.1 == text).map(|row| Rcode(row.0))
+        NAMES
+            .iter()
+            .find(|row| row.1 == text)
+            .map(|row| Rcode(row.0))
     }
 
     /// The name, or `None` where the number has none.
@@ -36,7 +39,10 @@ impl Rcode {
 
     /// CoreDNS's convention: a handler that returns one of these four wrote nothing, and the server writes that rcode.
     pub fn means_unwritten(self) -> bool {
-        matches!(self, Rcode::SERVFAIL | Rcode::REFUSED | Rcode::FORMERR | Rcode::NOTIMP)
+        matches!(
+            self,
+            Rcode::SERVFAIL | Rcode::REFUSED | Rcode::FORMERR | Rcode::NOTIMP
+        )
     }
 }
 

@@ -24,7 +24,13 @@ enum Field {
 }
 
 /// Appends the rdata at `start..end` of `message` to `out` with its names expanded, checking its shape.
-pub fn expand(message: &[u8], rtype: u16, start: usize, end: usize, out: &mut Vec<u8>) -> Result<(), Malformed> {
+pub fn expand(
+    message: &[u8],
+    rtype: u16,
+    start: usize,
+    end: usize,
+    out: &mut Vec<u8>,
+) -> Result<(), Malformed> {
     let mut at = start;
     let limited = message.get(..end).ok_or(Malformed::Short)?;
     for field in fields(rtype) {
@@ -62,7 +68,11 @@ pub fn expand(message: &[u8], rtype: u16, start: usize, end: usize, out: &mut Ve
             }
         }
     }
-    if at == end { Ok(()) } else { Err(Malformed::Rdata) }
+    if at == end {
+        Ok(())
+    } else {
+        Err(Malformed::Rdata)
+    }
 }
 
 /// Calls `piece` for each stretch of valid uncompressed rdata, telling whether it is a name that may be compressed when sent.
@@ -120,7 +130,14 @@ fn fields(rtype: u16) -> &'static [Field] {
     match rtype {
         types::A => &[Fixed(4)],
         types::AAAA => &[Fixed(16)],
-        types::NS | types::CNAME | types::PTR | types::MB | types::MG | types::MR | types::MD | types::MF => &[Name],
+        types::NS
+        | types::CNAME
+        | types::PTR
+        | types::MB
+        | types::MG
+        | types::MR
+        | types::MD
+        | types::MF => &[Name],
         types::SOA => &[Name, Name, Fixed(20)],
         types::MINFO => &[Name, Name],
         types::MX => &[Fixed(2), Name],
@@ -182,7 +199,10 @@ mod tests {
             (types::SOA, &[0, 0, 1, 2, 3]),
             (types::SRV, &[0, 0, 0, 0, 0]),
         ] {
-            assert!(expand(octets, rtype, 0, octets.len(), &mut Vec::new()).is_err(), "{rtype} {octets:?}");
+            assert!(
+                expand(octets, rtype, 0, octets.len(), &mut Vec::new()).is_err(),
+                "{rtype} {octets:?}"
+            );
         }
     }
 

@@ -86,10 +86,25 @@ impl Reply {
     }
 
     /// Adds a record. `owner` and the names in `rdata` are uncompressed wire names.
-    pub fn push(&mut self, section: Section, owner: &[u8], rtype: u16, class: u16, ttl: u32, rdata: &[u8]) {
+    pub fn push(
+        &mut self,
+        section: Section,
+        owner: &[u8],
+        rtype: u16,
+        class: u16,
+        ttl: u32,
+        rdata: &[u8],
+    ) {
         let owner = self.store(owner);
         let rdata = self.store(rdata);
-        self.records.push(Record { section, rtype, class, ttl, owner, rdata });
+        self.records.push(Record {
+            section,
+            rtype,
+            class,
+            ttl,
+            owner,
+            rdata,
+        });
     }
 
     /// The records, opened or built. Empty while the reply is packed.
@@ -104,7 +119,9 @@ impl Reply {
 
     /// Records of one section, in order.
     pub fn section(&self, section: Section) -> impl Iterator<Item = &Record> {
-        self.records.iter().filter(move |record| record.section == section)
+        self.records
+            .iter()
+            .filter(move |record| record.section == section)
     }
 
     /// The owner name of a record of this reply, in wire form.
@@ -176,7 +193,11 @@ impl Reply {
         self.start(0);
         let flags = u16_at(message, 2)?;
         self.flags = flags & !(flag::QR | flag::OPCODE | flag::RCODE);
-        let counts = [u16_at(message, 6)?, u16_at(message, 8)?, u16_at(message, 10)?];
+        let counts = [
+            u16_at(message, 6)?,
+            u16_at(message, 8)?,
+            u16_at(message, 10)?,
+        ];
         let mut at = HEADER;
         for _ in 0..u16_at(message, 4)? {
             at = name::skip(message, at)? + 4;
@@ -193,7 +214,12 @@ impl Reply {
         Ok(())
     }
 
-    fn read_record(&mut self, message: &[u8], at: usize, section: Section) -> Result<usize, Malformed> {
+    fn read_record(
+        &mut self,
+        message: &[u8],
+        at: usize,
+        section: Section,
+    ) -> Result<usize, Malformed> {
         let (owner, at) = NameBuf::read(message, at)?;
         let (rtype, class) = (u16_at(message, at)?, u16_at(message, at + 2)?);
         let ttl = u32_at(message, at + 4)?;
@@ -209,10 +235,20 @@ impl Reply {
         if !octets.is_empty() {
             rdata::expand(message, rtype, start, end, &mut self.arena)?;
         }
-        let rdata = Span { start: from, end: self.arena.len() as u32 };
+        let rdata = Span {
+            start: from,
+            end: self.arena.len() as u32,
+        };
         // RFC 2181 section 8: a TTL with the top bit set counts as 0.
         let ttl = if ttl > i32::MAX as u32 { 0 } else { ttl };
-        self.records.push(Record { section, rtype, class, ttl, owner, rdata });
+        self.records.push(Record {
+            section,
+            rtype,
+            class,
+            ttl,
+            owner,
+            rdata,
+        });
         Ok(end)
     }
 
@@ -222,7 +258,11 @@ impl Reply {
             return self.packed_full_len;
         }
         let octets = |span: Span| (span.end - span.start) as usize;
-        let records: usize = self.records.iter().map(|r| octets(r.owner) + 10 + octets(r.rdata)).sum();
+        let records: usize = self
+            .records
+            .iter()
+            .map(|r| octets(r.owner) + 10 + octets(r.rdata))
+            .sum();
         HEADER + question_len + records
     }
 
@@ -234,12 +274,21 @@ impl Reply {
     fn store(&mut self, octets: &[u8]) -> Span {
         let start = self.arena.len() as u32;
         self.arena.extend_from_slice(octets);
-        Span { start, end: self.arena.len() as u32 }
+        Span {
+            start,
+            end: self.arena.len() as u32,
+        }
     }
 
     /// Writes the message without OPT into `out`, names compressed. Whole records that do not fit are left out with all that
     /// follow, and TC is set. Returns the length, or `None` where not even header and question fit.
-    pub fn pack(&self, id: u16, opcode: u16, question: &Question<'_>, out: &mut [u8]) -> Option<usize> {
+    pub fn pack(
+        &self,
+        id: u16,
+        opcode: u16,
+        question: &Question<'_>,
+        out: &mut [u8],
+    ) -> Option<usize> {
         if let Some(packed) = self.packed() {
             let room = out.get_mut(..packed.len())?;
             room.copy_from_slice(packed);
@@ -252,8 +301,15 @@ impl Reply {
         let mut counts = [0u16; 3];
         let mut flags = self.flags;
         'all: for (section, count) in SECTIONS.into_iter().zip(&mut counts) {
-            for record in self.records.iter().filter(|record| record.section == section) {
-                if packer.record(record, self.owner(record), self.rdata(record)).is_none() {
+            for record in self
+                .records
+                .iter()
+                .filter(|record| record.section == section)
+            {
+                if packer
+                    .record(record, self.owner(record), self.rdata(record))
+                    .is_none()
+                {
                     flags |= flag::TC;
                     break 'all;
                 }
@@ -284,7 +340,11 @@ pub struct Question<'a> {
 impl Question<'_> {
     /// Octets on the wire.
     pub fn len(&self) -> usize {
-        if self.name.is_empty() { 0 } else { self.name.len() + 4 }
+        if self.name.is_empty() {
+            0
+        } else {
+            self.name.len() + 4
+        }
     }
 
     /// Whether there is no question.
@@ -294,7 +354,8 @@ impl Question<'_> {
 }
 
 fn patch_header(out: &mut [u8], id: u16, opcode: u16, flags: u16, rcode: Rcode) {
-    let word = flag::QR | opcode << 11 | (flags & !(flag::OPCODE | flag::RCODE)) | (rcode.0 & flag::RCODE);
+    let word =
+        flag::QR | opcode << 11 | (flags & !(flag::OPCODE | flag::RCODE)) | (rcode.0 & flag::RCODE);
     out[0..2].copy_from_slice(&id.to_be_bytes());
     out[2..4].copy_from_slice(&word.to_be_bytes());
 }
@@ -316,7 +377,11 @@ struct Packer<'a> {
 impl<'a> Packer<'a> {
     fn new(out: &'a mut [u8], question: &Question<'_>) -> Option<Packer<'a>> {
         out.get_mut(..HEADER)?.fill(0);
-        let mut packer = Packer { out, at: HEADER, table: [0; SLOTS] };
+        let mut packer = Packer {
+            out,
+            at: HEADER,
+            table: [0; SLOTS],
+        };
         if !question.is_empty() {
             packer.name(question.name)?;
             packer.bytes(&question.qtype.to_be_bytes())?;
@@ -348,7 +413,11 @@ impl<'a> Packer<'a> {
         let mut fits = Some(());
         rdata::pieces(record.rtype, octets, |piece, is_name| {
             if fits.is_some() {
-                fits = if is_name { self.name(piece) } else { self.bytes(piece) };
+                fits = if is_name {
+                    self.name(piece)
+                } else {
+                    self.bytes(piece)
+                };
             }
         });
         fits?;
@@ -358,7 +427,9 @@ impl<'a> Packer<'a> {
     }
 
     fn bytes(&mut self, bytes: &[u8]) -> Option<()> {
-        self.out.get_mut(self.at..self.at + bytes.len())?.copy_from_slice(bytes);
+        self.out
+            .get_mut(self.at..self.at + bytes.len())?
+            .copy_from_slice(bytes);
         self.at += bytes.len();
         Some(())
     }
@@ -387,7 +458,9 @@ impl<'a> Packer<'a> {
             match self.table[slot] {
                 0 => return Err(Some(slot)),
                 // An offset at or past `at` was left by a record that did not fit.
-                offset if (offset as usize) < self.at && self.same(offset as usize, suffix) => return Ok(offset),
+                offset if (offset as usize) < self.at && self.same(offset as usize, suffix) => {
+                    return Ok(offset);
+                }
                 _ => slot += 1,
             }
         }
@@ -396,13 +469,18 @@ impl<'a> Packer<'a> {
 
     fn same(&self, mut at: usize, mut suffix: &[u8]) -> bool {
         loop {
-            let Some(&len) = self.out.get(at) else { return false };
+            let Some(&len) = self.out.get(at) else {
+                return false;
+            };
             if len & 0xc0 == 0xc0 {
                 at = ((len as usize & 0x3f) << 8) | self.out[at + 1] as usize;
                 continue;
             }
             let len = 1 + len as usize;
-            let (Some(written), Some(wanted)) = (self.out.get(at..at + len), suffix.get(..len)) else { return false };
+            let (Some(written), Some(wanted)) = (self.out.get(at..at + len), suffix.get(..len))
+            else {
+                return false;
+            };
             if !written.eq_ignore_ascii_case(wanted) {
                 return false;
             }
@@ -419,7 +497,11 @@ impl<'a> Packer<'a> {
 fn suffix_hash(suffix: &[u8]) -> usize {
     let first = suffix[0] as usize;
     let take = |at: usize| (suffix.get(at).copied().unwrap_or(0) | 0x20) as usize;
-    suffix.len().wrapping_mul(31) ^ first.wrapping_mul(7) ^ take(1) ^ take(first).wrapping_mul(5) ^ take(first + 2)
+    suffix.len().wrapping_mul(31)
+        ^ first.wrapping_mul(7)
+        ^ take(1)
+        ^ take(first).wrapping_mul(5)
+        ^ take(first + 2)
 }
 
 #[cfg(test)]
@@ -434,7 +516,11 @@ mod tests {
 
     fn packed(reply: &Reply, name: &[u8], room: usize) -> Vec<u8> {
         let mut out = vec![0; room];
-        let question = Question { name, qtype: types::A, qclass: 1 };
+        let question = Question {
+            name,
+            qtype: types::A,
+            qclass: 1,
+        };
         let len = reply.pack(7, 0, &question, &mut out).unwrap();
         out.truncate(len);
         out
@@ -446,7 +532,14 @@ mod tests {
         let mut reply = Reply::default();
         reply.start(flag::RD);
         reply.push(Section::Answer, &owner, types::A, 1, 60, &[192, 0, 2, 1]);
-        reply.push(Section::Authority, &wire("example.org"), types::NS, 1, 60, &ns);
+        reply.push(
+            Section::Authority,
+            &wire("example.org"),
+            types::NS,
+            1,
+            60,
+            &ns,
+        );
         reply.push(Section::Additional, &ns, types::A, 1, 60, &[192, 0, 2, 2]);
         let bytes = packed(&reply, &wire("WWW.example.org"), 512);
         assert_eq!(bytes.len(), 12 + 21 + 16 + (2 + 10 + 5) + 16);
@@ -463,7 +556,9 @@ mod tests {
         let owner = wire("www.example.org");
         let mut reply = Reply::default();
         reply.start(0);
-        (0..10u8).for_each(|last| reply.push(Section::Answer, &owner, types::A, 1, 60, &[192, 0, 2, last]));
+        (0..10u8).for_each(|last| {
+            reply.push(Section::Answer, &owner, types::A, 1, 60, &[192, 0, 2, last])
+        });
         let bytes = packed(&reply, &owner, 12 + 21 + 3 * 16 + 15);
         assert_eq!(bytes.len(), 12 + 21 + 3 * 16);
         assert_eq!(u16_at(&bytes, 6), Ok(3));

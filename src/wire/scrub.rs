@@ -57,8 +57,10 @@ pub fn size_limit(asked: &Asked<'_>) -> usize {
 
 /// Whether CoreDNS echoes an option of the query in a reply that has no OPT record of its own.
 pub fn is_echoed(code: u16, registered: &[u16]) -> bool {
-    matches!(code, option::NSID | option::EXPIRE | option::COOKIE | option::TCP_KEEPALIVE | option::PADDING)
-        || registered.contains(&code)
+    matches!(
+        code,
+        option::NSID | option::EXPIRE | option::COOKIE | option::TCP_KEEPALIVE | option::PADDING
+    ) || registered.contains(&code)
 }
 
 /// Which OPT record goes out: the reply's options under the client's size and DO, else the query's own options, filtered.
@@ -74,12 +76,19 @@ impl OptPlan {
         let len = if from_reply {
             11 + reply.edns.options.len()
         } else if asked.edns.present {
-            let echoed = asked.edns.iter().filter(|option| is_echoed(option.0, asked.echoed_options));
+            let echoed = asked
+                .edns
+                .iter()
+                .filter(|option| is_echoed(option.0, asked.echoed_options));
             11 + echoed.map(|option| 4 + option.1.len()).sum::<usize>()
         } else {
             0
         };
-        OptPlan { len, from_reply, options: true }
+        OptPlan {
+            len,
+            from_reply,
+            options: true,
+        }
     }
 
     fn bare(&mut self) {
@@ -88,7 +97,11 @@ impl OptPlan {
     }
 
     fn write(&self, asked: &Asked<'_>, reply: &Reply, out: &mut [u8]) -> Option<usize> {
-        let shape = if asked.edns.present { asked.edns } else { &reply.edns };
+        let shape = if asked.edns.present {
+            asked.edns
+        } else {
+            &reply.edns
+        };
         let extended = (reply.rcode.0 >> 4) as u8;
         let flags = shape.flags & edns::DO;
         if !self.options {
@@ -98,7 +111,11 @@ impl OptPlan {
             return edns::write_opt(out, shape.udp_size, extended, flags, &reply.edns.options);
         }
         let mut at = edns::write_opt(out, shape.udp_size, extended, flags, &[])?;
-        for (code, data) in asked.edns.iter().filter(|option| is_echoed(option.0, asked.echoed_options)) {
+        for (code, data) in asked
+            .edns
+            .iter()
+            .filter(|option| is_echoed(option.0, asked.echoed_options))
+        {
             let room = out.get_mut(at..at + 4 + data.len())?;
             room[..2].copy_from_slice(&code.to_be_bytes());
             room[2..4].copy_from_slice(&(data.len() as u16).to_be_bytes());
@@ -117,19 +134,42 @@ mod tests {
     use crate::wire::reply::Section;
     use crate::wire::{flag, types, u16_at};
 
-    fn check(edns: &Edns, is_udp: bool, records: usize, reply_options: Option<&[u8]>) -> (Vec<u8>, Reply) {
+    fn check(
+        edns: &Edns,
+        is_udp: bool,
+        records: usize,
+        reply_options: Option<&[u8]>,
+    ) -> (Vec<u8>, Reply) {
         let name = NameBuf::from_text("a.example.org").unwrap();
         let mut reply = Reply::default();
         reply.start(flag::RD);
         for last in 0..records {
-            reply.push(Section::Answer, name.as_wire(), types::A, 1, 60, &[192, 0, 2, last as u8]);
+            reply.push(
+                Section::Answer,
+                name.as_wire(),
+                types::A,
+                1,
+                60,
+                &[192, 0, 2, last as u8],
+            );
         }
         if let Some(options) = reply_options {
             reply.edns.ensure(4096);
             reply.edns.options.extend_from_slice(options);
         }
-        let question = Question { name: name.as_wire(), qtype: types::A, qclass: 1 };
-        let asked = Asked { id: 9, opcode: 0, question, edns, is_udp, echoed_options: &[65001] };
+        let question = Question {
+            name: name.as_wire(),
+            qtype: types::A,
+            qclass: 1,
+        };
+        let asked = Asked {
+            id: 9,
+            opcode: 0,
+            question,
+            edns,
+            is_udp,
+            echoed_options: &[65001],
+        };
         let mut out = vec![0; MESSAGE_OCTETS];
         let len = fit(&asked, &mut reply, &mut out).unwrap();
         out.truncate(len);
@@ -153,10 +193,19 @@ mod tests {
         edns.push(option::SUBNET, &[0, 1, 0, 0]);
         edns.push(65001, &[1]);
         let (_, read) = check(&edns, true, 1, None);
-        assert_eq!((read.edns.udp_size, read.edns.flags, read.edns.version), (1400, edns::DO, 0));
-        assert_eq!(read.edns.iter().map(|o| o.0).collect::<Vec<_>>(), [option::NSID, 65001]);
+        assert_eq!(
+            (read.edns.udp_size, read.edns.flags, read.edns.version),
+            (1400, edns::DO, 0)
+        );
+        assert_eq!(
+            read.edns.iter().map(|o| o.0).collect::<Vec<_>>(),
+            [option::NSID, 65001]
+        );
         let (_, read) = check(&edns, true, 1, Some(&[0, 15, 0, 2, 0, 17]));
-        assert_eq!(read.edns.iter().map(|o| o.0).collect::<Vec<_>>(), [option::EDE]);
+        assert_eq!(
+            read.edns.iter().map(|o| o.0).collect::<Vec<_>>(),
+            [option::EDE]
+        );
         assert_eq!(read.edns.udp_size, 1400);
     }
 

@@ -188,7 +188,10 @@ pub const CLASS_ANY: u16 = 255;
 
 /// The mnemonic of a type, or `None` where it has none.
 pub fn mnemonic(rtype: u16) -> Option<&'static str> {
-    MNEMONICS.binary_search_by_key(&rtype, |row| row.0).ok().map(|at| MNEMONICS[at].1)
+    MNEMONICS
+        .binary_search_by_key(&rtype, |row| row.0)
+        .ok()
+        .map(|at| MNEMONICS[at].1)
 }
 
 /// The type of a mnemonic in upper case, or of `TYPE123` (RFC 3597 section 5).
@@ -196,7 +199,8 @@ pub fn parse(text: &str) -> Option<u16> {
     if let Some(row) = MNEMONICS.iter().find(|row| row.1 == text) {
         return Some(row.0);
     }
-    text.strip_prefix("TYPE").and_then(|digits| digits.parse().ok())
+    text.strip_prefix("TYPE")
+        .and_then(|digits| digits.parse().ok())
 }
 
 /// The class of a mnemonic in upper case, or of `CLASS123`.
@@ -208,7 +212,9 @@ pub fn parse_class(text: &str) -> Option<u16> {
         "NONE" => Some(CLASS_NONE),
         "ANY" => Some(CLASS_ANY),
         "CS" => Some(2),
-        _ => text.strip_prefix("CLASS").and_then(|digits| digits.parse().ok()),
+        _ => text
+            .strip_prefix("CLASS")
+            .and_then(|digits| digits.parse().ok()),
     }
 }
 
