@@ -6,3 +6,4 @@
 
 pub mod duration;
 pub mod regexp;
+pub mod replacer;
