@@ -19,6 +19,7 @@ pub const REGEXP_CHARS: usize = 10_000;
 pub const REGEXP_OCTETS: usize = 10 << 20;
 /// Octets of scratch memory that one core may spend on matching one expression.
 pub const REGEXP_SCRATCH_OCTETS: usize = 1 << 20;
+
 // === telemetry ===
 
 /// Lines that one data core may have queued for the log: at 2 ms between two drains, a million lines a second.
@@ -36,3 +37,25 @@ pub const LOG_PAUSE_MS: u64 = 2;
 pub const LOG_FLUSH_MS_MAX: u64 = 2_000;
 
 const _: () = assert!(LOG_LINE_OCTETS > 4 * NAME_OCTETS && LOG_LINE_KEPT_OCTETS <= LOG_LINE_OCTETS);
+
+// === control ===
+
+/// Threads for work that blocks (files, reloads, periodic checks). Idle ones end after ten seconds.
+pub const CONTROL_BLOCKING_THREADS: usize = 8;
+/// Signals that may wait for their handler; more of the same kind tell nothing new.
+pub const CONTROL_SIGNALS: usize = 16;
+
+// === admin ===
+
+/// Seconds that a client of an admin endpoint has to send a request, to take its answer, or to stay idle.
+pub const ADMIN_TIMEOUT_S: u64 = 5;
+/// Open connections of one admin address; further ones are closed at once and counted.
+pub const ADMIN_CONNECTIONS: usize = 256;
+/// Octets of a request's line and header fields.
+pub const ADMIN_HEADER_OCTETS: usize = 16 * 1024;
+/// Header fields of a request.
+pub const ADMIN_HEADERS: usize = 64;
+/// Connections that the kernel queues for one admin address.
+pub const ADMIN_BACKLOG: i32 = 128;
+/// Octets of a reply that the self-check of `health` reads.
+pub const ADMIN_PROBE_OCTETS: usize = 512;

@@ -2,4 +2,191 @@
 //!
 //! Runs on: control thread.
 //!
-//! **Invariant**: an endpoint's body and label values never come from a query's bytes unescaped; every request is bounded in size and time.
+//! **Invariant**: an endpoint's body and label values never come from a query's bytes unescaped; every request is
+//! bounded in size and time.
+//!
+//! A configuration collects its routes in [`Endpoints`], binds them before it is committed ([`Endpoints::bind`],
+//! which takes over the sockets of addresses that stay) and serves them after ([`Bound::serve`]). Until then the
+//! previous [`Bound`] serves on, untouched; addresses that only it had close when it is dropped.
+
+mod bind;
+mod probe;
+mod serve;
+#[cfg(test)]
+mod tests;
+mod timed;
+
+use std::collections::BTreeMap;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+
+use socket2::SockRef;
+use tokio::sync::watch;
+
+use crate::control::Control;
+
+pub use probe::probe;
+
+/// What a handler answers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Response {
+    /// The HTTP status.
+    pub status: u16,
+    /// The value of Content-Type.
+    pub content_type: &'static str,
+    /// The whole body.
+    pub body: String,
+}
+
+impl Response {
+    /// A plain text answer.
+    pub fn text(status: u16, body: impl Into<String>) -> Response {
+        Response {
+            status,
+            content_type: "text/plain; charset=utf-8",
+            body: body.into(),
+        }
+    }
+}
+
+/// Answers each request for one path, on the control thread; it must not block.
+pub type Handler = Arc<dyn Fn() -> Response + Send + Sync>;
+
+/// The routes that a new configuration wants.
+#[derive(Default)]
+pub struct Endpoints(BTreeMap<String, Routes>);
+
+impl Endpoints {
+    /// None yet.
+    pub fn new() -> Endpoints {
+        Endpoints::default()
+    }
+
+    /// Wants `path` on `addr` (`:8080`, `localhost:9153`, `[::1]:80`). Owners may share an address; a path of it
+    /// belongs to the last who asked.
+    pub fn add(&mut self, addr: &str, path: &str, handler: Handler) {
+        self.0
+            .entry(addr.to_owned())
+            .or_default()
+            .insert(path.to_owned(), handler);
+    }
+
+    /// Binds every address that `previous` does not hold. Nothing of `previous` changes, whatever the outcome.
+    ///
+    /// # Errors
+    /// An address cannot be parsed, resolved or bound; in the words of Go: `listen tcp :8080: bind: address
+    /// already in use`.
+    pub fn bind(self, previous: Option<&Bound>) -> Result<Bound, String> {
+        let mut listeners = Vec::with_capacity(self.0.len());
+        for (addr, routes) in self.0 {
+            let carried = previous.and_then(|bound| bound.find(&addr)).cloned();
+            let listener = match carried {
+                Some(listener) => listener,
+                None => Arc::new(Listener::bind(addr)?),
+            };
+            listeners.push((listener, Arc::new(routes)));
+        }
+        Ok(Bound { listeners })
+    }
+}
+
+/// The bound endpoints of one configuration.
+pub struct Bound {
+    listeners: Vec<(Arc<Listener>, Arc<Routes>)>,
+}
+
+impl Bound {
+    /// Serves these routes from now on, on carried sockets in place of the previous ones.
+    pub fn serve(&self, control: &Control) {
+        for (listener, routes) in &self.listeners {
+            *lock(&listener.routes) = Arc::clone(routes);
+            if let Some(socket) = lock(&listener.unserved).take() {
+                let (routes, phase) = (Arc::clone(&listener.routes), listener.phase.subscribe());
+                control.spawn(
+                    "admin",
+                    serve::accept(listener.addr.clone(), socket, routes, phase),
+                );
+            }
+        }
+    }
+
+    /// Where `addr` is bound in fact: the port, if it said 0.
+    pub fn local_addr(&self, addr: &str) -> Option<SocketAddr> {
+        self.find(addr).map(|listener| listener.local)
+    }
+
+    /// Takes no more connections on `addr`, while those that are open are served on.
+    pub fn stop_accepting(&self, addr: &str) {
+        if let Some(listener) = self.find(addr) {
+            listener.stop(Phase::Kept);
+        }
+    }
+
+    fn find(&self, addr: &str) -> Option<&Arc<Listener>> {
+        self.listeners
+            .iter()
+            .map(|(listener, _)| listener)
+            .find(|listener| listener.addr == addr)
+    }
+}
+
+/// Handlers by path.
+type Routes = BTreeMap<String, Handler>;
+/// The routes in force, replaced as a whole by a reload.
+type SharedRoutes = Arc<Mutex<Arc<Routes>>>;
+
+/// One bound address; shared by the configurations that carry it.
+struct Listener {
+    addr: String,
+    local: SocketAddr,
+    /// A second descriptor of the socket, to close it at once from any thread.
+    socket: TcpListener,
+    /// The socket until it is first served.
+    unserved: Mutex<Option<TcpListener>>,
+    routes: SharedRoutes,
+    phase: watch::Sender<Phase>,
+}
+
+impl Listener {
+    fn bind(addr: String) -> Result<Listener, String> {
+        let socket = bind::listen(&addr)?;
+        let failed = |error: std::io::Error| format!("listen tcp {addr}: {error}");
+        let local = socket.local_addr().map_err(failed)?;
+        let unserved = socket.try_clone().map_err(failed)?;
+        Ok(Listener {
+            local,
+            socket,
+            unserved: Mutex::new(Some(unserved)),
+            routes: SharedRoutes::default(),
+            phase: watch::Sender::new(Phase::Open),
+            addr,
+        })
+    }
+
+    fn stop(&self, phase: Phase) {
+        self.phase.send_replace(phase);
+        // Without this the kernel takes connections until the control thread has closed its descriptor. An
+        // error means that it is closed already.
+        let _ = SockRef::from(&self.socket).shutdown(std::net::Shutdown::Both);
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        self.stop(Phase::Closed);
+    }
+}
+
+/// The life of a listener; it only moves down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Open,
+    /// Takes no more connections, serves those that are open.
+    Kept,
+    /// Finishes the requests in hand, then closes their connections.
+    Closed,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
