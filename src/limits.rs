@@ -59,3 +59,23 @@ pub const ADMIN_HEADERS: usize = 64;
 pub const ADMIN_BACKLOG: i32 = 128;
 /// Octets of a reply that the self-check of `health` reads.
 pub const ADMIN_PROBE_OCTETS: usize = 512;
+
+// === corefile ===
+
+/// Octets of one Corefile or imported file; a Kubernetes ConfigMap holds 1 MiB, inline hosts may be larger.
+pub const COREFILE_OCTETS: usize = 16 << 20;
+/// Octets of all tokens, imports included: a snippet that is imported often multiplies them.
+pub const COREFILE_TOTAL_OCTETS: usize = 64 << 20;
+/// Tokens of a configuration, imports included (about 100 octets of memory each).
+pub const COREFILE_TOKENS: usize = 2_000_000;
+/// Imports of snippets in one parse; CoreDNS's number.
+pub const SNIPPET_IMPORTS: usize = 10_000;
+/// Imports of files in one parse, and names read of a directory; CoreDNS's number for the first.
+pub const IMPORT_FILES: usize = 100_000;
+/// Octets scanned and written to replace environment references: a value may refer to itself.
+pub const ENV_OCTETS: usize = 64 << 20;
+/// Warnings kept of one parse: an import inside a loop of imports could repeat them.
+pub const COREFILE_WARNINGS: usize = 100;
+
+const _: () =
+    assert!(COREFILE_OCTETS <= COREFILE_TOTAL_OCTETS && COREFILE_OCTETS < u32::MAX as usize);
