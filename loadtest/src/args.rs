@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
+use std::fmt::Display;
 use std::str::FromStr;
 
 /// The flags given to one subcommand.
@@ -63,22 +64,19 @@ impl Args {
     }
 
     /// The value of a flag, if it was given; an unreadable one is an error that names the flag.
-    pub fn value<T: FromStr>(&self, flag: &str) -> Result<Option<T>, String> {
+    pub fn value<T: FromStr<Err: Display>>(&self, flag: &str) -> Result<Option<T>, String> {
         self.text(flag)
-            .map(|text| {
-                text.parse()
-                    .map_err(|_| format!("--{flag}: cannot read \"{text}\""))
-            })
+            .map(|text| text.parse().map_err(|e| format!("--{flag} {text}: {e}")))
             .transpose()
     }
 
     /// The value of a flag or its default.
-    pub fn or<T: FromStr>(&self, flag: &str, default: T) -> Result<T, String> {
+    pub fn or<T: FromStr<Err: Display>>(&self, flag: &str, default: T) -> Result<T, String> {
         Ok(self.value(flag)?.unwrap_or(default))
     }
 
     /// The value of a flag that must be given.
-    pub fn required<T: FromStr>(&self, flag: &str) -> Result<T, String> {
+    pub fn required<T: FromStr<Err: Display>>(&self, flag: &str) -> Result<T, String> {
         self.value(flag)?
             .ok_or_else(|| format!("--{flag} is missing"))
     }
@@ -110,7 +108,7 @@ mod tests {
                 .unwrap()
                 .or("rate", 1u64)
                 .unwrap_err()
-                .contains("\"fast\"")
+                .contains("--rate fast: invalid digit")
         );
         assert!(
             parse(&[])

@@ -23,8 +23,15 @@ pub mod stats;
 
 pub mod sys;
 
+pub mod agree;
+pub mod child;
+pub mod compare;
 pub mod echo;
 pub mod load;
 pub mod origin;
+pub mod procfs;
+pub mod servers;
+pub mod stage;
+pub mod table;
 pub mod tcp;
 pub mod udp;

@@ -1,13 +1,16 @@
 //! Command line of the load tester: picks a subcommand, reads its flags, prints what it found.
 
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
 
 use loadtest::args::Args;
+use loadtest::compare;
 use loadtest::corpus::{self, Corpus};
 use loadtest::echo::Echo;
 use loadtest::load::{Load, Transport};
+use loadtest::servers::{PERCOREDNS, Scenario};
 use loadtest::sys;
 
 fn main() -> ExitCode {
@@ -20,6 +23,7 @@ fn main() -> ExitCode {
         "tcp" => generate(Transport::Tcp, words),
         "corpus" => print_corpus(words),
         "echo" => echo(words),
+        "compare" => compare_servers(words),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
             Ok(())
@@ -107,6 +111,85 @@ fn echo(words: Vec<std::ffi::OsString>) -> Result<(), String> {
         .map_err(|e| e.to_string())
 }
 
+fn compare_servers(words: Vec<std::ffi::OsString>) -> Result<(), String> {
+    let flags = [
+        "seconds",
+        "rounds",
+        "servers",
+        "scenario",
+        "rates",
+        "percoredns",
+        "names",
+        "sources",
+        "server-cpu",
+        "client-cpu",
+        "foreign",
+        "json",
+    ];
+    let args = Args::parse(words, &flags, &["spin"])?;
+    let list = |flag: &str, default: &str| -> Vec<String> {
+        args.text(flag)
+            .unwrap_or(default)
+            .split(',')
+            .map(|s| s.trim().to_owned())
+            .collect()
+    };
+    let cpus = sys::allowed_cpus();
+    let (first, last) = (
+        cpus.first().copied().unwrap_or(0),
+        cpus.last().copied().unwrap_or(0),
+    );
+    let options = compare::Options {
+        seconds: args.or("seconds", 3.0)?,
+        rounds: args.or("rounds", 5)?,
+        servers: args.text("servers").map(|_| list("servers", "")),
+        scenarios: match args.text("scenario").unwrap_or("both") {
+            "zone" => vec![Scenario::Zone],
+            "cached" => vec![Scenario::Cached],
+            "both" => vec![Scenario::Zone, Scenario::Cached],
+            other => {
+                return Err(format!(
+                    "--scenario is zone, cached or both, not \"{other}\""
+                ));
+            }
+        },
+        rates: list("rates", "max,30000")
+            .iter()
+            .map(|rate| rate.parse())
+            .collect::<Result<_, _>>()?,
+        percoredns: program_path(&args)?,
+        names: args.or("names", NAMES)?.clamp(1, corpus::NAMES_MAX),
+        sources: args.or("sources", 8)?,
+        spin: args.has("spin"),
+        server_cpu: args.or("server-cpu", first)?,
+        client_cpu: args.or("client-cpu", last)?,
+        foreign: args.or("foreign", 5.0)? / 100.0,
+    };
+    let table = compare::run(&options)?;
+    println!("{table}");
+    if let Some(path) = args.text("json") {
+        std::fs::write(path, format!("{}\n", table.json())).map_err(|e| format!("{path}: {e}"))?;
+    }
+    match table.percoredns_failed() {
+        true => Err("percoredns could not be compared, see above".to_owned()),
+        false => Ok(()),
+    }
+}
+
+/// The percoredns that was asked for, or the one that was built beside this program.
+fn program_path(args: &Args) -> Result<Option<PathBuf>, String> {
+    if let Some(path) = args.text("percoredns") {
+        // Servers run in a directory of their own, so a relative path must be resolved now.
+        return std::fs::canonicalize(path)
+            .map(Some)
+            .map_err(|e| format!("--percoredns {path}: {e}"));
+    }
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|own| Some(own.parent()?.join(PERCOREDNS)));
+    Ok(beside.filter(|path| path.is_file()))
+}
+
 /// The size that DNS flag day 2020 recommends.
 const EDNS_BYTES: u16 = 1232;
 const NAMES: u32 = 10_000;
@@ -116,4 +199,6 @@ const USAGE: &str = "\
 loadtest udp|tcp --server ADDR:PORT --rate QPS|max [--seconds N] [--corpus FILE] [--sources N] [--window N]
                  [--timeout-ms N] [--cpu N] [--edns] [--spin] [--json]
 loadtest corpus  [--kind hosts|mixed|nxdomain] [--names N] [--origin ZONE] [--zone-file]
-loadtest echo    [--listen ADDR:PORT] [--cpu N]";
+loadtest echo    [--listen ADDR:PORT] [--cpu N]
+loadtest compare [--seconds N] [--rounds N] [--servers a,b] [--scenario zone|cached|both] [--rates max,30000] [--names N]
+                 [--percoredns PATH] [--server-cpu N] [--client-cpu N] [--sources N] [--foreign PERCENT] [--spin] [--json FILE]";

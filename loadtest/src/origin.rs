@@ -167,6 +167,9 @@ impl Shared {
         } else if inside {
             reply.extend(self.soa());
         }
+        if edns {
+            reply.extend_from_slice(&[0, 0, 41, 0x04, 0xd0, 0, 0, 0, 0, 0, 0]);
+        }
         Some(reply)
     }
 
@@ -228,6 +231,13 @@ mod tests {
         check("nosuch.example.org", 1, 3, 0);
         check("example.net", 1, 5, 0);
         assert!(shared.answer(b"short").is_none());
+        let plain = shared
+            .answer(&query("h000001.example.org", 1, None).unwrap())
+            .unwrap();
+        let edns = shared
+            .answer(&query("h000001.example.org", 1, Some(1232)).unwrap())
+            .unwrap();
+        assert_eq!((plain[11], edns[11], edns.len() - plain.len()), (0, 1, 11));
     }
 
     #[test]
