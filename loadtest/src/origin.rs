@@ -149,22 +149,19 @@ impl Shared {
             (true, _) => (3, None),
             (false, _) => (5, None),
         };
+        // Every query with an additional record carries an OPT; caches expect one back (RFC 6891 section 6.1.1).
+        let edns = query[11] != 0;
+        let denial = inside && answer.is_none();
         let mut reply = vec![query[0], query[1], 0x84 | (query[2] & 1), rcode, 0, 1];
-        reply.extend_from_slice(&[
-            0,
-            u8::from(answer.is_some()),
-            0,
-            u8::from(inside && answer.is_none()),
-            0,
-            0,
-        ]);
+        let counts = [answer.is_some(), denial, edns];
+        reply.extend(counts.iter().flat_map(|&present| [0, u8::from(present)]));
         reply.extend_from_slice(question);
         if let Some(address) = answer {
             reply.extend_from_slice(&[0xc0, 12, 0, 1, 0, 1]);
             reply.extend_from_slice(&TTL_S.to_be_bytes());
             reply.extend_from_slice(&[0, 4]);
             reply.extend_from_slice(&address.octets());
-        } else if inside {
+        } else if denial {
             reply.extend(self.soa());
         }
         if edns {
