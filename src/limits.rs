@@ -79,3 +79,21 @@ pub const COREFILE_WARNINGS: usize = 100;
 
 const _: () =
     assert!(COREFILE_OCTETS <= COREFILE_TOTAL_OCTETS && COREFILE_OCTETS < u32::MAX as usize);
+// === runtime ===
+
+/// Tasks alive on one task thread: TCP connections, upstream exchanges and what they spawn. Further ones are refused.
+pub const TASKS_PER_CORE: usize = 65_536;
+/// Timers armed on one task thread: a few for each task. A timer beyond goes off at once, which sheds its work.
+pub const TIMERS_PER_CORE: usize = 4 * TASKS_PER_CORE;
+/// Tasks polled before the task thread looks at its sockets, timers and mailboxes again.
+pub const TASKS_PER_TURN: usize = 128;
+/// Readiness events taken from the kernel at once.
+pub const EVENTS_PER_TURN: usize = 256;
+/// How long accepting pauses after the process ran out of descriptors or memory: no spin, no lost listener.
+pub const ACCEPT_PAUSE_MS: u64 = 100;
+
+const _: () = assert!(TIMERS_PER_CORE >= TASKS_PER_CORE, "a task has a timer");
+const _: () = assert!(
+    TASKS_PER_CORE <= u32::MAX as usize,
+    "slots have 32-bit names"
+);

@@ -3,3 +3,40 @@
 //! Runs on: data core.
 //!
 //! **Invariant**: the only room that names glommio, a pin or an epoll descriptor.
+//!
+//! ```text
+//!  packet thread  --Sender-->  task thread: exec (tasks, timers) on epoll or glommio
+//!  (epoll, recvmmsg) <--PacketReceiver--      |
+//!                                             +-- stream: UDP and TCP of this thread
+//! ```
+//!
+//! A task thread runs everything of its core that waits. Its scheduler is ours ([`task`]); epoll or glommio supplies
+//! the waiting, chosen once at start by [`choose`].
+
+pub mod cgroup;
+pub mod clock;
+pub mod cores;
+pub mod local;
+pub mod mailbox;
+pub mod oneshot;
+pub mod stream;
+pub mod task;
+
+mod choose;
+mod epoll;
+mod eventfd;
+mod exec;
+mod slab;
+mod thread;
+mod timers;
+
+pub use choose::{Backend, Choice, Wish, choose};
+pub use exec::{on_panic, panics, refused};
+pub use mailbox::{PacketReceiver, Receiver, Sender, mailbox, packet_mailbox};
+pub use oneshot::oneshot;
+pub use stream::{ReadHalf, TcpListener, TcpStream, UdpSocket, WriteHalf};
+pub use task::{Elapsed, sleep, sleep_until, spawn, timeout, try_spawn, yield_now};
+pub use thread::{TaskThreadSpec, block_on, start_task_thread};
+
+#[cfg(test)]
+mod tests;

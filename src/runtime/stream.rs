@@ -1,0 +1,429 @@
+//! Sockets of a task thread: connected UDP, TCP streams and listeners, alike on both backends.
+//!
+//! A future of these may be dropped at any time: no octet, datagram or connection is taken by an operation that was
+//! given up, because each waits for readiness first and then makes the system call itself.
+
+use std::future::poll_fn;
+use std::io;
+use std::mem::MaybeUninit;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
+use std::os::fd::{AsRawFd, RawFd};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+
+use crate::limits;
+use crate::runtime::epoll::{self, Side};
+use crate::runtime::exec::{self, Driver};
+#[cfg(any())]
+use crate::runtime::ring;
+use crate::runtime::task;
+
+/// A UDP socket with one peer: the kernel drops what comes from elsewhere. One task at a time may receive.
+#[derive(Debug)]
+pub struct UdpSocket {
+    io: Io,
+}
+
+/// A TCP connection.
+#[derive(Debug)]
+pub struct TcpStream {
+    io: Io,
+    peer: SocketAddr,
+}
+
+/// The reading half of a [`TcpStream`].
+#[derive(Debug)]
+pub struct ReadHalf {
+    io: Rc<Io>,
+    peer: SocketAddr,
+}
+
+/// The writing half of a [`TcpStream`].
+#[derive(Debug)]
+pub struct WriteHalf {
+    io: Rc<Io>,
+    peer: SocketAddr,
+}
+
+/// A listening TCP socket.
+#[derive(Debug)]
+pub struct TcpListener {
+    io: Io,
+}
+
+// === impl UdpSocket ===
+
+impl UdpSocket {
+    /// Opens a socket from `local` to `peer`; the port of `local` may be zero. The path MTU is never taken from ICMP
+    /// (RFC 9715 section 3.1), so a forged "packet too big" cannot make the kernel fragment.
+    pub fn connect(local: SocketAddr, peer: SocketAddr) -> io::Result<Self> {
+        let domain = Domain::for_address(peer);
+        let socket = Socket::new(domain, Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+        omit_path_mtu(&socket, domain)?;
+        socket.bind(&local.into())?;
+        socket.connect(&peer.into())?;
+        Ok(Self {
+            io: Io::new(socket)?,
+        })
+    }
+
+    /// Sends one datagram. `ConnectionRefused` reports an earlier datagram: the peer's port is closed.
+    pub async fn send(&self, datagram: &[u8]) -> io::Result<usize> {
+        poll_fn(|cx| self.io.poll_send(cx, datagram)).await
+    }
+
+    /// Receives one datagram; what does not fit into the buffer is cut off.
+    pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
+        poll_fn(|cx| self.io.poll_recv(cx, buffer, false)).await
+    }
+
+    /// The address it sends from.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.io.socket().local_addr().and_then(ip_address)
+    }
+}
+
+// === impl TcpStream ===
+
+impl TcpStream {
+    /// Connects, from the address `local` if one is given. Bound the wait with [`task::timeout`].
+    pub async fn connect(local: Option<IpAddr>, peer: SocketAddr) -> io::Result<Self> {
+        let domain = Domain::for_address(peer);
+        let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+        if let Some(local) = local {
+            socket.bind(&SocketAddr::new(local, 0).into())?;
+        }
+        socket.set_tcp_nodelay(true)?;
+        let waits = match socket.connect(&peer.into()) {
+            Ok(()) => false,
+            Err(error) if error.raw_os_error() == Some(libc::EINPROGRESS) => true,
+            Err(error) => return Err(error),
+        };
+        let io = Io::new(socket)?;
+        if waits {
+            io.expect_connect()?;
+            poll_fn(|cx| io.poll_connected(cx)).await?;
+        }
+        Ok(Self { io, peer })
+    }
+
+    /// Takes a connected stream from elsewhere, such as one that another thread accepted.
+    pub fn from_std(stream: std::net::TcpStream) -> io::Result<Self> {
+        let peer = stream.peer_addr()?;
+        stream.set_nonblocking(true)?;
+        Self::adopt(Socket::from(stream), peer)
+    }
+
+    /// Reads what there is, at least one octet; zero = the peer ended, or the buffer is empty.
+    pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        poll_fn(|cx| self.io.poll_recv(cx, buffer, true)).await
+    }
+
+    /// Writes all octets. When it is dropped halfway, it is unknown how many were sent.
+    pub async fn write_all(&mut self, octets: &[u8]) -> io::Result<()> {
+        self.io.write_all(octets).await
+    }
+
+    /// Sends the end of the stream; reading goes on.
+    pub fn shutdown_write(&self) -> io::Result<()> {
+        self.io.socket().shutdown(Shutdown::Write)
+    }
+
+    /// Makes halves that two tasks may own.
+    pub fn split(self) -> io::Result<(ReadHalf, WriteHalf)> {
+        let io = Rc::new(self.io);
+        let read = ReadHalf {
+            io: Rc::clone(&io),
+            peer: self.peer,
+        };
+        let write = WriteHalf {
+            io,
+            peer: self.peer,
+        };
+        Ok((read, write))
+    }
+
+    /// The other end.
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.peer
+    }
+
+    /// This end.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.io.socket().local_addr().and_then(ip_address)
+    }
+
+    /// Whether small writes are sent at once (the default here) or gathered.
+    pub fn set_nodelay(&self, on: bool) -> io::Result<()> {
+        self.io.socket().set_tcp_nodelay(on)
+    }
+
+    fn adopt(socket: Socket, peer: SocketAddr) -> io::Result<Self> {
+        socket.set_tcp_nodelay(true)?;
+        Ok(Self {
+            io: Io::new(socket)?,
+            peer,
+        })
+    }
+}
+
+impl AsRawFd for TcpStream {
+    fn as_raw_fd(&self) -> RawFd {
+        self.io.socket().as_raw_fd()
+    }
+}
+
+// === impl ReadHalf, WriteHalf ===
+
+impl ReadHalf {
+    /// Reads like [`TcpStream::read`].
+    pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        poll_fn(|cx| self.io.poll_recv(cx, buffer, true)).await
+    }
+
+    /// The other end.
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.peer
+    }
+}
+
+impl WriteHalf {
+    /// Writes like [`TcpStream::write_all`].
+    pub async fn write_all(&mut self, octets: &[u8]) -> io::Result<()> {
+        self.io.write_all(octets).await
+    }
+
+    /// Sends the end of the stream; the other half reads on.
+    pub fn shutdown_write(&self) -> io::Result<()> {
+        self.io.socket().shutdown(Shutdown::Write)
+    }
+
+    /// The other end.
+    pub fn peer_addr(&self) -> SocketAddr {
+        self.peer
+    }
+}
+
+// === impl TcpListener ===
+
+impl TcpListener {
+    /// Takes a listening socket, whose options are transport's to set.
+    pub fn from_std(listener: std::net::TcpListener) -> io::Result<Self> {
+        listener.set_nonblocking(true)?;
+        Ok(Self {
+            io: Io::new(Socket::from(listener))?,
+        })
+    }
+
+    /// Accepts one connection. Connections that died in the queue are skipped. When the process is out of
+    /// descriptors or memory it pauses before it returns the error, so a loop over it never spins; every error is
+    /// worth another try.
+    pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
+        loop {
+            let accepted = poll_fn(|cx| self.io.poll_accept(cx)).await;
+            match accepted.and_then(|(socket, peer)| {
+                let peer = ip_address(peer)?;
+                Ok((TcpStream::adopt(socket, peer)?, peer))
+            }) {
+                Ok(accepted) => return Ok(accepted),
+                Err(error) if of_one_connection(&error) => {}
+                Err(error) => {
+                    task::sleep(Duration::from_millis(limits::ACCEPT_PAUSE_MS)).await;
+                    return Err(error);
+                }
+            }
+        }
+    }
+
+    /// The address it listens on.
+    pub fn local_addr(&self) -> io::Result<SocketAddr> {
+        self.io.socket().local_addr().and_then(ip_address)
+    }
+}
+
+// === impl Io ===
+
+/// A socket on the backend of this thread.
+#[derive(Debug)]
+enum Io {
+    Epoll(epoll::Source),
+    #[cfg(any())]
+    Ring(ring::Source),
+}
+
+impl Io {
+    /// Fails off a task thread.
+    fn new(socket: Socket) -> io::Result<Self> {
+        let Some(exec) = exec::current() else {
+            return Err(io::Error::other("sockets of this kind need a task thread"));
+        };
+        match exec.driver() {
+            Driver::Epoll(reactor) => {
+                Ok(Self::Epoll(epoll::Source::new(socket, Rc::clone(reactor))))
+            }
+            #[cfg(any())]
+            Driver::Ring => Ok(Self::Ring(ring::Source::new(socket))),
+        }
+    }
+
+    fn socket(&self) -> &Socket {
+        match self {
+            Self::Epoll(source) => source.socket(),
+            #[cfg(any())]
+            Self::Ring(source) => source.socket(),
+        }
+    }
+
+    fn poll_recv(
+        &self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+        stream: bool,
+    ) -> Poll<io::Result<usize>> {
+        if stream && buffer.is_empty() {
+            return Poll::Ready(Ok(0));
+        }
+        match self {
+            Self::Epoll(source) => {
+                let outcome = source.poll_with(Side::Read, cx, |socket| recv(socket, buffer));
+                if let Poll::Ready(Ok(count)) = outcome
+                    && stream
+                    && count < buffer.len()
+                {
+                    source.drained();
+                }
+                outcome
+            }
+            #[cfg(any())]
+            Self::Ring(source) => source.poll_recv(cx, buffer),
+        }
+    }
+
+    fn poll_send(&self, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        match self {
+            Self::Epoll(source) => source.poll_with(Side::Write, cx, |socket| {
+                socket.send_with_flags(octets, libc::MSG_NOSIGNAL)
+            }),
+            #[cfg(any())]
+            Self::Ring(source) => source.poll_send(cx, octets),
+        }
+    }
+
+    async fn write_all(&self, mut octets: &[u8]) -> io::Result<()> {
+        while !octets.is_empty() {
+            let count = poll_fn(|cx| self.poll_send(cx, octets)).await?;
+            if count == 0 {
+                return Err(io::ErrorKind::WriteZero.into());
+            }
+            octets = &octets[count..];
+        }
+        Ok(())
+    }
+
+    fn expect_connect(&self) -> io::Result<()> {
+        match self {
+            Self::Epoll(source) => source.expect_wait(Side::Write),
+            #[cfg(any())]
+            Self::Ring(_) => Ok(()),
+        }
+    }
+
+    fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Epoll(source) => {
+                source.poll_with(Side::Write, cx, |socket| match socket.take_error()? {
+                    Some(error) => Err(error),
+                    None => Ok(()),
+                })
+            }
+            #[cfg(any())]
+            Self::Ring(source) => source.poll_connected(cx),
+        }
+    }
+
+    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, SockAddr)>> {
+        match self {
+            Self::Epoll(source) => source.poll_with(Side::Read, cx, accept),
+            #[cfg(any())]
+            Self::Ring(source) => source.poll_accept(cx),
+        }
+    }
+}
+
+/// Accepts a connection that is non-blocking and not inherited by child processes.
+pub(crate) fn accept(listener: &Socket) -> io::Result<(Socket, SockAddr)> {
+    let (socket, peer) = listener.accept()?;
+    socket.set_nonblocking(true)?;
+    Ok((socket, peer))
+}
+
+fn recv(socket: &Socket, buffer: &mut [u8]) -> io::Result<usize> {
+    // SAFETY: MaybeUninit<u8> has the layout of u8, and `Socket::recv` only writes initialised octets.
+    let buffer = unsafe { &mut *(std::ptr::from_mut(buffer) as *mut [MaybeUninit<u8>]) };
+    socket.recv(buffer)
+}
+
+fn omit_path_mtu(socket: &Socket, domain: Domain) -> io::Result<()> {
+    let (level, option, value) = if domain == Domain::IPV6 {
+        (
+            libc::IPPROTO_IPV6,
+            libc::IPV6_MTU_DISCOVER,
+            libc::IPV6_PMTUDISC_OMIT,
+        )
+    } else {
+        (
+            libc::IPPROTO_IP,
+            libc::IP_MTU_DISCOVER,
+            libc::IP_PMTUDISC_OMIT,
+        )
+    };
+    // SAFETY: `value` is a readable int of the length given.
+    let result = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            (&raw const value).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if result < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Errors of accept(2) that concern the one connection only: it failed while it was queued.
+fn of_one_connection(error: &io::Error) -> bool {
+    matches!(
+        error.raw_os_error(),
+        Some(
+            libc::ECONNABORTED
+                | libc::ECONNRESET
+                | libc::EPROTO
+                | libc::EPERM
+                | libc::ENETDOWN
+                | libc::ENETUNREACH
+                | libc::EHOSTDOWN
+                | libc::EHOSTUNREACH
+                | libc::ENONET
+        )
+    )
+}
+
+fn ip_address(address: SockAddr) -> io::Result<SocketAddr> {
+    address
+        .as_socket()
+        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidData, "not an IP address"))
+}
+
+/// The address that lets the kernel choose where a socket to `peer` sends from.
+pub fn any_local(peer: SocketAddr) -> SocketAddr {
+    match peer {
+        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
+        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0)),
+    }
+}

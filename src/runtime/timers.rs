@@ -1,0 +1,105 @@
+//! The timers of one task thread: wakers by deadline, removed the moment their future is dropped.
+
+use std::collections::BTreeMap;
+use std::task::Waker;
+
+use crate::limits;
+use crate::runtime::clock::Nanos;
+
+/// Names an armed timer: deadline first, so that the map is in the order of expiry.
+pub(crate) type TimerKey = (Nanos, u64);
+
+/// Wakers in the order of their deadlines. At most `limits::TIMERS_PER_CORE`.
+pub(crate) struct Timers {
+    armed: BTreeMap<TimerKey, Waker>,
+    next_id: u64,
+}
+
+impl Timers {
+    pub(crate) fn new() -> Self {
+        Self {
+            armed: BTreeMap::new(),
+            next_id: 0,
+        }
+    }
+
+    /// Arms a timer; `None` when there are too many.
+    pub(crate) fn arm(&mut self, deadline: Nanos, waker: Waker) -> Option<TimerKey> {
+        if self.armed.len() >= limits::TIMERS_PER_CORE {
+            return None;
+        }
+        let key = (deadline, self.next_id);
+        self.next_id += 1;
+        self.armed.insert(key, waker);
+        Some(key)
+    }
+
+    /// Changes who is woken; false when the timer has gone off.
+    pub(crate) fn rewake(&mut self, key: TimerKey, waker: &Waker) -> bool {
+        match self.armed.get_mut(&key) {
+            Some(old) => {
+                old.clone_from(waker);
+                true
+            }
+            None => false,
+        }
+    }
+
+    /// Disarms a timer.
+    pub(crate) fn disarm(&mut self, key: TimerKey) {
+        self.armed.remove(&key);
+    }
+
+    /// Moves the wakers of every timer due at `now` into `due`, earliest first.
+    pub(crate) fn expire(&mut self, now: Nanos, due: &mut Vec<Waker>) {
+        while let Some(entry) = self.armed.first_entry() {
+            if entry.key().0 > now {
+                break;
+            }
+            due.push(entry.remove());
+        }
+    }
+
+    /// When the next timer goes off.
+    pub(crate) fn next_deadline(&self) -> Option<Nanos> {
+        self.armed.first_key_value().map(|(key, _)| key.0)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+    use std::task::Wake;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn timers_go_off_in_order_and_not_after_disarming() {
+        let count = Arc::new(Count::default());
+        let waker = Waker::from(Arc::clone(&count));
+        let mut timers = Timers::new();
+        let late = timers.arm(30, waker.clone()).unwrap();
+        let gone = timers.arm(10, waker.clone()).unwrap();
+        let early = timers.arm(20, waker.clone()).unwrap();
+        timers.disarm(gone);
+        assert_eq!(timers.next_deadline(), Some(20));
+        let mut due = Vec::new();
+        timers.expire(19, &mut due);
+        assert!(due.is_empty());
+        timers.expire(20, &mut due);
+        assert_eq!(due.len(), 1);
+        assert!(!timers.rewake(early, &waker));
+        assert!(timers.rewake(late, &waker));
+        assert_eq!(timers.next_deadline(), Some(30));
+    }
+}
