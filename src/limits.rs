@@ -79,6 +79,7 @@ pub const COREFILE_WARNINGS: usize = 100;
 
 const _: () =
     assert!(COREFILE_OCTETS <= COREFILE_TOTAL_OCTETS && COREFILE_OCTETS < u32::MAX as usize);
+
 // === runtime ===
 
 /// Tasks alive on one task thread: TCP connections, upstream exchanges and what they spawn. Further ones are refused.
