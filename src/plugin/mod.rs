@@ -2,4 +2,104 @@
 //!
 //! Runs on: data core.
 //!
-//! **Invariant**: plugins never import plugins.
+//! **Invariant**: plugins never import plugins. What two of them need is a room of its own; what one leaves for another travels on the
+//! [`Query`].
+
+mod chain;
+mod metadata_values;
+mod order;
+mod query;
+mod setup;
+#[macro_use]
+mod table;
+
+use std::future::Future;
+use std::sync::Arc;
+
+pub use chain::{Chain, Run, TaskCx, TaskEnv, Visit, background, drive, receive};
+pub use metadata_values::Metadata;
+pub use order::PLUGIN_CFG;
+pub use query::{Answer, Proto, Query, Route, SocketAddrSlot};
+pub use setup::{BlockSettings, Carry, Lifecycle, OpenCx, Periodic, Role, SetupCx, Site, StartHook, Started};
+
+use crate::corefile::{Args, SetupError};
+
+pub mod whoami;
+
+// Rows stand in the order of CoreDNS's plugin.cfg, which is the order of execution. A row whose place matters says why.
+plugins! {
+    "whoami" => whoami::Whoami, // never passes a query on: whatever stands after it is out of reach
+}
+
+/// One directive. An instance lives on one thread; `Config` is parsed once and shared by all of them.
+///
+/// Hooks take `&self`: many queries of a task thread wait in one instance at a time, so state that changes sits in cells. State of one
+/// query belongs on the query ([`Query::stash`]).
+pub trait Plugin: Sized {
+    /// What `setup` made of the tokens.
+    type Config: Send + Sync + 'static;
+
+    /// Whether the directive has a place in the chain. `false`: it only changes settings in `setup`.
+    const HANDLER: bool = true;
+
+    /// Reads all occurrences of the directive in one server block.
+    fn setup(args: &mut Args<'_>, cx: &mut SetupCx<'_>) -> Result<Self::Config, SetupError>;
+
+    /// Makes the instance of one thread. Off the path of queries: may allocate and lock.
+    fn open(config: &Arc<Self::Config>, core: &OpenCx<'_>) -> Self;
+
+    /// The way down. Must not block, lock or allocate when it answers from memory.
+    fn on_query(&self, query: &mut Query) -> Flow {
+        let _ = query;
+        Flow::Next
+    }
+
+    /// After `on_query` parked: the same step on a task thread, where it may wait. Its `Flow` takes the place of the parked one.
+    fn wait_query(&self, query: &mut Query, cx: &TaskCx) -> impl Future<Output = Flow> {
+        let _ = (query, cx);
+        async { Flow::Next }
+    }
+
+    /// The way up, for every query that passed this row with `Next`, answered or not. Only `Next` and `Park` are meant here.
+    fn on_reply(&self, query: &mut Query) -> Flow {
+        let _ = query;
+        Flow::Next
+    }
+
+    /// After `on_reply` parked.
+    fn wait_reply(&self, query: &mut Query, cx: &TaskCx) -> impl Future<Output = ()> {
+        let _ = (query, cx);
+        async {}
+    }
+
+    /// Detached work on a copy of the query, asked for with [`Query::background`]: a prefetch, a refresh.
+    fn background(&self, query: &mut Query, cx: &TaskCx) -> impl Future<Output = ()> {
+        let _ = (query, cx);
+        async {}
+    }
+
+    /// Sets metadata labels before views are evaluated and before the chain runs. Called only in blocks with *metadata*; *metadata*
+    /// itself, the first row, switches collection on for its zones.
+    fn on_metadata(&self, query: &mut Query) {
+        let _ = query;
+    }
+
+    /// Whether the block takes this query at all (*view*).
+    fn filter(&self, query: &mut Query) -> bool {
+        let _ = query;
+        true
+    }
+}
+
+/// What a step of a chain says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Flow {
+    /// Go on with the next row.
+    Next,
+    /// Answered: `Query::answer` is set, go back up.
+    Reply,
+    /// Wait on a task thread.
+    Park,
+    /// No reply at all.
+    Drop,
+}

@@ -1,0 +1,292 @@
+//! A server block's plugins as one flat list, run downwards to an answer and back up.
+//!
+//! ```text
+//!   down(0) -> row 0 -> row 1 -> row 2 answers
+//!                                 |
+//!   done  <-  row 0 <- row 1 <----+   up: every row that was passed, in reverse
+//! ```
+//! Any row may park. On a packet thread that ends the run: the query moves to a task thread, where [`drive`] awaits the row that
+//! parked and goes on from there. Each thread has its own instance of every plugin; a query carries its own state.
+
+use std::future::Future;
+use std::pin::Pin;
+use std::rc::Rc;
+
+use super::query::{Answer, Query, Route};
+use super::{AnyPlugin, Flow, Plugin};
+use crate::limits::LOOKUP_DEPTH;
+use crate::runtime;
+use crate::wire::name::NameBuf;
+use crate::wire::rcode::Rcode;
+
+/// One thread's instances of a block's plugins, in table order.
+pub struct Chain {
+    rows: Vec<AnyPlugin>,
+    collects_metadata: bool,
+}
+
+/// Where a run stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Run {
+    /// The chain is through; `Query::answer` says with what.
+    Done,
+    /// A row waits; only a task thread can go on.
+    Parked(Parked),
+}
+
+/// A row that waits, on the way down or up.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Parked {
+    row: usize,
+    going_up: bool,
+    floor: usize,
+}
+
+impl Chain {
+    /// A chain of these rows.
+    pub fn new(rows: Vec<AnyPlugin>) -> Chain {
+        let collects_metadata = rows.iter().any(|row| row.name() == "metadata");
+        Chain { rows, collects_metadata }
+    }
+
+    /// Whether the block has handlers at all; one without answers REFUSED.
+    pub fn is_empty(&self) -> bool {
+        self.rows.is_empty()
+    }
+
+    /// Names of the rows, in order.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.rows.iter().map(AnyPlugin::name)
+    }
+
+    /// Collects metadata, then asks every view filter of the block. Runs when the router considers this block.
+    pub fn admits(&self, query: &mut Query) -> bool {
+        if self.collects_metadata {
+            self.rows.iter().for_each(|row| row.on_metadata(query));
+        }
+        self.rows.iter().all(|row| row.filter(query))
+    }
+
+    /// Runs a query from the first row.
+    pub fn run(&self, query: &mut Query) -> Run {
+        self.down(query, 0, 0)
+    }
+
+    fn down(&self, query: &mut Query, from: usize, floor: usize) -> Run {
+        for row in from..self.rows.len() {
+            let flow = self.rows[row].on_query(query);
+            self.note_background(query, row);
+            match flow {
+                Flow::Next => {}
+                Flow::Park => return Run::Parked(Parked { row, going_up: false, floor }),
+                Flow::Reply => return self.answered(query, row, floor),
+                Flow::Drop => {
+                    query.answer = Answer::Dropped;
+                    return self.up(query, row, floor);
+                }
+            }
+        }
+        let last = self.rows.last().map_or("", AnyPlugin::name);
+        query.fail(Rcode::SERVFAIL, format_no_next(last));
+        self.up(query, self.rows.len(), floor)
+    }
+
+    fn answered(&self, query: &mut Query, row: usize, floor: usize) -> Run {
+        if query.answer == Answer::Written && query.writer.is_empty() {
+            query.writer = self.rows[row].name();
+        }
+        self.up(query, row, floor)
+    }
+
+    fn up(&self, query: &mut Query, below: usize, floor: usize) -> Run {
+        for row in (floor..below).rev() {
+            if self.rows[row].on_reply(query) == Flow::Park {
+                return Run::Parked(Parked { row, going_up: true, floor });
+            }
+        }
+        Run::Done
+    }
+
+    fn note_background(&self, query: &mut Query, row: usize) {
+        if query.background.is_some() && query.background_row == 0 {
+            query.background_row = row + 1;
+        }
+    }
+}
+
+/// The cold path of a chain that ends without an answer, kept out of the loop.
+#[cold]
+fn format_no_next(last: &str) -> String {
+    format!("plugin/{last}: no next plugin found")
+}
+
+// === on a task thread ===
+
+/// What a chain needs from the thread it waits on; the server provides it.
+pub trait TaskEnv {
+    /// Index of this core.
+    fn core(&self) -> usize;
+    /// Monotonic nanoseconds, read now.
+    fn now_ns(&self) -> u64;
+    /// Finds the block for a query on its listener (zone, DS rule, views), setting its block and site.
+    fn route(&self, query: &mut Query) -> Result<Rc<Chain>, Rcode>;
+    /// This thread's instance of the chain of a route.
+    fn chain(&self, route: Route) -> Option<Rc<Chain>>;
+    /// Sends a parked query to another core's task thread. `Err` gives it back when that core is too busy.
+    fn visit(&self, core: usize, visit: Visit) -> Result<(), Visit>;
+}
+
+/// A parked query that travels to the core whose task thread must run it.
+pub struct Visit {
+    /// The query.
+    pub query: Box<Query>,
+    /// Where its chain stands.
+    pub at: Parked,
+    /// Gets it back when its run has ended.
+    pub done: runtime::OneshotTx<Box<Query>>,
+}
+
+/// What a waiting plugin may do. Cheap to clone.
+#[derive(Clone)]
+pub struct TaskCx {
+    env: Rc<dyn TaskEnv>,
+    chain: Rc<Chain>,
+    row: usize,
+}
+
+impl TaskCx {
+    /// Index of the core this runs on.
+    pub fn core(&self) -> usize {
+        self.env.core()
+    }
+
+    /// The plugin's own row, the key of its stash.
+    pub fn row(&self) -> usize {
+        self.row
+    }
+
+    /// Monotonic nanoseconds, read now.
+    pub fn now_ns(&self) -> u64 {
+        self.env.now_ns()
+    }
+
+    /// Runs the rows after this one down to an answer and back up to this row. `query.answer` is set on return.
+    pub async fn rest(&self, query: &mut Query) {
+        query.answer = Answer::Open;
+        query.home = None;
+        let from = self.row + 1;
+        let at = self.chain.down(query, from, from);
+        drive(self.env.clone(), self.chain.clone(), query, at).await;
+    }
+
+    /// Asks this server itself: the listener's routing, then the whole chain of the block found there. The finished child is
+    /// returned, its reply opened; a lookup nested too deeply fails with SERVFAIL.
+    pub async fn lookup(&self, parent: &Query, name: &NameBuf, qtype: u16) -> Box<Query> {
+        let mut child = Box::new(Query::child(parent, name, qtype));
+        child.now_ns = self.env.now_ns();
+        if child.depth as usize > LOOKUP_DEPTH {
+            child.fail(Rcode::SERVFAIL, "internal lookup nested too deeply");
+            return child;
+        }
+        match self.env.route(&mut child) {
+            Ok(chain) => {
+                let at = chain.run(&mut child);
+                drive(self.env.clone(), chain, &mut child, at).await;
+            }
+            Err(rcode) => child.unwritten(rcode),
+        }
+        if child.answer == Answer::Written && child.reply.open().is_err() {
+            child.unwritten(Rcode::SERVFAIL);
+        }
+        child
+    }
+}
+
+/// Awaits whatever parked and runs the chain to its end. Boxed, since a plugin's wait may run the rest of the chain.
+pub fn drive<'a>(
+    env: Rc<dyn TaskEnv>,
+    chain: Rc<Chain>,
+    query: &'a mut Query,
+    mut at: Run,
+) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
+    Box::pin(async move {
+        while let Run::Parked(parked) = at {
+            query.now_ns = env.now_ns();
+            at = match query.home.take() {
+                Some(home) if home != env.core() => {
+                    travel(&*env, home, query, parked).await;
+                    Run::Done
+                }
+                _ => chain.wait(&env, &chain, query, parked).await,
+            };
+        }
+    })
+}
+
+/// Runs a query that came from another core, from where it parked.
+pub async fn receive(env: Rc<dyn TaskEnv>, visit: Visit) {
+    let Visit { mut query, at, done } = visit;
+    query.home = None;
+    match env.chain(query.route) {
+        Some(chain) => drive(env, chain, &mut query, Run::Parked(at)).await,
+        None => query.fail(Rcode::SERVFAIL, "configuration is gone"),
+    }
+    // The other side may have given up; then nobody waits for the query.
+    let _ = done.send(query);
+}
+
+/// Runs [`Plugin::background`] of the row that asked for it.
+pub async fn background(env: Rc<dyn TaskEnv>, mut query: Box<Query>) {
+    let Some(row) = query.background_row.checked_sub(1) else { return };
+    query.background = None;
+    query.background_row = 0;
+    if let Some(chain) = env.chain(query.route)
+        && row < chain.rows.len()
+    {
+        query.now_ns = env.now_ns();
+        let cx = TaskCx { env, chain: chain.clone(), row };
+        chain.rows[row].background(&mut query, &cx).await;
+    }
+}
+
+async fn travel(env: &dyn TaskEnv, home: usize, query: &mut Query, at: Parked) {
+    let (done, returned) = runtime::oneshot();
+    let moved = Box::new(std::mem::take(query));
+    match env.visit(home, Visit { query: moved, at, done }) {
+        Ok(()) => match returned.await {
+            Some(back) => *query = *back,
+            None => query.fail(Rcode::SERVFAIL, "core restarted"),
+        },
+        Err(visit) => {
+            *query = *visit.query;
+            query.fail(Rcode::SERVFAIL, "too many queries wait for an upstream");
+        }
+    }
+}
+
+impl Chain {
+    async fn wait(&self, env: &Rc<dyn TaskEnv>, chain: &Rc<Chain>, query: &mut Query, parked: Parked) -> Run {
+        let Parked { row, going_up, floor } = parked;
+        let cx = TaskCx { env: env.clone(), chain: chain.clone(), row };
+        let plugin = &self.rows[row];
+        if going_up {
+            plugin.wait_reply(query, &cx).await;
+            query.now_ns = env.now_ns();
+            return self.up(query, row, floor);
+        }
+        let flow = plugin.wait_query(query, &cx).await;
+        query.now_ns = env.now_ns();
+        match flow {
+            Flow::Next => self.down(query, row + 1, floor),
+            Flow::Reply => self.answered(query, row, floor),
+            Flow::Drop => {
+                query.answer = Answer::Dropped;
+                self.up(query, row, floor)
+            }
+            Flow::Park => {
+                query.fail(Rcode::SERVFAIL, "plugin parked while waiting");
+                self.up(query, row, floor)
+            }
+        }
+    }
+}

@@ -1,0 +1,326 @@
+//! A query on its way through a chain: all that a plugin may see or do.
+
+use std::any::Any;
+use std::net::SocketAddr;
+
+use super::metadata_values::Metadata;
+use crate::wire::edns::Edns;
+use crate::wire::name::{self, NameBuf};
+use crate::wire::query::Parsed;
+use crate::wire::rcode::Rcode;
+use crate::wire::reply::{Question, Reply};
+use crate::wire::{flag, types};
+
+/// How the client reached us, as metrics and logs name it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Proto {
+    /// Datagrams: replies are cut at the advertised size.
+    #[default]
+    Udp,
+    /// Streams.
+    Tcp,
+}
+
+impl Proto {
+    /// `udp` or `tcp`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Proto::Udp => "udp",
+            Proto::Tcp => "tcp",
+        }
+    }
+}
+
+/// What the chain has decided so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Answer {
+    /// Nothing yet.
+    #[default]
+    Open,
+    /// A handler failed with that rcode and wrote nothing; the server writes it (CoreDNS's return convention).
+    Unwritten(Rcode),
+    /// `Query::reply` holds the reply.
+    Written,
+    /// No reply is sent.
+    Dropped,
+}
+
+/// Which configuration a query runs under; plain numbers, so that a query can change threads.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Route {
+    /// Counts the configurations of this process.
+    pub generation: u64,
+    /// The listener it came in on: an index into the configuration.
+    pub listener: u16,
+    /// The server block that handles it.
+    pub block: u16,
+    /// Index into the block's [`Site`](super::setup::Site)s: server address, zone and view for labels.
+    pub site: u16,
+}
+
+/// One query. The same value is used again for the next query of its thread, so its buffers are allocated once.
+#[derive(Default)]
+pub struct Query {
+    /// The client's address.
+    pub peer: SocketAddrSlot,
+    /// The address and port the client sent to.
+    pub local: SocketAddrSlot,
+    /// The transport's kind.
+    pub proto: Proto,
+    /// Octets of the query as received.
+    pub size: usize,
+    /// The message id.
+    pub id: u16,
+    /// The second word of the header; plugins may change RD, AD and CD for what comes after them.
+    pub flags: u16,
+    /// QTYPE as plugins see it (*rewrite* may have changed it).
+    pub qtype: u16,
+    /// QCLASS as plugins see it.
+    pub qclass: u16,
+    /// The query's OPT record as plugins see it; its size and DO shape the reply.
+    pub edns: Edns,
+    /// The reply; meaningful when `answer` is [`Answer::Written`].
+    pub reply: Reply,
+    /// What has been decided.
+    pub answer: Answer,
+    /// Why a handler failed: the *errors* plugin logs it.
+    pub error: Option<String>,
+    /// Name of the handler that wrote the reply, for the `plugin` label; empty when the server wrote it.
+    pub writer: &'static str,
+    /// Labels for log lines, rewrite rules, templates and views.
+    pub meta: Metadata,
+    /// Monotonic time of arrival in nanoseconds.
+    pub start_ns: u64,
+    /// Monotonic time of the batch or wake-up that is being worked on, in nanoseconds.
+    pub now_ns: u64,
+    /// The configuration, listener, block and site.
+    pub route: Route,
+    /// Depth of internal lookups: 0 for a client's query.
+    pub depth: u8,
+    /// Set with [`Flow::Park`](super::Flow::Park): the core whose task thread must run the rest, `None` for this one.
+    pub home: Option<usize>,
+    /// Set by a plugin that wants [`Plugin::background`](super::Plugin::background) to run on that core after the reply is sent.
+    pub background: Option<usize>,
+    /// Filled in by the chain: the row that asked for `background`.
+    pub(super) background_row: usize,
+    name: NameSlot,
+    hash: u64,
+    asked: NameSlot,
+    asked_qtype: u16,
+    asked_qclass: u16,
+    stash: Vec<(usize, Box<dyn Any + Send>)>,
+}
+
+impl Query {
+    /// Takes over a parsed message: everything of an earlier query is forgotten.
+    pub fn begin(&mut self, parsed: &mut Parsed, size: usize) {
+        self.size = size;
+        self.id = parsed.id;
+        self.flags = parsed.flags;
+        self.asked.0 = parsed.name;
+        (self.asked_qtype, self.asked_qclass) = (parsed.qtype, parsed.qclass);
+        (self.qtype, self.qclass) = (parsed.qtype, parsed.qclass);
+        self.hash = name::lower_and_hash(parsed.name.as_wire(), &mut self.name.0);
+        std::mem::swap(&mut self.edns, &mut parsed.edns);
+        self.forget();
+    }
+
+    /// A query of our own making: an internal lookup or a refresh, asked on behalf of `parent`.
+    pub fn child(parent: &Query, name: &NameBuf, qtype: u16) -> Query {
+        let mut child = Query {
+            peer: parent.peer,
+            local: parent.local,
+            proto: parent.proto,
+            size: parent.size,
+            id: parent.id,
+            flags: parent.flags,
+            qtype,
+            qclass: parent.qclass,
+            edns: parent.edns.clone(),
+            start_ns: parent.now_ns,
+            now_ns: parent.now_ns,
+            route: parent.route,
+            depth: parent.depth + 1,
+            ..Query::default()
+        };
+        child.asked.0 = *name;
+        (child.asked_qtype, child.asked_qclass) = (qtype, parent.qclass);
+        child.set_name(name);
+        child.meta.enabled = parent.meta.enabled;
+        child
+    }
+
+    /// A copy of the question side for work that outlives this query, such as a prefetch.
+    pub fn duplicate(&self) -> Query {
+        let mut copy = Query::child(self, &self.name.0, self.qtype);
+        copy.asked = self.asked;
+        (copy.asked_qtype, copy.asked_qclass) = (self.asked_qtype, self.asked_qclass);
+        copy.depth = self.depth;
+        copy.meta = self.meta.clone();
+        copy
+    }
+
+    fn forget(&mut self) {
+        self.answer = Answer::Open;
+        self.error = None;
+        self.writer = "";
+        self.meta.clear();
+        self.depth = 0;
+        self.home = None;
+        self.background = None;
+        self.background_row = 0;
+        self.stash.clear();
+    }
+
+    /// QNAME in lower-case wire form, as plugins see it.
+    pub fn name(&self) -> &[u8] {
+        self.name.0.as_wire()
+    }
+
+    /// QNAME as an owned value.
+    pub fn name_buf(&self) -> NameBuf {
+        self.name.0
+    }
+
+    /// Keyed hash of [`Query::name`].
+    pub fn hash(&self) -> u64 {
+        self.hash
+    }
+
+    /// Changes QNAME for the plugins that follow; the client still gets its own question back.
+    pub fn set_name(&mut self, name: &NameBuf) {
+        self.hash = name::lower_and_hash(name.as_wire(), &mut self.name.0);
+    }
+
+    /// The question exactly as the client sent it, its own case kept.
+    pub fn asked(&self) -> Question<'_> {
+        Question { name: self.asked.0.as_wire(), qtype: self.asked_qtype, qclass: self.asked_qclass }
+    }
+
+    /// Changes the question that the reply will carry: only for a server that answers another question on purpose.
+    pub fn set_asked(&mut self, name: &NameBuf, qtype: u16, qclass: u16) {
+        self.asked.0 = *name;
+        (self.asked_qtype, self.asked_qclass) = (qtype, qclass);
+    }
+
+    /// Whether replies are cut at the advertised UDP payload size.
+    pub fn is_udp(&self) -> bool {
+        self.proto == Proto::Udp
+    }
+
+    /// The opcode.
+    pub fn opcode(&self) -> u16 {
+        (self.flags & flag::OPCODE) >> 11
+    }
+
+    /// Whether the query has that header flag.
+    pub fn has_flag(&self, bit: u16) -> bool {
+        self.flags & bit != 0
+    }
+
+    /// Whether DO is set.
+    pub fn dnssec_ok(&self) -> bool {
+        self.edns.dnssec_ok()
+    }
+
+    /// Octets the reply may take on this transport.
+    pub fn size_limit(&self) -> usize {
+        match self.proto {
+            Proto::Tcp => crate::limits::MESSAGE_OCTETS,
+            Proto::Udp if self.edns.present => self.edns.udp_size.max(512) as usize,
+            Proto::Udp => 512,
+        }
+    }
+
+    /// Starts a reply (RD and CD copied, NOERROR, no records) and marks the query as answered.
+    pub fn respond(&mut self) -> &mut Reply {
+        self.answer = Answer::Written;
+        self.reply.start(self.flags);
+        &mut self.reply
+    }
+
+    /// Starts a reply with that rcode and no records.
+    pub fn respond_rcode(&mut self, rcode: Rcode) -> &mut Reply {
+        let reply = self.respond();
+        reply.rcode = rcode;
+        reply
+    }
+
+    /// Fails: nothing is written, the server answers with `rcode`, and *errors* logs `reason`.
+    pub fn fail(&mut self, rcode: Rcode, reason: impl Into<String>) {
+        self.answer = Answer::Unwritten(rcode);
+        self.error = Some(reason.into());
+    }
+
+    /// Returns an rcode without a reply and without an error to log.
+    pub fn unwritten(&mut self, rcode: Rcode) {
+        self.answer = Answer::Unwritten(rcode);
+    }
+
+    /// The rcode of the outcome, `None` when nothing is sent.
+    pub fn rcode(&self) -> Option<Rcode> {
+        match self.answer {
+            Answer::Written => Some(self.reply.rcode),
+            Answer::Unwritten(rcode) => Some(rcode),
+            Answer::Open | Answer::Dropped => None,
+        }
+    }
+
+    /// The written reply opened into records, for a plugin that looks at or changes them; `None` where nothing was written.
+    pub fn written(&mut self) -> Option<&mut Reply> {
+        if self.answer != Answer::Written || self.reply.open().is_err() {
+            return None;
+        }
+        Some(&mut self.reply)
+    }
+
+    /// Whether this asks for one of the types that are never cached or shuffled.
+    pub fn is_transfer(&self) -> bool {
+        matches!(self.qtype, types::AXFR | types::IXFR)
+    }
+
+    /// Keeps a plugin's own state for its way back. `row` is the plugin's own row.
+    pub fn stash<T: Any + Send>(&mut self, row: usize, value: T) {
+        self.stash.push((row, Box::new(value)));
+    }
+
+    /// Takes what `stash` kept for that row, the latest first.
+    pub fn unstash<T: Any + Send>(&mut self, row: usize) -> Option<Box<T>> {
+        let at = self.stash.iter().rposition(|(owner, value)| *owner == row && value.is::<T>())?;
+        self.stash.remove(at).1.downcast().ok()
+    }
+}
+
+/// A socket address that has a default (unspecified), so that `Query` has one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct SocketAddrSlot(pub SocketAddr);
+
+impl Default for SocketAddrSlot {
+    fn default() -> SocketAddrSlot {
+        SocketAddrSlot(SocketAddr::from(([0, 0, 0, 0], 0)))
+    }
+}
+
+impl std::ops::Deref for SocketAddrSlot {
+    type Target = SocketAddr;
+
+    fn deref(&self) -> &SocketAddr {
+        &self.0
+    }
+}
+
+impl From<SocketAddr> for SocketAddrSlot {
+    /// IPv4-mapped addresses of a dual-stack socket become plain IPv4 here, once for all plugins.
+    fn from(addr: SocketAddr) -> SocketAddrSlot {
+        SocketAddrSlot(SocketAddr::new(addr.ip().to_canonical(), addr.port()))
+    }
+}
+
+#[derive(Clone, Copy)]
+struct NameSlot(NameBuf);
+
+impl Default for NameSlot {
+    fn default() -> NameSlot {
+        NameSlot(NameBuf::ROOT)
+    }
+}
