@@ -98,6 +98,7 @@ const _: () = assert!(
     TASKS_PER_CORE <= u32::MAX as usize,
     "slots have 32-bit names"
 );
+
 // === plugin ===
 
 /// Internal lookups inside each other (CNAME chains over blocks): a loop ends here.

@@ -15,10 +15,12 @@ pub mod hints;
 mod import;
 mod lexer;
 mod parser;
+mod zone_name;
 
 pub use args::Args;
 pub use error::{ParseError, SetupError};
 pub use import::{RealSource, Source};
+pub use zone_name::{ZoneName, longest_match};
 
 /// A word of the Corefile: what stands between white space, or inside one pair of double quotes.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -13,7 +13,7 @@ use std::pin::Pin;
 use std::rc::Rc;
 
 use super::query::{Answer, Query, Route};
-use super::{AnyPlugin, Flow, Plugin};
+use super::{AnyPlugin, Flow};
 use crate::limits::LOOKUP_DEPTH;
 use crate::runtime;
 use crate::wire::name::NameBuf;
@@ -143,7 +143,7 @@ pub struct Visit {
     /// Where its chain stands.
     pub at: Parked,
     /// Gets it back when its run has ended.
-    pub done: runtime::OneshotTx<Box<Query>>,
+    pub done: runtime::oneshot::Tx<Box<Query>>,
 }
 
 /// What a waiting plugin may do. Cheap to clone.
@@ -250,12 +250,12 @@ pub async fn background(env: Rc<dyn TaskEnv>, mut query: Box<Query>) {
 }
 
 async fn travel(env: &dyn TaskEnv, home: usize, query: &mut Query, at: Parked) {
-    let (done, returned) = runtime::oneshot();
+    let (done, returned) = runtime::oneshot::oneshot();
     let moved = Box::new(std::mem::take(query));
     match env.visit(home, Visit { query: moved, at, done }) {
         Ok(()) => match returned.await {
-            Some(back) => *query = *back,
-            None => query.fail(Rcode::SERVFAIL, "core restarted"),
+            Ok(back) => *query = *back,
+            Err(_) => query.fail(Rcode::SERVFAIL, "core restarted"),
         },
         Err(visit) => {
             *query = *visit.query;

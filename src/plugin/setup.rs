@@ -107,7 +107,7 @@ pub type StartHook = Box<dyn FnOnce(&Started) + Send>;
 /// What a start hook may use.
 pub struct Started {
     /// The control thread.
-    pub control: control::Handle,
+    pub control: control::Control,
     /// Bound DNS listeners in order: server address label and the real socket address.
     pub listeners: Vec<(String, std::net::SocketAddr)>,
     /// Whether this is a reload rather than the start of the process.
