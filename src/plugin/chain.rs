@@ -46,7 +46,10 @@ impl Chain {
     /// A chain of these rows.
     pub fn new(rows: Vec<AnyPlugin>) -> Chain {
         let collects_metadata = rows.iter().any(|row| row.name() == "metadata");
-        Chain { rows, collects_metadata }
+        Chain {
+            rows,
+            collects_metadata,
+        }
     }
 
     /// Whether the block has handlers at all; one without answers REFUSED.
@@ -78,7 +81,13 @@ impl Chain {
             self.note_background(query, row);
             match flow {
                 Flow::Next => {}
-                Flow::Park => return Run::Parked(Parked { row, going_up: false, floor }),
+                Flow::Park => {
+                    return Run::Parked(Parked {
+                        row,
+                        going_up: false,
+                        floor,
+                    });
+                }
                 Flow::Reply => return self.answered(query, row, floor),
                 Flow::Drop => {
                     query.answer = Answer::Dropped;
@@ -101,7 +110,11 @@ impl Chain {
     fn up(&self, query: &mut Query, below: usize, floor: usize) -> Run {
         for row in (floor..below).rev() {
             if self.rows[row].on_reply(query) == Flow::Park {
-                return Run::Parked(Parked { row, going_up: true, floor });
+                return Run::Parked(Parked {
+                    row,
+                    going_up: true,
+                    floor,
+                });
             }
         }
         Run::Done
@@ -225,7 +238,11 @@ pub fn drive<'a>(
 
 /// Runs a query that came from another core, from where it parked.
 pub async fn receive(env: Rc<dyn TaskEnv>, visit: Visit) {
-    let Visit { mut query, at, done } = visit;
+    let Visit {
+        mut query,
+        at,
+        done,
+    } = visit;
     query.home = None;
     match env.chain(query.route) {
         Some(chain) => drive(env, chain, &mut query, Run::Parked(at)).await,
@@ -237,14 +254,20 @@ pub async fn receive(env: Rc<dyn TaskEnv>, visit: Visit) {
 
 /// Runs [`Plugin::background`] of the row that asked for it.
 pub async fn background(env: Rc<dyn TaskEnv>, mut query: Box<Query>) {
-    let Some(row) = query.background_row.checked_sub(1) else { return };
+    let Some(row) = query.background_row.checked_sub(1) else {
+        return;
+    };
     query.background = None;
     query.background_row = 0;
     if let Some(chain) = env.chain(query.route)
         && row < chain.rows.len()
     {
         query.now_ns = env.now_ns();
-        let cx = TaskCx { env, chain: chain.clone(), row };
+        let cx = TaskCx {
+            env,
+            chain: chain.clone(),
+            row,
+        };
         chain.rows[row].background(&mut query, &cx).await;
     }
 }
@@ -252,7 +275,14 @@ pub async fn background(env: Rc<dyn TaskEnv>, mut query: Box<Query>) {
 async fn travel(env: &dyn TaskEnv, home: usize, query: &mut Query, at: Parked) {
     let (done, returned) = runtime::oneshot::oneshot();
     let moved = Box::new(std::mem::take(query));
-    match env.visit(home, Visit { query: moved, at, done }) {
+    match env.visit(
+        home,
+        Visit {
+            query: moved,
+            at,
+            done,
+        },
+    ) {
         Ok(()) => match returned.await {
             Ok(back) => *query = *back,
             Err(_) => query.fail(Rcode::SERVFAIL, "core restarted"),
@@ -265,9 +295,23 @@ async fn travel(env: &dyn TaskEnv, home: usize, query: &mut Query, at: Parked) {
 }
 
 impl Chain {
-    async fn wait(&self, env: &Rc<dyn TaskEnv>, chain: &Rc<Chain>, query: &mut Query, parked: Parked) -> Run {
-        let Parked { row, going_up, floor } = parked;
-        let cx = TaskCx { env: env.clone(), chain: chain.clone(), row };
+    async fn wait(
+        &self,
+        env: &Rc<dyn TaskEnv>,
+        chain: &Rc<Chain>,
+        query: &mut Query,
+        parked: Parked,
+    ) -> Run {
+        let Parked {
+            row,
+            going_up,
+            floor,
+        } = parked;
+        let cx = TaskCx {
+            env: env.clone(),
+            chain: chain.clone(),
+            row,
+        };
         let plugin = &self.rows[row];
         if going_up {
             plugin.wait_reply(query, &cx).await;

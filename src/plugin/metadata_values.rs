@@ -31,12 +31,17 @@ impl Metadata {
 
     /// The value of a label.
     pub fn find(&self, label: &str) -> Option<&str> {
-        self.values.iter().find(|row| row.0 == label).map(|row| row.1.as_str())
+        self.values
+            .iter()
+            .find(|row| row.0 == label)
+            .map(|row| row.1.as_str())
     }
 
     /// All labels with their values, in the order they were set.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.values.iter().map(|row| (row.0.as_ref(), row.1.as_str()))
+        self.values
+            .iter()
+            .map(|row| (row.0.as_ref(), row.1.as_str()))
     }
 }
 

@@ -20,7 +20,9 @@ pub use chain::{Chain, Run, TaskCx, TaskEnv, Visit, background, drive, receive};
 pub use metadata_values::Metadata;
 pub use order::PLUGIN_CFG;
 pub use query::{Answer, Proto, Query, Route, SocketAddrSlot};
-pub use setup::{BlockSettings, Carry, Lifecycle, OpenCx, Periodic, Role, SetupCx, Site, StartHook, Started};
+pub use setup::{
+    BlockSettings, Carry, Lifecycle, OpenCx, Periodic, Role, SetupCx, Site, StartHook, Started,
+};
 
 use crate::corefile::{Args, SetupError};
 

@@ -73,7 +73,10 @@ mod tests {
     fn the_table_is_in_plugin_cfg_order() {
         let mut rest = PLUGIN_CFG.iter();
         for name in BUILT {
-            assert!(rest.any(|known| known == name), "{name} is out of order or not in plugin.cfg");
+            assert!(
+                rest.any(|known| known == name),
+                "{name} is out of order or not in plugin.cfg"
+            );
         }
     }
 }

@@ -194,7 +194,11 @@ impl Query {
 
     /// The question exactly as the client sent it, its own case kept.
     pub fn asked(&self) -> Question<'_> {
-        Question { name: self.asked.0.as_wire(), qtype: self.asked_qtype, qclass: self.asked_qclass }
+        Question {
+            name: self.asked.0.as_wire(),
+            qtype: self.asked_qtype,
+            qclass: self.asked_qclass,
+        }
     }
 
     /// Changes the question that the reply will carry: only for a server that answers another question on purpose.
@@ -286,7 +290,10 @@ impl Query {
 
     /// Takes what `stash` kept for that row, the latest first.
     pub fn unstash<T: Any + Send>(&mut self, row: usize) -> Option<Box<T>> {
-        let at = self.stash.iter().rposition(|(owner, value)| *owner == row && value.is::<T>())?;
+        let at = self
+            .stash
+            .iter()
+            .rposition(|(owner, value)| *owner == row && value.is::<T>())?;
         self.stash.remove(at).1.downcast().ok()
     }
 }

@@ -134,9 +134,13 @@ impl Carry {
     /// The value of that key, made now if there is none.
     pub fn obtain<T: Any + Send + Sync>(&self, key: &str, make: impl FnOnce() -> Arc<T>) -> Arc<T> {
         let mut values = self.values.lock().unwrap_or_else(PoisonError::into_inner);
-        let slot = values.entry((TypeId::of::<T>(), key.to_owned())).or_insert_with(|| make());
+        let slot = values
+            .entry((TypeId::of::<T>(), key.to_owned()))
+            .or_insert_with(|| make());
         // The key holds the type, so the downcast cannot fail; the fall-back keeps this free of panics.
-        slot.clone().downcast::<T>().unwrap_or_else(|_| unreachable!("values are keyed by their type"))
+        slot.clone()
+            .downcast::<T>()
+            .unwrap_or_else(|_| unreachable!("values are keyed by their type"))
     }
 
     /// Drops every value that only this map still holds.
@@ -176,7 +180,11 @@ impl SetupCx<'_> {
 
     /// Repeats blocking work on the control side while this configuration serves. The first run is one interval after the start.
     pub fn every(&mut self, interval: Duration, name: &str, work: impl FnMut() + Send + 'static) {
-        self.life.periodic.push(Periodic { interval, name: name.to_owned(), work: Box::new(work) });
+        self.life.periodic.push(Periodic {
+            interval,
+            name: name.to_owned(),
+            work: Box::new(work),
+        });
     }
 }
 

@@ -37,16 +37,37 @@ impl Plugin for Whoami {
         reply.set_flag(flag::AA, true);
         match peer.ip() {
             IpAddr::V4(ip) => {
-                reply.push(Section::Additional, name.as_wire(), types::A, qclass, 0, &ip.octets());
+                reply.push(
+                    Section::Additional,
+                    name.as_wire(),
+                    types::A,
+                    qclass,
+                    0,
+                    &ip.octets(),
+                );
             }
             IpAddr::V6(ip) => {
-                reply.push(Section::Additional, name.as_wire(), types::AAAA, qclass, 0, &ip.octets());
+                reply.push(
+                    Section::Additional,
+                    name.as_wire(),
+                    types::AAAA,
+                    qclass,
+                    0,
+                    &ip.octets(),
+                );
             }
         }
         if let Some(owner) = prefixed(prefix, &name) {
             let port = peer.port().to_be_bytes();
             let rdata = [0, 0, 0, 0, port[0], port[1], 0];
-            reply.push(Section::Additional, owner.as_wire(), types::SRV, qclass, 0, &rdata);
+            reply.push(
+                Section::Additional,
+                owner.as_wire(),
+                types::SRV,
+                qclass,
+                0,
+                &rdata,
+            );
         }
         Flow::Reply
     }
@@ -57,6 +78,7 @@ fn prefixed(label: &[u8], name: &NameBuf) -> Option<NameBuf> {
     let mut wire = [0u8; crate::limits::NAME_OCTETS];
     let len = label.len() + name.as_wire().len();
     wire.get_mut(..label.len())?.copy_from_slice(label);
-    wire.get_mut(label.len()..len)?.copy_from_slice(name.as_wire());
+    wire.get_mut(label.len()..len)?
+        .copy_from_slice(name.as_wire());
     NameBuf::from_wire(wire.get(..len)?).ok()
 }
