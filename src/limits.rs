@@ -103,3 +103,17 @@ const _: () = assert!(
 
 /// Internal lookups inside each other (CNAME chains over blocks): a loop ends here.
 pub const LOOKUP_DEPTH: usize = 8;
+/// Octets of the text of an expression: a view with a thousand networks fits.
+pub const EXPR_TEXT_OCTETS: usize = 64 << 10;
+/// Levels of an expression's tree, which bounds the stack of its evaluation.
+pub const EXPR_DEPTH: u32 = 100;
+/// Levels of arrays in arrays.
+pub const EXPR_VALUE_DEPTH: u32 = 32;
+/// Items of an array that an expression may make.
+pub const EXPR_ITEMS: usize = 10_000;
+/// Octets of a text that an expression may make.
+pub const EXPR_OCTETS: usize = 64 << 10;
+/// Steps of one evaluation (nodes visited and items touched): a few milliseconds at most.
+pub const EXPR_STEPS: u32 = 100_000;
+/// Octets of a compiled pattern that is only known when a query comes in.
+pub const EXPR_REGEXP_OCTETS: usize = 64 << 10;

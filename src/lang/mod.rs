@@ -5,5 +5,6 @@
 //! **Invariant**: any input text gives a value or an error, in bounded time and memory.
 
 pub mod duration;
+pub mod expr;
 pub mod regexp;
 pub mod replacer;

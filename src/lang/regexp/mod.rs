@@ -38,6 +38,11 @@ pub struct Groups {
 impl Regexp {
     /// Compiles Go syntax. The error reads `error parsing regexp: REASON: `PART``, as Go's does.
     pub fn compile(text: &str) -> Result<Self, String> {
+        Self::compile_within(text, limits::REGEXP_OCTETS)
+    }
+
+    /// Compiles to at most so many octets: for a text that is only known when a query comes in.
+    pub fn compile_within(text: &str, octets: usize) -> Result<Self, String> {
         let chars = text.chars().take(limits::REGEXP_CHARS + 1).count();
         if chars > limits::REGEXP_CHARS {
             return Err(format!(
@@ -47,7 +52,7 @@ impl Regexp {
         }
         let translated = translate::translate(text)?;
         let regex = RegexBuilder::new(&translated.pattern)
-            .size_limit(limits::REGEXP_OCTETS)
+            .size_limit(octets)
             .dfa_size_limit(limits::REGEXP_SCRATCH_OCTETS)
             .build()
             .map_err(|error| {
