@@ -44,14 +44,14 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts `command` on `cpu` only (or anywhere), with its output in the file `log`.
-    pub fn start(mut command: Command, cpu: Option<usize>, log: &Path) -> io::Result<Process> {
+    /// Starts `command` on `cpus` only (anywhere when empty), with its output in the file `log`.
+    pub fn start(mut command: Command, cpus: &[usize], log: &Path) -> io::Result<Process> {
         let file = File::create(log)?;
         command
             .stdin(Stdio::null())
             .stdout(file.try_clone()?)
             .stderr(file);
-        sys::prepare_child(&mut command, cpu);
+        sys::prepare_child(&mut command, cpus);
         Ok(Process {
             child: command.spawn()?,
             log: log.to_owned(),
@@ -119,7 +119,7 @@ mod tests {
             "-c",
             "echo started; trap '' TERM; while :; do sleep 0.05; done",
         ]);
-        let mut process = Process::start(command, None, &path.join("log")).unwrap();
+        let mut process = Process::start(command, &[], &path.join("log")).unwrap();
         let began = Instant::now();
         while process.output() != "started\n" && began.elapsed() < Duration::from_secs(10) {
             std::thread::sleep(Duration::from_millis(5));

@@ -4,13 +4,17 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::sync::atomic::AtomicBool;
+use std::time::Duration;
 
 use loadtest::args::Args;
 use loadtest::compare;
 use loadtest::corpus::{self, Corpus};
 use loadtest::echo::Echo;
 use loadtest::load::{Load, Transport};
+use loadtest::message;
+use loadtest::reload;
 use loadtest::servers::{PERCOREDNS, Scenario};
+use loadtest::start;
 use loadtest::sys;
 
 fn main() -> ExitCode {
@@ -24,6 +28,8 @@ fn main() -> ExitCode {
         "corpus" => print_corpus(words),
         "echo" => echo(words),
         "compare" => compare_servers(words),
+        "reload" => reload_under_load(words),
+        "start" => start_and_idle(words),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
             Ok(())
@@ -70,7 +76,7 @@ fn generate(transport: Transport, words: Vec<std::ffi::OsString>) -> Result<(), 
     load.window = args.or("window", load.window)?;
     load.spin = args.has("spin");
     if let Some(ms) = args.value("timeout-ms")? {
-        load.timeout = std::time::Duration::from_millis(ms);
+        load.timeout = Duration::from_millis(ms);
     }
     if let Some(cpu) = args.value("cpu")? {
         sys::pin_to_cpu(cpu).map_err(|e| format!("--cpu {cpu}: {e}"))?;
@@ -176,6 +182,84 @@ fn compare_servers(words: Vec<std::ffi::OsString>) -> Result<(), String> {
     }
 }
 
+fn reload_under_load(words: Vec<std::ffi::OsString>) -> Result<(), String> {
+    let flags = [
+        "percoredns",
+        "times",
+        "interval-ms",
+        "rate",
+        "transport",
+        "names",
+        "server-cpus",
+        "client-cpu",
+    ];
+    let args = Args::parse(words, &flags, &["json"])?;
+    let cpus = sys::allowed_cpus();
+    let (first, last) = (
+        cpus.first().copied().unwrap_or(0),
+        cpus.last().copied().unwrap_or(0),
+    );
+    let server_cpus = match args.text("server-cpus") {
+        None => vec![first],
+        Some(list) => list
+            .split(',')
+            .map(|cpu| {
+                cpu.parse()
+                    .map_err(|e| format!("--server-cpus {list}: {e}"))
+            })
+            .collect::<Result<_, _>>()?,
+    };
+    let outcome = reload::run(&reload::Options {
+        percoredns: program_path(&args)?.ok_or("--percoredns is missing")?,
+        times: args.or("times", 50)?,
+        interval: Duration::from_millis(args.or("interval-ms", 200)?),
+        qps: args.value("rate")?,
+        transport: args.or("transport", Transport::Udp)?,
+        names: args.or("names", 5_000)?.clamp(1, corpus::NAMES_MAX),
+        server_cpus,
+        client_cpu: args.or("client-cpu", last)?,
+    })?;
+    if args.has("json") {
+        println!("{}", outcome.json());
+    } else {
+        println!("{outcome}");
+    }
+    if outcome.is_clean() {
+        Ok(())
+    } else {
+        Err("the reloads were not clean".to_owned())
+    }
+}
+
+fn start_and_idle(words: Vec<std::ffi::OsString>) -> Result<(), String> {
+    let flags = [
+        "percoredns",
+        "conf",
+        "server",
+        "name",
+        "type",
+        "times",
+        "idle-s",
+    ];
+    let args = Args::parse(words, &flags, &["json"])?;
+    let rtype = args.text("type").unwrap_or("SOA");
+    let outcome = start::run(&start::Options {
+        percoredns: program_path(&args)?.ok_or("--percoredns is missing")?,
+        conf: args.or("conf", PathBuf::from("Corefile.example"))?,
+        server: args.or("server", (Ipv4Addr::LOCALHOST, 5300).into())?,
+        name: args.text("name").unwrap_or(ORIGIN).to_owned(),
+        qtype: message::type_number(rtype).ok_or_else(|| format!("--type {rtype}: unknown"))?,
+        times: args.or("times", 11)?,
+        idle: Duration::from_secs_f64(args.or("idle-s", 5.0f64)?.clamp(0.0, 60.0)),
+    })?;
+    if args.has("json") {
+        println!("{}", outcome.json());
+    } else {
+        println!("{outcome}");
+    }
+    Ok(())
+}
+
 /// The percoredns that was asked for, or the one that was built beside this program.
 fn program_path(args: &Args) -> Result<Option<PathBuf>, String> {
     if let Some(path) = args.text("percoredns") {
@@ -201,4 +285,7 @@ loadtest udp|tcp --server ADDR:PORT --rate QPS|max [--seconds N] [--corpus FILE]
 loadtest corpus  [--kind hosts|mixed|nxdomain] [--names N] [--origin ZONE] [--zone-file]
 loadtest echo    [--listen ADDR:PORT] [--cpu N]
 loadtest compare [--seconds N] [--rounds N] [--servers a,b] [--scenario zone|cached|both] [--rates max,30000] [--names N]
-                 [--percoredns PATH] [--server-cpu N] [--client-cpu N] [--sources N] [--foreign PERCENT] [--spin] [--json FILE]";
+                 [--percoredns PATH] [--server-cpu N] [--client-cpu N] [--sources N] [--foreign PERCENT] [--spin] [--json FILE]
+loadtest reload  [--percoredns PATH] [--times N] [--interval-ms N] [--rate QPS] [--transport udp|tcp] [--names N]
+                 [--server-cpus 0,1] [--client-cpu N] [--json]
+loadtest start   [--percoredns PATH] [--conf FILE] [--server ADDR:PORT] [--name NAME] [--type TYPE] [--times N] [--idle-s N] [--json]";

@@ -78,7 +78,7 @@ impl Stage {
         program: &Program,
         path: &Path,
         scenario: Scenario,
-        cpu: Option<usize>,
+        cpus: &[usize],
     ) -> Result<Option<Running>, String> {
         let setup = self.setup()?;
         let told = |e| format!("{}: {e}", program.name);
@@ -89,19 +89,19 @@ impl Stage {
                     .dir
                     .path()
                     .join(format!("{}.{}.log", program.name, scenario.name()));
-                self.launch(program.name, command, setup.listen, cpu, &log)
+                self.launch(program.name, command, setup.listen, cpus, &log)
                     .map(Some)
             }
         }
     }
 
     /// Starts this program's own echo.
-    pub fn start_echo(&self, cpu: Option<usize>) -> Result<Running, String> {
+    pub fn start_echo(&self, cpus: &[usize]) -> Result<Running, String> {
         let listen = servers::free_address().map_err(|e| e.to_string())?;
         let own = std::env::current_exe().map_err(|e| format!("own path: {e}"))?;
         let mut command = Command::new(own);
         command.args(["echo", "--listen", &listen.to_string()]);
-        let process = Process::start(command, cpu, &self.dir.path().join("echo.log"))
+        let process = Process::start(command, cpus, &self.dir.path().join("echo.log"))
             .map_err(|e| format!("echo: {e}"))?;
         let mut running = Running {
             name: ECHO,
@@ -118,11 +118,11 @@ impl Stage {
         name: &'static str,
         command: Command,
         listen: SocketAddr,
-        cpu: Option<usize>,
+        cpus: &[usize],
         log: &Path,
     ) -> Result<Running, String> {
         let process =
-            Process::start(command, cpu, log).map_err(|e| format!("cannot start {name}: {e}"))?;
+            Process::start(command, cpus, log).map_err(|e| format!("cannot start {name}: {e}"))?;
         let mut running = Running {
             name,
             address: listen,

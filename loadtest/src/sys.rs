@@ -73,16 +73,18 @@ pub fn set_affinity(cpus: &[usize]) -> io::Result<()> {
     }
 }
 
-/// Makes the command start on `cpu` only, and die with this process even when this one is killed outright.
-pub fn prepare_child(command: &mut Command, cpu: Option<usize>) {
-    // SAFETY: the closure makes only async-signal-safe system calls and allocates nothing when `cpu` is a single CPU.
+/// Makes the command start on `cpus` only (anywhere when empty), and die with this process even when this one is killed outright.
+pub fn prepare_child(command: &mut Command, cpus: &[usize]) {
+    let cpus = cpus.to_vec();
+    // SAFETY: the closure makes only async-signal-safe system calls and allocates nothing.
     unsafe {
         command.pre_exec(move || {
             libc::prctl(libc::PR_SET_PDEATHSIG, libc::SIGKILL);
-            if let Some(cpu) = cpu {
-                set_affinity(&[cpu])?;
+            if cpus.is_empty() {
+                Ok(())
+            } else {
+                set_affinity(&cpus)
             }
-            Ok(())
         });
     }
 }

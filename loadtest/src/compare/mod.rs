@@ -64,9 +64,7 @@ pub fn run(options: &Options) -> Result<Table, String> {
     }
     let mut table = Table::default();
     for &scenario in &options.scenarios {
-        if !sys::stop_requested() {
-            run_scenario(options, scenario, &mut table)?;
-        }
+        run_scenario(options, scenario, &mut table)?;
     }
     Ok(table)
 }
@@ -100,9 +98,6 @@ fn run_scenario(options: &Options, scenario: Scenario, table: &mut Table) -> Res
                 order.reverse();
             }
             for server in order {
-                if sys::stop_requested() {
-                    return Ok(());
-                }
                 progress.show(&format!("{} {rate} {}", scenario.name(), server.name));
                 let mut sample = measure(options, &stage, server, rate)?;
                 for _ in 0..REPEATS {
@@ -110,6 +105,9 @@ fn run_scenario(options: &Options, scenario: Scenario, table: &mut Table) -> Res
                         break;
                     }
                     sample = measure(options, &stage, server, rate)?;
+                }
+                if sys::stop_requested() {
+                    return Err("interrupted; every server that was started is ended".to_owned());
                 }
                 table.add(scenario, rate, server.name, round, options.foreign, sample);
             }
@@ -126,8 +124,8 @@ fn start_all(
     stage: &Stage,
     table: &mut Table,
 ) -> Result<Vec<Running>, String> {
-    let cpu = Some(options.server_cpu);
-    let mut servers = vec![stage.start_echo(cpu)?];
+    let cpus = [options.server_cpu];
+    let mut servers = vec![stage.start_echo(&cpus)?];
     for program in PROGRAMS {
         let wanted = options
             .servers
@@ -143,7 +141,7 @@ fn start_all(
             }
             continue;
         };
-        match stage.start(program, &path, scenario, cpu) {
+        match stage.start(program, &path, scenario, &cpus) {
             Ok(running) => servers.extend(running),
             Err(e) => table.fail(
                 program.name,
