@@ -7,20 +7,27 @@
 
 use std::sync::Arc;
 
+pub mod address;
 mod args;
 mod digest;
 mod env;
 mod error;
+mod fall;
 pub mod hints;
+mod host_port;
 mod import;
 mod lexer;
 mod parser;
 mod zone_name;
+pub mod zones;
 
 pub use args::Args;
 pub use error::{ParseError, SetupError};
+pub use fall::Fall;
+pub use host_port::{host_port, split_host_port};
 pub use import::{RealSource, Source};
 pub use zone_name::{ZoneName, longest_match};
+pub use zones::origins_from_args_or_block;
 
 /// A word of the Corefile: what stands between white space, or inside one pair of double quotes.
 #[derive(Debug, Clone, PartialEq, Eq)]
