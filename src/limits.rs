@@ -90,6 +90,10 @@ pub const TIMERS_PER_CORE: usize = 4 * TASKS_PER_CORE;
 pub const TASKS_PER_TURN: usize = 128;
 /// Readiness events taken from the kernel at once.
 pub const EVENTS_PER_TURN: usize = 256;
+/// Entries of each of glommio's three submission rings; more requests than these wait for the next turn.
+pub const RING_DEPTH: usize = 128;
+/// Octets that glommio keeps for disk buffers, which nothing here uses: the least it accepts (its default is 10 MiB).
+pub const RING_BUFFER_OCTETS: usize = 65_536;
 /// How long accepting pauses after the process ran out of descriptors or memory: no spin, no lost listener.
 pub const ACCEPT_PAUSE_MS: u64 = 100;
 

@@ -93,8 +93,8 @@ pub fn choose(wish: Wish) -> Result<Choice, String> {
 }
 
 /// Asks for everything that glommio needs; the refusal with its remedy.
-fn probe() -> Result<(), String> {
-    if !cfg!(any()) {
+pub(crate) fn probe() -> Result<(), String> {
+    if !cfg!(feature = "glommio") {
         return Err("this binary was built without the glommio feature".to_owned());
     }
     raise_locked_memory()?;

@@ -13,7 +13,7 @@ use socket2::Socket;
 use crate::limits;
 use crate::runtime::clock::{MILLISECOND, Nanos, SECOND};
 use crate::runtime::eventfd::EventFd;
-use crate::runtime::exec::{Driver, Exec, Parker};
+use crate::runtime::exec::{self, Driver, Exec, Parker};
 use crate::runtime::slab::{Key, Slab};
 
 /// The poll set of one task thread.
@@ -59,10 +59,9 @@ pub(crate) fn run(main: impl Future<Output = ()> + 'static, done: &Cell<bool>) -
     let event = EventFd::new()?;
     let reactor = Rc::new(Reactor::new(&event)?);
     let exec = Exec::enter(Driver::Epoll(Rc::clone(&reactor)), Parker::Event(event))?;
+    let _closer = exec::Closer::new(Rc::clone(&exec));
     let _ = exec.spawn(main);
-    let outcome = turns(&exec, &reactor, done);
-    exec.close();
-    outcome
+    turns(&exec, &reactor, done)
 }
 
 fn turns(exec: &Exec, reactor: &Reactor, done: &Cell<bool>) -> io::Result<()> {

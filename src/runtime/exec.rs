@@ -23,7 +23,7 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::task::{Context, Poll, Wake, Waker};
 
-#[cfg(any())]
+#[cfg(feature = "glommio")]
 use atomic_waker::AtomicWaker;
 use crossbeam::queue::SegQueue;
 
@@ -61,7 +61,7 @@ pub(crate) enum Driver {
     /// epoll(7).
     Epoll(Rc<epoll::Reactor>),
     /// glommio's rings.
-    #[cfg(any())]
+    #[cfg(feature = "glommio")]
     Ring,
 }
 
@@ -79,7 +79,7 @@ pub(crate) enum Parker {
     /// Part of the epoll set.
     Event(EventFd),
     /// The one glommio task.
-    #[cfg(any())]
+    #[cfg(feature = "glommio")]
     Outer(AtomicWaker),
 }
 
@@ -138,7 +138,7 @@ impl Exec {
         CURRENT.with(|current| {
             let mut current = current.borrow_mut();
             if current.is_some() {
-                return Err(io::Error::other("this thread runs an executor already"));
+                return Err(nested());
             }
             *current = Some(Rc::clone(&exec));
             Ok(())
@@ -154,9 +154,12 @@ impl Exec {
         &self.timers
     }
 
-    #[cfg(any())]
-    pub(crate) fn parker(&self) -> &Parker {
-        &self.shared.parker
+    /// Names the glommio task that a wake-up must wake.
+    #[cfg(feature = "glommio")]
+    pub(crate) fn register_outer(&self, waker: &Waker) {
+        if let Parker::Outer(outer) = &self.shared.parker {
+            outer.register(waker);
+        }
     }
 
     /// Starts a task; hands the future back when there are too many or the thread ends.
@@ -234,9 +237,11 @@ impl Exec {
         }
     }
 
-    /// Drops every task, then lets the thread go.
+    /// Drops every task, then lets the thread go. Again: nothing.
     pub(crate) fn close(&self) {
-        self.closing.set(true);
+        if self.closing.replace(true) {
+            return;
+        }
         loop {
             let tasks = self.tasks.borrow_mut().drain();
             if tasks.is_empty() {
@@ -248,6 +253,11 @@ impl Exec {
         }
         self.ready.borrow_mut().clear();
         while self.shared.injected.pop().is_some() {}
+        // Here and not wherever the last waker of a task is dropped: glommio's wakers leak on foreign threads.
+        #[cfg(feature = "glommio")]
+        if let Parker::Outer(outer) = &self.shared.parker {
+            drop(outer.take());
+        }
         let gone = CURRENT.with(|current| current.borrow_mut().take());
         drop(gone);
     }
@@ -287,6 +297,25 @@ impl Exec {
     }
 }
 
+/// Closes an executor when its thread is done with it, also by a panic.
+pub(crate) struct Closer(Rc<Exec>);
+
+impl Closer {
+    pub(crate) fn new(exec: Rc<Exec>) -> Self {
+        Self(exec)
+    }
+}
+
+impl Drop for Closer {
+    fn drop(&mut self) {
+        self.0.close();
+    }
+}
+
+pub(crate) fn nested() -> io::Error {
+    io::Error::other("this thread runs an executor already")
+}
+
 // === impl Shared, Header ===
 
 impl Shared {
@@ -296,7 +325,7 @@ impl Shared {
         if self.waiting.load(Ordering::Relaxed) && self.waiting.swap(false, Ordering::AcqRel) {
             match &self.parker {
                 Parker::Event(event) => event.signal(),
-                #[cfg(any())]
+                #[cfg(feature = "glommio")]
                 Parker::Outer(outer) => outer.wake(),
             }
         }

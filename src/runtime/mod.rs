@@ -26,6 +26,8 @@ mod choose;
 mod epoll;
 mod eventfd;
 mod exec;
+#[cfg(feature = "glommio")]
+mod ring;
 mod slab;
 mod thread;
 mod timers;

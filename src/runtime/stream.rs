@@ -17,7 +17,7 @@ use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use crate::limits;
 use crate::runtime::epoll::{self, Side};
 use crate::runtime::exec::{self, Driver};
-#[cfg(any())]
+#[cfg(feature = "glommio")]
 use crate::runtime::ring;
 use crate::runtime::task;
 
@@ -214,7 +214,7 @@ impl TcpListener {
     pub fn from_std(listener: std::net::TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         Ok(Self {
-            io: Io::new(Socket::from(listener))?,
+            io: Io::listener(Socket::from(listener))?,
         })
     }
 
@@ -250,29 +250,40 @@ impl TcpListener {
 #[derive(Debug)]
 enum Io {
     Epoll(epoll::Source),
-    #[cfg(any())]
+    #[cfg(feature = "glommio")]
     Ring(ring::Source),
 }
 
 impl Io {
-    /// Fails off a task thread.
+    /// A connected or connecting socket. Fails off a task thread.
     fn new(socket: Socket) -> io::Result<Self> {
-        let Some(exec) = exec::current() else {
-            return Err(io::Error::other("sockets of this kind need a task thread"));
-        };
-        match exec.driver() {
-            Driver::Epoll(reactor) => {
-                Ok(Self::Epoll(epoll::Source::new(socket, Rc::clone(reactor))))
-            }
-            #[cfg(any())]
-            Driver::Ring => Ok(Self::Ring(ring::Source::new(socket))),
+        Self::on_driver(socket, |socket, driver| match driver {
+            Driver::Epoll(reactor) => Self::Epoll(epoll::Source::new(socket, Rc::clone(reactor))),
+            #[cfg(feature = "glommio")]
+            Driver::Ring => Self::Ring(ring::Source::stream(socket)),
+        })
+    }
+
+    /// A listening socket. Fails off a task thread.
+    fn listener(socket: Socket) -> io::Result<Self> {
+        Self::on_driver(socket, |socket, driver| match driver {
+            Driver::Epoll(reactor) => Self::Epoll(epoll::Source::new(socket, Rc::clone(reactor))),
+            #[cfg(feature = "glommio")]
+            Driver::Ring => Self::Ring(ring::Source::listener(socket)),
+        })
+    }
+
+    fn on_driver(socket: Socket, make: impl FnOnce(Socket, &Driver) -> Self) -> io::Result<Self> {
+        match exec::current() {
+            Some(exec) => Ok(make(socket, exec.driver())),
+            None => Err(io::Error::other("sockets of this kind need a task thread")),
         }
     }
 
     fn socket(&self) -> &Socket {
         match self {
             Self::Epoll(source) => source.socket(),
-            #[cfg(any())]
+            #[cfg(feature = "glommio")]
             Self::Ring(source) => source.socket(),
         }
     }
@@ -297,7 +308,7 @@ impl Io {
                 }
                 outcome
             }
-            #[cfg(any())]
+            #[cfg(feature = "glommio")]
             Self::Ring(source) => source.poll_recv(cx, buffer),
         }
     }
@@ -307,7 +318,7 @@ impl Io {
             Self::Epoll(source) => source.poll_with(Side::Write, cx, |socket| {
                 socket.send_with_flags(octets, libc::MSG_NOSIGNAL)
             }),
-            #[cfg(any())]
+            #[cfg(feature = "glommio")]
             Self::Ring(source) => source.poll_send(cx, octets),
         }
     }
@@ -326,7 +337,7 @@ impl Io {
     fn expect_connect(&self) -> io::Result<()> {
         match self {
             Self::Epoll(source) => source.expect_wait(Side::Write),
-            #[cfg(any())]
+            #[cfg(feature = "glommio")]
             Self::Ring(_) => Ok(()),
         }
     }
@@ -339,7 +350,7 @@ impl Io {
                     None => Ok(()),
                 })
             }
-            #[cfg(any())]
+            #[cfg(feature = "glommio")]
             Self::Ring(source) => source.poll_connected(cx),
         }
     }
@@ -347,7 +358,7 @@ impl Io {
     fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, SockAddr)>> {
         match self {
             Self::Epoll(source) => source.poll_with(Side::Read, cx, accept),
-            #[cfg(any())]
+            #[cfg(feature = "glommio")]
             Self::Ring(source) => source.poll_accept(cx),
         }
     }

@@ -11,7 +11,7 @@ use std::task::{Context, Poll};
 use std::thread::{self, JoinHandle};
 
 use crate::runtime::choose::Backend;
-#[cfg(any())]
+#[cfg(feature = "glommio")]
 use crate::runtime::ring;
 use crate::runtime::{cores, epoll};
 
@@ -83,9 +83,9 @@ pub fn block_on<T: 'static>(
     };
     match backend {
         Backend::Epoll => epoll::run(main, &done)?,
-        #[cfg(any())]
+        #[cfg(feature = "glommio")]
         Backend::Glommio => ring::run(main, &done)?,
-        #[cfg(not(any()))]
+        #[cfg(not(feature = "glommio"))]
         Backend::Glommio => {
             return Err(io::Error::new(
                 io::ErrorKind::Unsupported,
