@@ -121,3 +121,28 @@ pub const EXPR_OCTETS: usize = 64 << 10;
 pub const EXPR_STEPS: u32 = 100_000;
 /// Octets of a compiled pattern that is only known when a query comes in.
 pub const EXPR_REGEXP_OCTETS: usize = 64 << 10;
+// === zone ===
+
+/// Octets of one zone file; offsets in it have 32 bits. A file of this size holds some 40 million records.
+pub const ZONE_FILE_OCTETS: usize = 2 << 30;
+/// Octets of names and record data of one zone; offsets in it have 32 bits.
+pub const ZONE_DATA_OCTETS: usize = 3 << 30;
+/// Records of one zone, those that `$GENERATE` makes included.
+pub const ZONE_RECORDS: usize = 100_000_000;
+/// Records that one `$GENERATE` line may make (as miekg/dns: a range of 16 bits).
+pub const ZONE_GENERATE_STEPS: u64 = 65_536;
+/// Tokens of one entry; 65,535 octets of data written as single hex digits need twice as many.
+pub const ZONE_ENTRY_TOKENS: usize = 140_000;
+/// Nesting of `$INCLUDE` (as miekg/dns).
+pub const ZONE_INCLUDE_DEPTH: usize = 7;
+/// Files that one zone may include in all, so that nested includes cannot multiply without end.
+pub const ZONE_INCLUDES: usize = 10_000;
+/// Warnings kept of one load; the rest is counted.
+pub const ZONE_WARNINGS: usize = 10;
+/// CNAME records in one answer: the first and the nine that CoreDNS follows inside a zone.
+pub const ZONE_CNAME_CHAIN: usize = 10;
+/// Targets of one answer whose addresses are looked up for the additional section (CVE-2024-11187).
+pub const ZONE_ADDITIONAL_NAMES: usize = 64;
+
+const _: () = assert!(ZONE_FILE_OCTETS < u32::MAX as usize);
+const _: () = assert!(ZONE_DATA_OCTETS < u32::MAX as usize);
