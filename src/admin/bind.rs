@@ -5,37 +5,22 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, ToSocketAddr
 
 use socket2::{Domain, Protocol, Socket, Type};
 
+use crate::corefile::host_port;
 use crate::limits;
 
 /// Binds `HOST:PORT` with SO_REUSEPORT. An empty or unspecified host takes both families.
 pub(super) fn listen(addr: &str) -> Result<TcpListener, String> {
-    let (host, port) = split(addr)?;
+    let (host, port) = host_port(addr).map_err(|error| format!("listen tcp: {error}"))?;
     if host.is_empty() {
         return listen_any(port).map_err(|error| bind_error(addr, &error));
     }
-    let target = resolve(addr, host, port)?;
+    let target = resolve(addr, &host, port)?;
     let listener = if target.ip().is_unspecified() {
         listen_any(port)
     } else {
         listen_at(target)
     };
     listener.map_err(|error| bind_error(&target.to_string(), &error))
-}
-
-fn split(addr: &str) -> Result<(&str, u16), String> {
-    let wrong = |why: &str| format!("listen tcp: address {addr}: {why}");
-    let (host, port) = addr
-        .rsplit_once(':')
-        .ok_or_else(|| wrong("missing port in address"))?;
-    let host = match host.strip_prefix('[') {
-        Some(rest) => rest
-            .strip_suffix(']')
-            .ok_or_else(|| wrong("missing ']' in address"))?,
-        None if host.contains(':') => return Err(wrong("too many colons in address")),
-        None => host,
-    };
-    let port = port.parse().map_err(|_| wrong("invalid port"))?;
-    Ok((host, port))
 }
 
 /// The first IPv4 address of a host, else its first address.
@@ -103,8 +88,8 @@ mod tests {
                 "[::1:80",
                 "listen tcp: address [::1:80: missing ']' in address",
             ),
-            (":http?", "listen tcp: address :http?: invalid port"),
-            (":65536", "listen tcp: address :65536: invalid port"),
+            (":http?", "listen tcp: lookup tcp/http?: unknown port"),
+            (":65536", "listen tcp: address 65536: invalid port"),
             (
                 "192.0.2.1:0",
                 "listen tcp 192.0.2.1:0: bind: cannot assign requested address",

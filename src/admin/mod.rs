@@ -11,21 +11,23 @@
 
 mod bind;
 mod probe;
+mod readiness;
 mod serve;
 #[cfg(test)]
 mod tests;
 mod timed;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{SocketAddr, TcpListener};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, Weak};
 
 use socket2::SockRef;
 use tokio::sync::watch;
 
 use crate::control::Control;
 
-pub use probe::probe;
+pub use probe::{probe, self_address};
+pub use readiness::Readiness;
 
 /// What a handler answers.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,7 +56,10 @@ pub type Handler = Arc<dyn Fn() -> Response + Send + Sync>;
 
 /// The routes that a new configuration wants.
 #[derive(Default)]
-pub struct Endpoints(BTreeMap<String, Routes>);
+pub struct Endpoints {
+    addresses: BTreeMap<String, Routes>,
+    stoppers: Vec<(String, Stopper)>,
+}
 
 impl Endpoints {
     /// None yet.
@@ -65,10 +70,20 @@ impl Endpoints {
     /// Wants `path` on `addr` (`:8080`, `localhost:9153`, `[::1]:80`). Owners may share an address; a path of it
     /// belongs to the last who asked.
     pub fn add(&mut self, addr: &str, path: &str, handler: Handler) {
-        self.0
+        self.addresses
             .entry(addr.to_owned())
             .or_default()
             .insert(path.to_owned(), handler);
+    }
+
+    /// A handle with which the owner of `path` on `addr` stops new connections to it, once it is bound.
+    pub fn stopper(&mut self, addr: &str, path: &str) -> Stopper {
+        let stopper = Stopper {
+            path: path.to_owned(),
+            listener: Arc::default(),
+        };
+        self.stoppers.push((addr.to_owned(), stopper.clone()));
+        stopper
     }
 
     /// Binds every address that `previous` does not hold. Nothing of `previous` changes, whatever the outcome.
@@ -77,8 +92,8 @@ impl Endpoints {
     /// An address cannot be parsed, resolved or bound; in the words of Go: `listen tcp :8080: bind: address
     /// already in use`.
     pub fn bind(self, previous: Option<&Bound>) -> Result<Bound, String> {
-        let mut listeners = Vec::with_capacity(self.0.len());
-        for (addr, routes) in self.0 {
+        let mut listeners = Vec::with_capacity(self.addresses.len());
+        for (addr, routes) in self.addresses {
             let carried = previous.and_then(|bound| bound.find(&addr)).cloned();
             let listener = match carried {
                 Some(listener) => listener,
@@ -86,7 +101,11 @@ impl Endpoints {
             };
             listeners.push((listener, Arc::new(routes)));
         }
-        Ok(Bound { listeners })
+        let bound = Bound { listeners };
+        for (addr, stopper) in self.stoppers {
+            *lock(&stopper.listener) = bound.find(&addr).map(Arc::downgrade);
+        }
+        Ok(bound)
     }
 }
 
@@ -100,6 +119,7 @@ impl Bound {
     pub fn serve(&self, control: &Control) {
         for (listener, routes) in &self.listeners {
             *lock(&listener.routes) = Arc::clone(routes);
+            lock(&listener.stopped).clear();
             if let Some(socket) = lock(&listener.unserved).take() {
                 let (routes, phase) = (Arc::clone(&listener.routes), listener.phase.subscribe());
                 control.spawn(
@@ -115,18 +135,38 @@ impl Bound {
         self.find(addr).map(|listener| listener.local)
     }
 
-    /// Takes no more connections on `addr`, while those that are open are served on.
-    pub fn stop_accepting(&self, addr: &str) {
-        if let Some(listener) = self.find(addr) {
-            listener.stop(Phase::Kept);
-        }
-    }
-
     fn find(&self, addr: &str) -> Option<&Arc<Listener>> {
         self.listeners
             .iter()
             .map(|(listener, _)| listener)
             .find(|listener| listener.addr == addr)
+    }
+}
+
+/// See [`Endpoints::stopper`].
+#[derive(Clone)]
+pub struct Stopper {
+    path: String,
+    listener: Arc<Mutex<Option<Weak<Listener>>>>,
+}
+
+impl Stopper {
+    /// Takes no more connections, while those that are open are served on. An address that other paths still need
+    /// stays open for them.
+    pub fn stop(&self) {
+        let Some(listener) = lock(&self.listener).as_ref().and_then(Weak::upgrade) else {
+            return;
+        };
+        let all = {
+            let mut stopped = lock(&listener.stopped);
+            stopped.insert(self.path.clone());
+            lock(&listener.routes)
+                .keys()
+                .all(|path| stopped.contains(path))
+        };
+        if all {
+            listener.stop(Phase::Kept);
+        }
     }
 }
 
@@ -144,6 +184,8 @@ struct Listener {
     /// The socket until it is first served.
     unserved: Mutex<Option<TcpListener>>,
     routes: SharedRoutes,
+    /// Paths whose owners want no more connections.
+    stopped: Mutex<BTreeSet<String>>,
     phase: watch::Sender<Phase>,
 }
 
@@ -158,6 +200,7 @@ impl Listener {
             socket,
             unserved: Mutex::new(Some(unserved)),
             routes: SharedRoutes::default(),
+            stopped: Mutex::default(),
             phase: watch::Sender::new(Phase::Open),
             addr,
         })

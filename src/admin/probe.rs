@@ -1,20 +1,20 @@
 //! One GET of an admin endpoint, as the self-check of `health` makes it.
 
 use std::io;
-use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::net::{Ipv4Addr, SocketAddr, ToSocketAddrs};
 use std::time::Duration;
 
 use tokio::net::TcpStream;
 
+use crate::corefile::host_port;
 use crate::limits;
 
-/// Asks for `path` and returns the HTTP status. A wildcard address is asked on loopback. Only for the control
-/// thread.
+/// Asks for `path` and returns the HTTP status. Only for the control thread.
 ///
 /// # Errors
 /// Nobody listens, the connection broke, what came is not HTTP, or `timeout` has passed.
 pub async fn probe(addr: SocketAddr, path: &str, timeout: Duration) -> io::Result<u16> {
-    tokio::time::timeout(timeout, ask(reachable(addr), path))
+    tokio::time::timeout(timeout, ask(addr, path))
         .await
         .unwrap_or_else(|_| Err(io::ErrorKind::TimedOut.into()))
 }
@@ -54,14 +54,29 @@ fn moved(result: io::Result<usize>) -> io::Result<usize> {
     }
 }
 
-fn reachable(addr: SocketAddr) -> SocketAddr {
-    let ip = match addr.ip() {
-        IpAddr::V4(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.into(),
-        // A wildcard of both families may have no ::1; its IPv4 loopback is always there.
-        IpAddr::V6(ip) if ip.is_unspecified() => Ipv4Addr::LOCALHOST.to_ipv6_mapped().into(),
-        ip => ip,
+/// Where an endpoint's own address can be asked: the text resolved, a wildcard replaced by loopback. Blocks on a
+/// host name.
+///
+/// # Errors
+/// The text is no address or the host has none.
+pub fn self_address(addr: &str) -> Result<SocketAddr, String> {
+    let (host, port) = host_port(addr)?;
+    if host.is_empty() {
+        return Ok(SocketAddr::new(Ipv4Addr::LOCALHOST.into(), port));
+    }
+    let found: Vec<SocketAddr> = (host.as_str(), port)
+        .to_socket_addrs()
+        .map_err(|_| format!("lookup {host}: no such host"))?
+        .collect();
+    let first = found.iter().find(|addr| addr.is_ipv4()).or(found.first());
+    let addr = first.ok_or_else(|| format!("lookup {host}: no such host"))?;
+    // A wildcard takes both families, so its IPv4 loopback is always there, and ::1 may not be.
+    let ip = if addr.ip().is_unspecified() {
+        Ipv4Addr::LOCALHOST.into()
+    } else {
+        addr.ip()
     };
-    SocketAddr::new(ip, addr.port())
+    Ok(SocketAddr::new(ip, addr.port()))
 }
 
 fn status(reply: &[u8]) -> Option<u16> {
@@ -91,12 +106,19 @@ mod tests {
     #[test]
     fn wildcards_are_asked_on_loopback() {
         for (addr, expect) in [
+            (":1", "127.0.0.1:1"),
             ("0.0.0.0:1", "127.0.0.1:1"),
-            ("[::]:1", "[::ffff:127.0.0.1]:1"),
+            ("[::]:1", "127.0.0.1:1"),
             ("[::1]:1", "[::1]:1"),
             ("192.0.2.1:1", "192.0.2.1:1"),
+            ("localhost:1", "127.0.0.1:1"),
         ] {
-            assert_eq!(reachable(addr.parse().unwrap()), expect.parse().unwrap());
+            assert_eq!(self_address(addr), Ok(expect.parse().unwrap()));
         }
+        assert!(
+            self_address("nowhere")
+                .unwrap_err()
+                .contains("missing port")
+        );
     }
 }

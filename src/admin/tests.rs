@@ -172,18 +172,25 @@ fn a_dropped_address_closes_at_once() {
 }
 
 #[test]
-fn an_address_that_stops_accepting_serves_its_connections() {
+fn an_address_stops_accepting_when_all_its_owners_say_so() {
     let control = Control::start().unwrap();
     let addr = "127.0.0.1:0";
-    let bound = endpoints(addr, &[("/ready", answer("OK"))])
-        .bind(None)
-        .unwrap();
+    let mut wanted = endpoints(addr, &[("/ready", answer("OK")), ("/health", answer("OK"))]);
+    let (ready, health) = (
+        wanted.stopper(addr, "/ready"),
+        wanted.stopper(addr, "/health"),
+    );
+    let unknown = wanted.stopper("unknown:1", "/ready");
+    ready.stop(); // not bound yet: nothing to stop
+    let bound = wanted.bind(None).unwrap();
     bound.serve(&control);
     let real = bound.local_addr(addr).unwrap();
     let mut kept = connect(&bound, addr);
     assert!(get_kept(&mut kept, "/ready").ends_with("OK"));
-    bound.stop_accepting(addr);
-    bound.stop_accepting("unknown:1");
+    unknown.stop();
+    ready.stop();
+    assert!(get(&bound, addr, "/health").ends_with("OK"));
+    health.stop();
     assert!(TcpStream::connect(real).is_err());
     assert!(get_kept(&mut kept, "/ready").ends_with("OK"));
 }
@@ -305,7 +312,8 @@ fn a_probe_reads_the_status() {
         .bind(None)
         .unwrap();
     bound.serve(&control);
-    let addr = bound.local_addr(":0").unwrap();
+    let port = bound.local_addr(":0").unwrap().port();
+    let addr = self_address(&format!(":{port}")).unwrap();
     let ask = |addr, path: &'static str| {
         let (send, receive) = std::sync::mpsc::channel();
         control.spawn("probe", async move {

@@ -87,6 +87,8 @@ pub struct Site {
 pub struct Lifecycle {
     /// Work to repeat on the control thread.
     pub periodic: Vec<Periodic>,
+    /// Plugins that *ready* waits for.
+    pub readiness: Arc<admin::Readiness>,
     /// HTTP routes by address.
     pub endpoints: admin::Endpoints,
     /// Runs once when the configuration serves; the context tells addresses that were bound.

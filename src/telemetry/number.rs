@@ -36,20 +36,6 @@ pub fn write_float(out: &mut impl fmt::Write, value: f64) -> fmt::Result {
     out.write_str(exponent)
 }
 
-/// Writes a duration as seconds with a trailing `s`, in decimal and without trailing zeros: `0.037990251s`.
-pub fn write_seconds(out: &mut impl fmt::Write, duration_ns: u64) -> fmt::Result {
-    let (seconds, mut fraction) = (duration_ns / 1_000_000_000, duration_ns % 1_000_000_000);
-    if fraction == 0 {
-        return write!(out, "{seconds}s");
-    }
-    let mut width = 9;
-    while fraction % 10 == 0 {
-        fraction /= 10;
-        width -= 1;
-    }
-    write!(out, "{seconds}.{fraction:0width$}s")
-}
-
 /// Room for one float in exponent form; the longest is 24 octets.
 #[derive(Default)]
 struct Scratch {
@@ -85,12 +71,6 @@ mod tests {
         out
     }
 
-    fn seconds(duration_ns: u64) -> String {
-        let mut out = String::new();
-        write_seconds(&mut out, duration_ns).unwrap();
-        out
-    }
-
     #[test]
     fn floats_look_like_go() {
         for (value, expect) in [
@@ -120,32 +100,10 @@ mod tests {
         }
     }
 
-    #[test]
-    fn seconds_look_like_the_log() {
-        for (ns, expect) in [
-            (0, "0s"),
-            (1, "0.000000001s"),
-            (37_990_251, "0.037990251s"),
-            (500_000_000, "0.5s"),
-            (1_000_000_000, "1s"),
-            (1_500_000_000, "1.5s"),
-            (12_000_120_000, "12.00012s"),
-        ] {
-            assert_eq!(seconds(ns), expect);
-        }
-    }
-
     proptest! {
         #[test]
         fn floats_read_back(value in any::<f64>().prop_filter("a number", |v| !v.is_nan())) {
             prop_assert_eq!(float(value).parse::<f64>().unwrap(), value);
-        }
-
-        #[test]
-        fn seconds_read_back(ns in 0u64..1_000_000_000_000) {
-            let text = seconds(ns);
-            let value: f64 = text.trim_end_matches('s').parse().unwrap();
-            prop_assert_eq!((value * 1e9).round() as u64, ns);
         }
     }
 }

@@ -8,6 +8,7 @@
 //! [`scrub::fit`] turns it into the bytes that go out.
 
 pub mod edns;
+pub mod kind;
 pub mod name;
 pub mod query;
 pub mod rcode;

@@ -160,7 +160,7 @@ impl CounterTable {
 /// One thread's cell of a gauge series.
 pub struct Gauge {
     cell: Arc<Line>,
-    registration: Registration,
+    _registration: Registration,
     _one_writer: OneWriter,
 }
 
@@ -181,7 +181,7 @@ impl Gauge {
         };
         Gauge {
             cell,
-            registration: registry.register(name, help, Kind::Gauge, Arc::new(source)),
+            _registration: registry.register(name, help, Kind::Gauge, Arc::new(source)),
             _one_writer: PhantomData,
         }
     }
@@ -197,16 +197,11 @@ impl Gauge {
     pub fn add(&self, change: f64) {
         self.set(f64::from_bits(self.cell.0.load(Ordering::Relaxed)) + change);
     }
-
-    /// Leaves the value in the registry for as long as the process lives.
-    pub fn keep(self) {
-        std::mem::forget(self.registration);
-    }
 }
 
-/// Keeps a gauge function registered.
+/// Keeps a gauge function or a flag registered.
 pub struct GaugeGuard {
-    _registration: Registration,
+    registration: Registration,
 }
 
 impl GaugeGuard {
@@ -222,8 +217,27 @@ impl GaugeGuard {
             value,
         };
         GaugeGuard {
-            _registration: registry.register(name, help, Kind::Gauge, Arc::new(source)),
+            registration: registry.register(name, help, Kind::Gauge, Arc::new(source)),
         }
+    }
+
+    pub(super) fn register_flag(
+        registry: &Registry,
+        name: &str,
+        help: &str,
+        labels: &[(&str, &str)],
+    ) -> GaugeGuard {
+        let source = FlagSource {
+            labels: sorted(labels),
+        };
+        GaugeGuard {
+            registration: registry.register(name, help, Kind::Gauge, Arc::new(source)),
+        }
+    }
+
+    /// Leaves it in the registry for as long as the process lives.
+    pub fn keep(self) {
+        std::mem::forget(self.registration);
     }
 }
 
@@ -399,6 +413,16 @@ impl<F: Fn() -> f64 + Send + Sync> Source for GaugeSource<F> {
             Some(Value::Number(sum)) => *sum += value,
             _ => drop(series.insert(self.labels.clone(), Value::Number(value))),
         }
+    }
+}
+
+struct FlagSource {
+    labels: Labels,
+}
+
+impl Source for FlagSource {
+    fn add_to(&self, series: &mut Series) {
+        series.insert(self.labels.clone(), Value::Number(1.0));
     }
 }
 

@@ -42,13 +42,8 @@ pub fn registry() -> &'static Registry {
             ("revision", option_env!("PERCOREDNS_REVISION").unwrap_or("")),
             ("goversion", concat!("rust", env!("CARGO_PKG_RUST_VERSION"))),
         ];
-        let build = registry.gauge(
-            "coredns_build_info",
-            "Always 1; the labels tell what was built.",
-            &labels,
-        );
-        build.set(1.0);
-        build.keep();
+        let help = "Always 1; the labels tell what was built.";
+        registry.flag("coredns_build_info", help, &labels).keep();
         registry
     })
 }
@@ -110,6 +105,12 @@ impl Registry {
         value: impl Fn() -> f64 + Send + Sync + 'static,
     ) -> GaugeGuard {
         GaugeGuard::register(self, name, help, labels, value)
+    }
+
+    /// A gauge that is 1 while any guard of it is held, however many there are: during a reload the old and the
+    /// new configuration both say what they have.
+    pub fn flag(&self, name: &str, help: &str, labels: &[(&str, &str)]) -> GaugeGuard {
+        GaugeGuard::register_flag(self, name, help, labels)
     }
 
     /// A histogram of durations: `buckets` in seconds, summed in whole nanoseconds.

@@ -112,6 +112,18 @@ fn gauges_are_summed_and_leave_with_their_cells() {
 }
 
 #[test]
+fn a_flag_is_one_while_anyone_holds_it() {
+    let registry = Registry::new();
+    let old = registry.flag("on", "O.", &[("name", "x")]);
+    let new = registry.flag("on", "O.", &[("name", "x")]);
+    assert_eq!(registry.value("on", &[("name", "x")]), Some(1.0));
+    drop(old);
+    assert_eq!(registry.value("on", &[("name", "x")]), Some(1.0));
+    drop(new);
+    assert_eq!(registry.value("on", &[("name", "x")]), None);
+}
+
+#[test]
 fn a_gauge_function_is_asked_at_each_scrape() {
     let registry = Registry::new();
     let source = Arc::new(AtomicU64::new(7));
