@@ -218,14 +218,9 @@ fn refusal(call: &str, error: &io::Error) -> String {
 
 /// `struct io_uring_params` of linux/io_uring.h: 120 octets, of which nothing is read here.
 #[repr(C)]
+#[derive(Default)]
 struct RingParams {
     octets: [u64; 15],
-}
-
-impl Default for RingParams {
-    fn default() -> Self {
-        Self { octets: [0; 15] }
-    }
 }
 
 /// `struct io_uring_probe` of linux/io_uring.h with its array.
@@ -303,6 +298,58 @@ mod tests {
             text.starts_with("io_uring_setup is refused by a seccomp profile"),
             "{text}"
         );
+    }
+
+    /// Lets this thread, and no other, be refused a system call.
+    fn refuse(call: libc::c_long) {
+        let load_number = (libc::BPF_LD | libc::BPF_W | libc::BPF_ABS) as u16;
+        let jump_if_equal = (libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K) as u16;
+        let give = (libc::BPF_RET | libc::BPF_K) as u16;
+        let step = |code, jt, jf, k| libc::sock_filter { code, jt, jf, k };
+        let mut steps = [
+            step(load_number, 0, 0, 0),
+            step(jump_if_equal, 0, 1, call as u32),
+            step(give, 0, 0, libc::SECCOMP_RET_ERRNO | libc::EPERM as u32),
+            step(give, 0, 0, libc::SECCOMP_RET_ALLOW),
+        ];
+        let program = libc::sock_fprog {
+            len: steps.len() as u16,
+            filter: steps.as_mut_ptr(),
+        };
+        // SAFETY: `program` and what it points to are valid for the calls, which concern this thread only.
+        unsafe {
+            assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+            let mode = libc::SECCOMP_MODE_FILTER;
+            assert_eq!(
+                libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const program),
+                0
+            );
+        }
+    }
+
+    #[test]
+    fn a_refused_system_call_means_epoll() {
+        for (call, name) in [
+            (libc::SYS_io_uring_setup, "io_uring_setup"),
+            (libc::SYS_io_uring_enter, "io_uring_enter"),
+            (libc::SYS_io_uring_register, "io_uring_register"),
+        ] {
+            let choice = std::thread::spawn(move || {
+                refuse(call);
+                let error = choose(Wish::Glommio).unwrap_err();
+                assert!(error.starts_with("glommio cannot run here: "), "{error}");
+                let outcome = crate::runtime::block_on(Backend::Glommio, async {});
+                assert_eq!(outcome.unwrap_err().kind(), io::ErrorKind::Unsupported);
+                choose(Wish::Auto).unwrap()
+            })
+            .join()
+            .unwrap();
+            assert_eq!(choice.backend, Backend::Epoll);
+            if choose(Wish::Glommio).is_ok() {
+                let expect = format!("{name} is refused by a seccomp profile");
+                assert!(choice.reason.starts_with(&expect), "{}", choice.reason);
+            }
+        }
     }
 
     #[test]

@@ -71,6 +71,8 @@ pub(crate) struct Shared {
     injected: SegQueue<Arc<Header>>,
     /// True from before the last look at `injected` until the thread runs again.
     waiting: AtomicBool,
+    /// Nothing is polled any more; what is injected now would stay for ever.
+    closed: AtomicBool,
     parker: Parker,
 }
 
@@ -126,6 +128,7 @@ impl Exec {
             shared: Arc::new(Shared {
                 injected: SegQueue::new(),
                 waiting: AtomicBool::new(false),
+                closed: AtomicBool::new(false),
                 parker,
             }),
             tasks: RefCell::new(Slab::new(limits::TASKS_PER_CORE)),
@@ -252,6 +255,7 @@ impl Exec {
             }
         }
         self.ready.borrow_mut().clear();
+        self.shared.closed.store(true, Ordering::SeqCst);
         while self.shared.injected.pop().is_some() {}
         // Here and not wherever the last waker of a task is dropped: glommio's wakers leak on foreign threads.
         #[cfg(feature = "glommio")]
@@ -338,7 +342,7 @@ impl Wake for Header {
     }
 
     fn wake_by_ref(self: &Arc<Self>) {
-        if self.queued.swap(true, Ordering::AcqRel) {
+        if self.queued.swap(true, Ordering::AcqRel) || self.shared.closed.load(Ordering::SeqCst) {
             return;
         }
         let local = CURRENT.try_with(|current| match &*current.borrow() {

@@ -41,7 +41,7 @@ pub struct ReadHalf {
     peer: SocketAddr,
 }
 
-/// The writing half of a [`TcpStream`].
+/// The writing half of a [`TcpStream`]. Dropping it does not end the stream; see [`WriteHalf::shutdown_write`].
 #[derive(Debug)]
 pub struct WriteHalf {
     io: Rc<Io>,
@@ -125,6 +125,20 @@ impl TcpStream {
     /// Writes all octets. When it is dropped halfway, it is unknown how many were sent.
     pub async fn write_all(&mut self, octets: &[u8]) -> io::Result<()> {
         self.io.write_all(octets).await
+    }
+
+    /// Reads like [`TcpStream::read`]; for protocol crates that poll. One task at a time may wait to read.
+    pub fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        self.io.poll_recv(cx, buffer, true)
+    }
+
+    /// Writes what the kernel takes; for protocol crates that poll. One task at a time may wait to write.
+    pub fn poll_write(&mut self, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        self.io.poll_send(cx, octets)
     }
 
     /// Sends the end of the stream; reading goes on.

@@ -102,9 +102,9 @@ impl Future for Sleep {
             exec::count_refused();
             return Poll::Ready(());
         };
-        let mut timers = exec.timers().borrow_mut();
         if let Some(key) = self.armed {
-            if timers.rewake(key, cx.waker()) {
+            let rewoken = exec.timers().borrow_mut().rewake(key, cx.waker());
+            if rewoken.is_ok() {
                 return Poll::Pending;
             }
             self.armed = None;
@@ -113,7 +113,8 @@ impl Future for Sleep {
         if clock::now_ns() >= self.deadline {
             return Poll::Ready(());
         }
-        self.armed = timers.arm(self.deadline, cx.waker().clone());
+        let waker = cx.waker().clone();
+        self.armed = exec.timers().borrow_mut().arm(self.deadline, waker);
         if self.armed.is_none() {
             exec::count_refused();
             return Poll::Ready(());
@@ -127,7 +128,8 @@ impl Drop for Sleep {
         if let Some(key) = self.armed
             && let Some(exec) = exec::current()
         {
-            exec.timers().borrow_mut().disarm(key);
+            let waker = exec.timers().borrow_mut().disarm(key);
+            drop(waker);
         }
     }
 }

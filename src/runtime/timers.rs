@@ -9,6 +9,10 @@ use crate::runtime::clock::Nanos;
 /// Names an armed timer: deadline first, so that the map is in the order of expiry.
 pub(crate) type TimerKey = (Nanos, u64);
 
+/// The timer has gone off.
+#[derive(Debug)]
+pub(crate) struct Gone;
+
 /// Wakers in the order of their deadlines. At most `limits::TIMERS_PER_CORE`.
 pub(crate) struct Timers {
     armed: BTreeMap<TimerKey, Waker>,
@@ -34,20 +38,19 @@ impl Timers {
         Some(key)
     }
 
-    /// Changes who is woken; false when the timer has gone off.
-    pub(crate) fn rewake(&mut self, key: TimerKey, waker: &Waker) -> bool {
+    /// Changes who is woken; `Err` when the timer has gone off. A waker that is no longer needed is handed back, to be
+    /// dropped when nothing is borrowed: the last waker of a task may drop what it holds, even timers.
+    pub(crate) fn rewake(&mut self, key: TimerKey, waker: &Waker) -> Result<Option<Waker>, Gone> {
         match self.armed.get_mut(&key) {
-            Some(old) => {
-                old.clone_from(waker);
-                true
-            }
-            None => false,
+            Some(old) if old.will_wake(waker) => Ok(None),
+            Some(old) => Ok(Some(std::mem::replace(old, waker.clone()))),
+            None => Err(Gone),
         }
     }
 
-    /// Disarms a timer.
-    pub(crate) fn disarm(&mut self, key: TimerKey) {
-        self.armed.remove(&key);
+    /// Disarms a timer; its waker is handed back for the same reason.
+    pub(crate) fn disarm(&mut self, key: TimerKey) -> Option<Waker> {
+        self.armed.remove(&key)
     }
 
     /// Moves the wakers of every timer due at `now` into `due`, earliest first.
@@ -91,15 +94,16 @@ mod tests {
         let late = timers.arm(30, waker.clone()).unwrap();
         let gone = timers.arm(10, waker.clone()).unwrap();
         let early = timers.arm(20, waker.clone()).unwrap();
-        timers.disarm(gone);
+        assert!(timers.disarm(gone).is_some());
         assert_eq!(timers.next_deadline(), Some(20));
         let mut due = Vec::new();
         timers.expire(19, &mut due);
         assert!(due.is_empty());
         timers.expire(20, &mut due);
         assert_eq!(due.len(), 1);
-        assert!(!timers.rewake(early, &waker));
-        assert!(timers.rewake(late, &waker));
+        assert!(timers.rewake(early, &waker).is_err());
+        assert!(timers.rewake(late, &waker).unwrap().is_none());
+        assert!(timers.rewake(late, Waker::noop()).unwrap().is_some());
         assert_eq!(timers.next_deadline(), Some(30));
     }
 }
