@@ -146,3 +146,16 @@ pub const ZONE_ADDITIONAL_NAMES: usize = 64;
 
 const _: () = assert!(ZONE_FILE_OCTETS < u32::MAX as usize);
 const _: () = assert!(ZONE_DATA_OCTETS < u32::MAX as usize);
+// === cache ===
+
+/// Mean octets of an entry that a cache table makes room for: `capacity` entries never take more than `capacity` times this,
+/// so that a flood of 64 KiB answers ends at 20 MB in a table of the default size and not at 650.
+pub const CACHE_ENTRY_OCTETS_MEAN: usize = 2_048;
+/// One part in so many of a cache table is kept for names that were not asked twice yet.
+pub const CACHE_PROBATION_PART: usize = 10;
+/// Entries looked at for one eviction before one goes although it was visited: bounds the time of a write.
+pub const CACHE_EVICTION_STEPS: usize = 256;
+/// Distinct questions of one core that are being asked upstream with others waiting; further ones are asked unshared.
+pub const CACHE_FLIGHTS: usize = 16_384;
+/// Queries that wait for one upstream answer; further ones are asked unshared.
+pub const CACHE_FLIGHT_WAITERS: usize = 4_096;

@@ -1,5 +1,124 @@
-//! The answer store: one shard per core, read by all without a lock.
+//! The answer store: one shard per core, read by every thread without a lock.
 //!
 //! Runs on: data core.
 //!
-//! **Invariant**: a shard is written by its home task thread only; readers never wait.
+//! **Invariant**: a shard is written by its home task thread only; readers never wait, and what a reader found stays
+//! readable until its [`Pin`] is dropped.
+//!
+//! ```text
+//!   Key --hash--> home shard --hash--> bucket --> entry --> entry --> null      (readers: atomic loads under a Pin)
+//!                     |
+//!                     +-- success: probation queue, main queue, hand            (home task thread only)
+//!                     +-- denial:  probation queue, main queue, hand
+//! ```
+//!
+//! One [`Store`] belongs to one server block with *cache*, so blocks and views never see each other's answers. A store has a
+//! success and a denial table, each with its own quota of entries and octets, behind one index: a lookup is one walk and
+//! returns what either table holds. An entry is one allocation (header, TTL offsets, the packed reply), never changed after
+//! it was published except for its marks; a new answer replaces it and the old one is freed when no reader can hold it.
+
+mod entry;
+mod flight;
+mod shard;
+mod sieve;
+mod store;
+
+pub use entry::{Entry, NewEntry, Patch};
+pub use flight::{Flights, Role, Ticket};
+pub use shard::Refused;
+pub use store::{Found, ShardWriter, Store};
+
+/// Which of a store's two tables an entry lives in; each has its own capacity.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Table {
+    /// Answers, delegations and empty NOERROR without SOA.
+    Success = 0,
+    /// NXDOMAIN, NODATA and errors.
+    Denial = 1,
+}
+
+/// What an answer is stored under; two keys are equal when every field is, the hash alone decides nothing.
+#[derive(Clone, Copy, Debug)]
+pub struct Key<'a> {
+    /// [`mix`] of the keyed hash of the name with the other fields.
+    pub hash: u64,
+    /// The QNAME in wire format, lower-cased, root label included; at most `limits::NAME_OCTETS` long.
+    pub name: &'a [u8],
+    /// QTYPE.
+    pub qtype: u16,
+    /// QCLASS.
+    pub qclass: u16,
+    /// The query's DO bit: an answer with signatures is not one without.
+    pub dnssec_ok: bool,
+    /// The query's CD bit: an unvalidated answer must not reach those who asked for validation (RFC 4035 section 4.7).
+    pub checking_disabled: bool,
+}
+
+impl<'a> Key<'a> {
+    /// The key of a question whose lower-cased `name` has the keyed hash `name_hash`.
+    pub fn new(
+        name_hash: u64,
+        name: &'a [u8],
+        qtype: u16,
+        qclass: u16,
+        dnssec_ok: bool,
+        checking_disabled: bool,
+    ) -> Self {
+        let hash = mix(name_hash, qtype, qclass, dnssec_ok, checking_disabled);
+        Key {
+            hash,
+            name,
+            qtype,
+            qclass,
+            dnssec_ok,
+            checking_disabled,
+        }
+    }
+}
+
+/// Keeps every entry found under it readable. Taken once per batch of packets and dropped before the thread sleeps, since
+/// nothing that was evicted meanwhile can be freed while it lives.
+pub struct Pin(crossbeam::epoch::Guard);
+
+impl Pin {
+    /// Pins the current thread.
+    pub fn new() -> Self {
+        Pin(crossbeam::epoch::pin())
+    }
+
+    /// Lets go of everything found so far and pins again; cheaper than a new pin.
+    pub fn renew(&mut self) {
+        self.0.repin();
+    }
+}
+
+impl Default for Pin {
+    fn default() -> Self {
+        Pin::new()
+    }
+}
+
+/// Folds type, class and the two header bits into the keyed hash of a name.
+///
+/// The name's hash is already keyed, so this needs to spread, not to hide: one 64 x 64 -> 128 bit multiplication.
+pub fn mix(
+    name_hash: u64,
+    qtype: u16,
+    qclass: u16,
+    dnssec_ok: bool,
+    checking_disabled: bool,
+) -> u64 {
+    let small = u64::from(qtype)
+        | u64::from(qclass) << 16
+        | u64::from(dnssec_ok) << 32
+        | u64::from(checking_disabled) << 33;
+    let wide = u128::from(name_hash ^ SPREAD)
+        * u128::from((small.wrapping_add(1)).wrapping_mul(SPREAD) | 1);
+    (wide as u64) ^ ((wide >> 64) as u64)
+}
+
+/// 2^64 divided by the golden ratio, odd: neighbouring small numbers land far apart.
+const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,468 @@
+//! One stored answer: a header, the offsets of its TTL fields and the packed reply, in a single allocation.
+
+use std::{
+    alloc::{Layout, alloc, dealloc, handle_alloc_error},
+    cell::Cell,
+    marker::PhantomData,
+    ptr::{self, NonNull},
+    slice,
+    sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, Ordering::Relaxed},
+};
+
+use super::{Key, Pin, Table, shard::Refused};
+
+/// An answer found in a store, readable as long as the pin it was found under.
+#[derive(Clone, Copy)]
+pub struct Entry<'p> {
+    at: NonNull<Header>,
+    // Not Send: the pin belongs to one thread.
+    pin: PhantomData<&'p Pin>,
+}
+
+/// What is to be stored, borrowed from the reply that came in.
+#[derive(Clone, Copy, Debug)]
+pub struct NewEntry<'a> {
+    /// The complete reply without OPT: header, exactly one question (that of the key, in any case), records.
+    pub wire: &'a [u8],
+    /// Where the TTL field of each record starts in `wire`.
+    pub ttl_offsets: &'a [u16],
+    /// The lifetime in seconds, already clamped; all records are served with what is left of it.
+    pub ttl_s: u32,
+    /// What the reply would measure without name compression, for `{rsize}` in query logs.
+    pub uncompressed_len: u16,
+    /// Owner of the wildcard that made the answer, as text, empty if none; at most 255 octets.
+    pub wildcard: &'a [u8],
+    /// Hits to begin with: a prefetched answer inherits those of the one it replaces.
+    pub hits: u32,
+}
+
+/// What differs between a stored reply and the one that a client gets.
+#[derive(Clone, Copy, Debug)]
+pub struct Patch<'a> {
+    /// Message id.
+    pub id: u16,
+    /// The second 16 bits of the header; see [`Entry::flags`].
+    pub flags: u16,
+    /// TTL of every record, in seconds.
+    pub ttl_s: u32,
+    /// The QNAME as the client spelled it, in wire format; must be the key's but for case.
+    pub qname: &'a [u8],
+}
+
+// === impl Entry ===
+
+impl<'p> Entry<'p> {
+    /// # Safety
+    /// `at` was published in a shard and is not freed before the pin of `'p` is dropped.
+    pub(super) unsafe fn new(at: NonNull<Header>) -> Self {
+        Entry {
+            at,
+            pin: PhantomData,
+        }
+    }
+
+    fn header(&self) -> &'p Header {
+        // SAFETY: the allocation lives for 'p (see `new`) and begins with an initialised header. What the writer changes in it
+        // meanwhile lies in atomics or in cells that only the writer looks at.
+        unsafe { self.at.as_ref() }
+    }
+
+    /// Whether this is the answer to `key`.
+    pub(super) fn matches(&self, key: &Key<'_>) -> bool {
+        // SAFETY: alive for 'p.
+        self.header().hash == key.hash && unsafe { same_question(self.at, key) }
+    }
+
+    /// The table it is stored in.
+    pub fn table(&self) -> Table {
+        self.header().table()
+    }
+
+    /// The stored reply; its id is zero, its question lower-cased and its TTLs are the original ones.
+    pub fn wire(&self) -> &'p [u8] {
+        // SAFETY: alive and unchanged for 'p.
+        unsafe { wire(self.at) }
+    }
+
+    /// The second 16 bits of the stored header: QR, opcode, AA, TC, RD, RA, AD, CD, RCODE.
+    pub fn flags(&self) -> u16 {
+        let wire = self.wire();
+        u16::from_be_bytes([wire[2], wire[3]])
+    }
+
+    /// RCODE of the stored header.
+    pub fn rcode(&self) -> u8 {
+        self.wire()[3] & 0x0f
+    }
+
+    /// Octets of the reply as stored.
+    pub fn wire_len(&self) -> usize {
+        usize::from(self.header().wire_len)
+    }
+
+    /// Octets of the reply without name compression (at most 65535 are told).
+    pub fn uncompressed_len(&self) -> usize {
+        usize::from(self.header().uncompressed_len)
+    }
+
+    /// Owner of the wildcard that the answer was made from; empty if none.
+    pub fn wildcard(&self) -> &'p [u8] {
+        // SAFETY: alive and unchanged for 'p.
+        unsafe { wildcard(self.at) }
+    }
+
+    /// The lifetime it was stored with, in seconds.
+    pub fn ttl_s(&self) -> u32 {
+        self.header().ttl_s
+    }
+
+    /// Monotonic time of storing, in nanoseconds.
+    pub fn stored_ns(&self) -> u64 {
+        self.header().stored_ns
+    }
+
+    /// Whole seconds left at `now_ns`, negative when expired: the original lifetime minus the whole seconds gone by.
+    pub fn ttl_left_s(&self, now_ns: u64) -> i64 {
+        self.header().ttl_left_s(now_ns)
+    }
+
+    /// Tells eviction that the entry is of use. Writes only when the bit is not yet set, so that a hot entry is read by all
+    /// cores and written by none.
+    pub fn mark_visited(&self) {
+        self.header().mark_visited();
+    }
+
+    /// Counts a hit and returns the hits in a row; a gap of `gap_ns` or more since the last one starts again at 1.
+    ///
+    /// Called only when prefetch is configured: it writes to the entry. Hits of two cores in the same instant may count as one.
+    pub fn record_hit(&self, now_ns: u64, gap_ns: u64) -> u32 {
+        let header = self.header();
+        let now_ms = header.age_ms(now_ns);
+        let gap_ms = now_ms.wrapping_sub(header.stamp_ms.load(Relaxed));
+        let hits = if u64::from(gap_ms) * NS_PER_MS >= gap_ns {
+            1
+        } else {
+            header.hits.load(Relaxed).saturating_add(1)
+        };
+        header.stamp_ms.store(now_ms, Relaxed);
+        header.hits.store(hits, Relaxed);
+        hits
+    }
+
+    /// Hits counted so far.
+    pub fn hits(&self) -> u32 {
+        self.header().hits.load(Relaxed)
+    }
+
+    /// Claims the right to refresh this entry; false if somebody else has it. It ends with the entry, or by
+    /// [`Self::release_refresh`].
+    pub fn claim_refresh(&self) -> bool {
+        let marks = &self.header().marks;
+        marks.load(Relaxed) & REFRESHING == 0
+            && marks.fetch_or(REFRESHING, Relaxed) & REFRESHING == 0
+    }
+
+    /// Gives the claim back after a refresh that failed, and notes when. Hits no longer count on an entry that is past its
+    /// lifetime, so the time shares their stamp.
+    pub fn release_refresh(&self, now_ns: u64) {
+        let header = self.header();
+        if header.ttl_left_s(now_ns) <= 0 {
+            header.stamp_ms.store(header.age_ms(now_ns), Relaxed);
+        }
+        header.marks.fetch_and(!REFRESHING, Relaxed);
+    }
+
+    /// Nanoseconds since the last hit or, once expired, since the last refresh that failed.
+    pub fn since_stamp_ns(&self, now_ns: u64) -> u64 {
+        let header = self.header();
+        u64::from(
+            header
+                .age_ms(now_ns)
+                .wrapping_sub(header.stamp_ms.load(Relaxed)),
+        ) * NS_PER_MS
+    }
+
+    /// Writes the reply for one client to the front of `out` and returns its length; None if it does not fit, or if
+    /// `patch.qname` is not as long as the stored name. Allocates nothing.
+    pub fn write_reply(&self, out: &mut [u8], patch: &Patch<'_>) -> Option<usize> {
+        let wire = self.wire();
+        let out = out.get_mut(..wire.len())?;
+        if patch.qname.len() != usize::from(self.header().name_len) {
+            return None;
+        }
+        out.copy_from_slice(wire);
+        out[0..2].copy_from_slice(&patch.id.to_be_bytes());
+        out[2..4].copy_from_slice(&patch.flags.to_be_bytes());
+        out[QUESTION..QUESTION + patch.qname.len()].copy_from_slice(patch.qname);
+        let ttl = patch.ttl_s.to_be_bytes();
+        // SAFETY: alive and unchanged for 'p.
+        for &offset in unsafe { ttl_offsets(self.at) } {
+            let offset = usize::from(offset);
+            // In bounds: `allocate` refused offsets whose field does not end within the wire.
+            out[offset..offset + 4].copy_from_slice(&ttl);
+        }
+        Some(wire.len())
+    }
+}
+
+// === Header: what a shard links ===
+
+/// Head of an entry's allocation; the TTL offsets, the wire and the wildcard follow it in this order.
+///
+/// 64 octets, so that an answer of 60 octets with one record takes 126 and fits a size class of 128.
+#[repr(C)]
+pub(super) struct Header {
+    /// Next entry of the same bucket. Written by the writer, read by all.
+    pub(super) next: AtomicPtr<Header>,
+    pub(super) hash: u64,
+    stored_ns: u64,
+    /// Neighbours in the eviction queue. Touched by the shard's writer only.
+    pub(super) newer: Cell<*mut Header>,
+    pub(super) older: Cell<*mut Header>,
+    ttl_s: u32,
+    hits: AtomicU32,
+    /// Milliseconds after `stored_ns` of the last hit, or of the last failed refresh. Wraps after 49 days, harmlessly.
+    stamp_ms: AtomicU32,
+    uncompressed_len: u16,
+    wire_len: u16,
+    ttl_count: u16,
+    name_len: u8,
+    wildcard_len: u8,
+    /// `DENIAL`, `DNSSEC_OK`, `CHECKING_DISABLED`.
+    bits: u8,
+    /// `VISITED`, `REFRESHING`.
+    marks: AtomicU8,
+    /// Whether it stands in the main queue. Touched by the shard's writer only.
+    pub(super) in_main: Cell<bool>,
+}
+
+const _: () = assert!(size_of::<Header>() == 64);
+
+impl Header {
+    pub(super) fn table(&self) -> Table {
+        if self.bits & DENIAL == 0 {
+            Table::Success
+        } else {
+            Table::Denial
+        }
+    }
+
+    pub(super) fn ttl_left_s(&self, now_ns: u64) -> i64 {
+        i64::from(self.ttl_s) - (now_ns.saturating_sub(self.stored_ns) / NS_PER_S) as i64
+    }
+
+    fn age_ms(&self, now_ns: u64) -> u32 {
+        (now_ns.saturating_sub(self.stored_ns) / NS_PER_MS) as u32
+    }
+
+    pub(super) fn mark_visited(&self) {
+        self.mark(VISITED);
+    }
+
+    fn mark(&self, mark: u8) {
+        if self.marks.load(Relaxed) & mark == 0 {
+            self.marks.fetch_or(mark, Relaxed);
+        }
+    }
+
+    /// Whether it was visited since this was last asked.
+    pub(super) fn take_visited(&self) -> bool {
+        self.marks.load(Relaxed) & VISITED != 0
+            && self.marks.fetch_and(!VISITED, Relaxed) & VISITED != 0
+    }
+
+    /// Octets of the whole allocation.
+    pub(super) fn size(&self) -> usize {
+        size_of::<Header>()
+            + 2 * usize::from(self.ttl_count)
+            + usize::from(self.wire_len)
+            + usize::from(self.wildcard_len)
+    }
+
+    /// A fresh answer to the same question stands where the old one stood and is as welcome.
+    pub(super) fn inherit_visit(&self, old: &Header) {
+        if old.marks.load(Relaxed) & VISITED != 0 {
+            self.mark_visited();
+        }
+    }
+}
+
+/// Octets that an entry for `new` takes.
+pub(super) fn size_of_entry(new: &NewEntry<'_>) -> usize {
+    size_of::<Header>() + 2 * new.ttl_offsets.len() + new.wire.len() + new.wildcard.len()
+}
+
+/// Checks `new` and copies it to an allocation of its own, linked to nothing.
+pub(super) fn allocate(
+    table: Table,
+    key: &Key<'_>,
+    new: &NewEntry<'_>,
+    now_ns: u64,
+) -> Result<NonNull<Header>, Refused> {
+    let header = describe(table, key, new, now_ns).ok_or(Refused::Malformed)?;
+    let layout = layout_of(header.size());
+    // SAFETY: the layout is never empty, it contains the header.
+    let Some(at) = NonNull::new(unsafe { alloc(layout) }) else {
+        handle_alloc_error(layout)
+    };
+    let at = at.cast::<Header>();
+    // SAFETY: the allocation is ours, aligned for the header, and `size()` octets long: header, offsets, wire, wildcard. The
+    // offsets follow a header of 64 octets and so are aligned for u16. `describe` proved wire.len() >= QUESTION + name.len() + 4.
+    unsafe {
+        at.write(header);
+        let offsets = at.add(1).cast::<u16>();
+        ptr::copy_nonoverlapping(
+            new.ttl_offsets.as_ptr(),
+            offsets.as_ptr(),
+            new.ttl_offsets.len(),
+        );
+        let wire = offsets.add(new.ttl_offsets.len()).cast::<u8>();
+        ptr::copy_nonoverlapping(new.wire.as_ptr(), wire.as_ptr(), new.wire.len());
+        wire.cast::<[u8; 2]>().write_unaligned([0; 2]);
+        // Lower-cased, the question doubles as the key.
+        ptr::copy_nonoverlapping(
+            key.name.as_ptr(),
+            wire.add(QUESTION).as_ptr(),
+            key.name.len(),
+        );
+        ptr::copy_nonoverlapping(
+            new.wildcard.as_ptr(),
+            wire.add(new.wire.len()).as_ptr(),
+            new.wildcard.len(),
+        );
+    }
+    Ok(at)
+}
+
+/// The header of an entry for `new`, or None if it contradicts itself or the key.
+fn describe(table: Table, key: &Key<'_>, new: &NewEntry<'_>, now_ns: u64) -> Option<Header> {
+    let question_end = QUESTION + key.name.len() + 4;
+    let question = new.wire.get(QUESTION..question_end)?;
+    let (name, type_class) = question.split_at(key.name.len());
+    let fits = |&offset: &u16| {
+        let offset = usize::from(offset);
+        offset >= question_end && offset + 4 <= new.wire.len()
+    };
+    if !name.eq_ignore_ascii_case(key.name)
+        || type_class != type_and_class(key)
+        || !new.ttl_offsets.iter().all(fits)
+    {
+        return None;
+    }
+    let mut bits = if table == Table::Denial { DENIAL } else { 0 };
+    bits |= question_bits(key);
+    Some(Header {
+        next: AtomicPtr::new(ptr::null_mut()),
+        hash: key.hash,
+        stored_ns: now_ns,
+        newer: Cell::new(ptr::null_mut()),
+        older: Cell::new(ptr::null_mut()),
+        ttl_s: new.ttl_s,
+        hits: AtomicU32::new(new.hits),
+        stamp_ms: AtomicU32::new(0),
+        uncompressed_len: new.uncompressed_len,
+        wire_len: u16::try_from(new.wire.len()).ok()?,
+        ttl_count: u16::try_from(new.ttl_offsets.len()).ok()?,
+        name_len: u8::try_from(key.name.len()).ok()?,
+        wildcard_len: u8::try_from(new.wildcard.len()).ok()?,
+        bits,
+        marks: AtomicU8::new(0),
+        in_main: Cell::new(false),
+    })
+}
+
+/// # Safety
+/// `at` came from [`allocate`], was not freed before, and nobody reads it any more.
+pub(super) unsafe fn free(at: NonNull<Header>) {
+    // SAFETY: by contract the header is still there, and its size is that of the allocation; nothing in it needs a drop.
+    unsafe { dealloc(at.as_ptr().cast(), layout_of(at.as_ref().size())) }
+}
+
+fn layout_of(size: usize) -> Layout {
+    // SAFETY: the alignment is a power of two, and an entry is at most 64 + 2 * 65535 + 65535 + 255 octets, far below the
+    // limit of isize::MAX.
+    unsafe { Layout::from_size_align_unchecked(size, align_of::<Header>()) }
+}
+
+/// # Safety
+/// `at` came from [`allocate`] and is not freed.
+pub(super) unsafe fn same_question(at: NonNull<Header>, key: &Key<'_>) -> bool {
+    // SAFETY: by contract; `describe` proved that the wire holds the question of `name_len` octets and 4 more.
+    let (header, wire) = unsafe { (at.as_ref(), wire(at)) };
+    let name_end = QUESTION + usize::from(header.name_len);
+    header.bits & !DENIAL == question_bits(key)
+        && wire[QUESTION..name_end] == *key.name
+        && wire[name_end..name_end + 4] == type_and_class(key)
+}
+
+/// # Safety
+/// `at` came from [`allocate`] and is not freed for `'p`.
+unsafe fn ttl_offsets<'p>(at: NonNull<Header>) -> &'p [u16] {
+    // SAFETY: `allocate` put `ttl_count` offsets behind the header; nobody changes them.
+    unsafe {
+        slice::from_raw_parts(
+            at.add(1).cast::<u16>().as_ptr(),
+            usize::from(at.as_ref().ttl_count),
+        )
+    }
+}
+
+/// # Safety
+/// As [`ttl_offsets`].
+unsafe fn wire<'p>(at: NonNull<Header>) -> &'p [u8] {
+    // SAFETY: `allocate` put `wire_len` octets behind the offsets; nobody changes them.
+    unsafe {
+        let header = at.as_ref();
+        let start = at
+            .add(1)
+            .cast::<u16>()
+            .add(usize::from(header.ttl_count))
+            .cast::<u8>();
+        slice::from_raw_parts(start.as_ptr(), usize::from(header.wire_len))
+    }
+}
+
+/// # Safety
+/// As [`ttl_offsets`].
+unsafe fn wildcard<'p>(at: NonNull<Header>) -> &'p [u8] {
+    // SAFETY: `allocate` put `wildcard_len` octets behind the wire; nobody changes them.
+    unsafe {
+        let header = at.as_ref();
+        let wire = at
+            .add(1)
+            .cast::<u16>()
+            .add(usize::from(header.ttl_count))
+            .cast::<u8>();
+        let start = wire.add(usize::from(header.wire_len));
+        slice::from_raw_parts(start.as_ptr(), usize::from(header.wildcard_len))
+    }
+}
+
+fn type_and_class(key: &Key<'_>) -> [u8; 4] {
+    let ([t0, t1], [c0, c1]) = (key.qtype.to_be_bytes(), key.qclass.to_be_bytes());
+    [t0, t1, c0, c1]
+}
+
+fn question_bits(key: &Key<'_>) -> u8 {
+    let mut bits = 0;
+    if key.dnssec_ok {
+        bits |= DNSSEC_OK;
+    }
+    if key.checking_disabled {
+        bits |= CHECKING_DISABLED;
+    }
+    bits
+}
+
+/// Where the question starts in a message: behind the header (RFC 1035 section 4.1).
+const QUESTION: usize = 12;
+
+const DENIAL: u8 = 1;
+const DNSSEC_OK: u8 = 2;
+const CHECKING_DISABLED: u8 = 4;
+
+const VISITED: u8 = 1;
+const REFRESHING: u8 = 2;
+
+const NS_PER_S: u64 = 1_000_000_000;
+const NS_PER_MS: u64 = 1_000_000;
