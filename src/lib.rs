@@ -3,6 +3,7 @@
 
 pub mod admin;
 pub mod cache;
+pub mod cli;
 pub mod control;
 pub mod corefile;
 pub mod lang;

@@ -43,7 +43,7 @@ impl Source for RealSource {
         if Path::new(path).is_dir() {
             return Err("is a directory".to_owned());
         }
-        read_bounded(path).map_err(|error| format!("open {path}: {}", go_io_error(&error)))
+        read_file(path).map_err(|error| error.message)
     }
 
     fn working_dir(&self) -> Result<String, String> {
@@ -52,9 +52,21 @@ impl Source for RealSource {
     }
 }
 
+/// A failed read: why, in Go's words, and whether the file is just not there.
+#[derive(Debug)]
+pub(crate) struct ReadError {
+    pub(crate) message: String,
+    pub(crate) is_missing: bool,
+}
+
 /// Reads a configuration file of at most `limits::COREFILE_OCTETS`; bytes that are no UTF-8 become U+FFFD.
-pub(crate) fn read_bounded(path: &str) -> io::Result<String> {
-    read_text(fs::File::open(path)?)
+pub(crate) fn read_file(path: &str) -> Result<String, ReadError> {
+    let fail = |verb: &str, error: &io::Error| ReadError {
+        message: format!("{verb} {path}: {}", go_io_error(error)),
+        is_missing: error.kind() == io::ErrorKind::NotFound,
+    };
+    let file = fs::File::open(path).map_err(|error| fail("open", &error))?;
+    read_text(file).map_err(|error| fail("read", &error))
 }
 
 /// Reads at most `limits::COREFILE_OCTETS` of text; more is an error.

@@ -15,7 +15,7 @@ mod error;
 mod fall;
 pub mod hints;
 mod host_port;
-mod import;
+pub(crate) mod import;
 mod lexer;
 mod parser;
 mod zone_name;
