@@ -3,3 +3,5 @@
 //! Runs on: tests only.
 //!
 //! **Invariant**: nothing outside tests depends on it.
+
+pub mod directive;
