@@ -4,11 +4,13 @@
 
 use criterion::{criterion_group, criterion_main};
 
+mod cache;
 mod sample;
 mod wire;
+mod zone;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-criterion_group!(path, wire::bench);
+criterion_group!(path, wire::bench, cache::bench, zone::bench);
 criterion_main!(path);

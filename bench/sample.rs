@@ -1,4 +1,6 @@
-//! Messages that the benches work on.
+//! Messages and names that the benches work on.
+
+use percoredns::wire::name::NameBuf;
 
 /// A query for an A record of `name` as dig sends it: RD and AD, an OPT record with a client cookie.
 pub fn query(name: &str) -> Vec<u8> {
@@ -17,3 +19,12 @@ pub const LONG_NAME: &str =
     "Payments-api.checkout-production.svc.cluster.local.eu-central-1.compute.internal";
 /// And this is a usual one.
 pub const NAME: &str = "www.example.org";
+
+/// `count` different hosts of example.org in a random but repeatable order, so that neighbours in the order are none in memory.
+pub fn shuffled_hosts(count: usize) -> Vec<NameBuf> {
+    // A step that shares no factor with the count visits each host once; this prime shares none with round numbers.
+    let host = |n: usize| format!("h{:07}.example.org", n * 7_368_787 % count);
+    (0..count)
+        .map(|n| NameBuf::from_text(&host(n)).expect("a valid name"))
+        .collect()
+}
