@@ -73,7 +73,7 @@ pub const SNIPPET_IMPORTS: usize = 10_000;
 /// Imports of files in one parse, and names read of a directory; CoreDNS's number for the first.
 pub const IMPORT_FILES: usize = 100_000;
 /// Octets scanned and written to replace environment references: a value may refer to itself.
-pub const ENV_OCTETS: usize = 64 << 20;
+pub const ENV_OCTETS: usize = 16 << 20;
 /// Warnings kept of one parse: an import inside a loop of imports could repeat them.
 pub const COREFILE_WARNINGS: usize = 100;
 

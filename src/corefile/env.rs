@@ -33,8 +33,12 @@ fn expand_form(
         let reference = text[start..end + close.len()].to_owned();
         // Priced before it is built: every occurrence is replaced, so one step can multiply the text.
         let grown = text.matches(&reference).count().saturating_mul(value.len());
-        *octets_left = octets_left.checked_sub(text.len().saturating_add(grown))?;
+        *octets_left = octets_left
+            .checked_sub(text.len().saturating_add(grown).saturating_add(STEP_OCTETS))?;
         text = text.replace(&reference, &value);
     }
     Some(text)
 }
+
+/// What one replacement costs beside its text: the look-up and the copies.
+const STEP_OCTETS: usize = 64;

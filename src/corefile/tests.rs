@@ -3,6 +3,11 @@ use std::collections::HashMap;
 use super::*;
 
 mod args;
+mod digests;
+mod field;
+mod imports;
+mod lexing;
+mod properties;
 
 /// An environment and a file system in memory.
 #[derive(Default)]
