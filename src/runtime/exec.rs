@@ -323,6 +323,14 @@ pub(crate) fn nested() -> io::Error {
 // === impl Shared, Header ===
 
 impl Shared {
+    /// After a wake on the own thread, which thus does not wait. glommio, though, must poll the scheduler's task.
+    fn notify_own(&self) {
+        #[cfg(feature = "glommio")]
+        if matches!(self.parker, Parker::Outer(_)) {
+            self.notify();
+        }
+    }
+
     fn notify(&self) {
         // Pairs with the fence in `Exec::prepare_to_wait`.
         fence(Ordering::SeqCst);
@@ -352,10 +360,12 @@ impl Wake for Header {
             }
             _ => false,
         });
-        if local != Ok(true) {
+        if local == Ok(true) {
+            self.shared.notify_own();
+        } else {
             self.shared.injected.push(Arc::clone(self));
+            self.shared.notify();
         }
-        self.shared.notify();
     }
 }
 

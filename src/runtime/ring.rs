@@ -2,6 +2,10 @@
 //!
 //! Every wait is an io_uring poll of the descriptor, which glommio's stream type makes, and never a receive or an
 //! accept under way in the kernel: giving one of those up can lose the datagram or the connection that it took.
+//!
+//! Costs beside epoll, measured: about 200 KiB and one idle helper thread for each core, an eventfd that glommio leaks
+//! whenever an executor ends, and about twice the CPU for an exchange, most of it in submitting and in interrupts that
+//! complete requests.
 
 use std::cell::{Cell, RefCell};
 use std::fmt;
@@ -75,7 +79,9 @@ fn poll_turn(exec: &Exec, done: &Cell<bool>, alarm: &mut Alarm, cx: &mut Context
     loop {
         let more = exec.turn(|| done.get());
         if done.get() {
-            // While glommio runs: what the tasks drop cancels its requests.
+            // While glommio runs: what the tasks drop cancels its requests, and wakers of its task that are dropped
+            // later leak.
+            alarm.armed = None;
             exec.close();
             return Poll::Ready(());
         }
