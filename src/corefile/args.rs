@@ -178,6 +178,11 @@ impl Args<'_> {
         SetupError::at(self.file_name(), self.line(), message)
     }
 
+    /// The directive stands twice in a server block and may not.
+    pub fn once_err(&self) -> SetupError {
+        SetupError::plain("this plugin can only be used once per Server Block")
+    }
+
     /// An option that the directive does not have.
     pub fn unknown_property(&self, name: &str) -> SetupError {
         self.err(format!("unknown property '{name}'"))

@@ -26,10 +26,14 @@ pub use setup::{
 
 use crate::corefile::{Args, SetupError};
 
+pub mod errors;
+pub mod log;
 pub mod whoami;
 
 // Rows stand in the order of CoreDNS's plugin.cfg, which is the order of execution. A row whose place matters says why.
 plugins! {
+    "errors" => errors::Errors,
+    "log" => log::Log,
     "whoami" => whoami::Whoami, // never passes a query on: whatever stands after it is out of reach
 }
 

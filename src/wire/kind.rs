@@ -27,14 +27,8 @@ pub enum Kind {
 impl Kind {
     /// The kind of a reply to a query of that opcode and type. Reads a packed reply without opening it.
     pub fn of(reply: &Reply, opcode: u16, qtype: u16) -> Kind {
-        if opcode == OPCODE_NOTIFY || matches!(qtype, types::AXFR | types::IXFR) {
-            return Kind::Meta;
-        }
-        match reply.rcode {
-            Rcode::NXDOMAIN => return Kind::NameError,
-            Rcode::SERVFAIL | Rcode::NOTIMP => return Kind::ServerError,
-            Rcode::NOERROR => {}
-            _ => return Kind::OtherError,
+        if let Some(kind) = Kind::without_records(reply.rcode, opcode, qtype) {
+            return kind;
         }
         let mut seen = Seen::default();
         match reply.packed() {
@@ -50,6 +44,24 @@ impl Kind {
             Seen { soa: true, .. } => Kind::NoData,
             Seen { ns: true, .. } => Kind::Delegation,
             _ => Kind::NoError,
+        }
+    }
+
+    /// The kind of a reply without records, such as the server writes for a plugin that failed.
+    pub fn of_empty(rcode: Rcode, opcode: u16, qtype: u16) -> Kind {
+        Kind::without_records(rcode, opcode, qtype).unwrap_or(Kind::NoError)
+    }
+
+    /// The kind, where it can be told without a look at the records.
+    fn without_records(rcode: Rcode, opcode: u16, qtype: u16) -> Option<Kind> {
+        if opcode == OPCODE_NOTIFY || matches!(qtype, types::AXFR | types::IXFR) {
+            return Some(Kind::Meta);
+        }
+        match rcode {
+            Rcode::NOERROR => None,
+            Rcode::NXDOMAIN => Some(Kind::NameError),
+            Rcode::SERVFAIL | Rcode::NOTIMP => Some(Kind::ServerError),
+            _ => Some(Kind::OtherError),
         }
     }
 
@@ -167,6 +179,9 @@ mod tests {
         let built = reply(rcode, records);
         assert_eq!(Kind::of(&built, opcode, qtype), kind);
         assert_eq!(kind.class(), class);
+        if records.is_empty() {
+            assert_eq!(Kind::of_empty(rcode, opcode, qtype), kind);
+        }
         if rcode.0 > 15 {
             return;
         }

@@ -1,0 +1,76 @@
+//! *log*: writes a line for each query and its reply.
+
+mod fields;
+mod setup;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use crate::corefile::{Args, SetupError, ZoneName};
+use crate::lang::replacer::Format;
+use crate::plugin::{Answer, Flow, OpenCx, Plugin, Query, SetupCx};
+use crate::telemetry::log;
+use crate::wire::kind::{Class, Kind};
+
+use fields::Line;
+
+/// See the README beside this file.
+pub struct Log {
+    rules: Arc<Vec<Rule>>,
+}
+
+/// What one name of one line of the directive says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Rule {
+    scope: ZoneName,
+    format: Arc<Format>,
+    /// Empty: all.
+    classes: Vec<Class>,
+}
+
+impl Plugin for Log {
+    type Config = Vec<Rule>;
+
+    fn setup(args: &mut Args<'_>, _: &mut SetupCx<'_>) -> Result<Vec<Rule>, SetupError> {
+        setup::parse(args)
+    }
+
+    fn open(config: &Arc<Vec<Rule>>, _: &OpenCx<'_>) -> Log {
+        Log {
+            rules: Arc::clone(config),
+        }
+    }
+
+    fn on_reply(&self, query: &mut Query) -> Flow {
+        let Some(rule) = self
+            .rules
+            .iter()
+            .find(|rule| rule.scope.is_suffix_of(query.name()))
+        else {
+            return Flow::Next;
+        };
+        let kind = kind(query);
+        query.meta.set("log/type", || kind.as_str().to_owned());
+        query
+            .meta
+            .set("log/class", || kind.class().as_str().to_owned());
+        if rule.classes.is_empty() || rule.classes.contains(&kind.class()) {
+            let line = Line {
+                format: &rule.format,
+                query,
+            };
+            log::info(None, format_args!("{line}"));
+        }
+        Flow::Next
+    }
+}
+
+fn kind(query: &Query) -> Kind {
+    match query.answer {
+        Answer::Written => Kind::of(&query.reply, query.opcode(), query.qtype),
+        // The server is about to write it.
+        Answer::Unwritten(rcode) => Kind::of_empty(rcode, query.opcode(), query.qtype),
+        Answer::Dropped | Answer::Open => Kind::OtherError,
+    }
+}
