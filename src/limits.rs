@@ -159,3 +159,13 @@ pub const CACHE_EVICTION_STEPS: usize = 256;
 pub const CACHE_FLIGHTS: usize = 16_384;
 /// Queries that wait for one upstream answer; further ones are asked unshared.
 pub const CACHE_FLIGHT_WAITERS: usize = 4_096;
+/// Octets of the text of a template.
+pub const TEMPLATE_TEXT_OCTETS: usize = 64 << 10;
+/// Levels of blocks and parentheses in a template's text.
+pub const TEMPLATE_DEPTH: u32 = 50;
+/// Levels of blocks, parentheses and called templates while one runs.
+pub const TEMPLATE_RUN_DEPTH: u32 = 100;
+/// Steps of one execution (nodes visited and items touched).
+pub const TEMPLATE_STEPS: u32 = 100_000;
+/// Octets that a template may write: no resource record is longer than a message.
+pub const TEMPLATE_OCTETS: usize = 64 << 10;

@@ -8,3 +8,4 @@ pub mod duration;
 pub mod expr;
 pub mod regexp;
 pub mod replacer;
+pub mod template;
