@@ -169,3 +169,20 @@ pub const TEMPLATE_RUN_DEPTH: u32 = 100;
 pub const TEMPLATE_STEPS: u32 = 100_000;
 /// Octets that a template may write: no resource record is longer than a message.
 pub const TEMPLATE_OCTETS: usize = 64 << 10;
+
+// === server ===
+
+/// Listeners of one configuration; a listener has one socket for each core.
+pub const LISTENERS: usize = 1024;
+/// Queries of one core that wait on its task thread. Beyond it new ones that would wait are shed; hits and local names are not.
+pub const PARKED_PER_CORE: usize = 8192;
+/// Datagrams taken from the kernel at once (recvmmsg) and answered before the next look at anything else.
+pub const BATCH: usize = 64;
+/// Octets of reply kept for each datagram of a batch; longer replies go out one by one from a larger buffer.
+pub const BATCH_REPLY_OCTETS: usize = 4096;
+/// TCP connections of one core; beyond it the newest is closed at once.
+pub const TCP_CONNECTIONS_PER_CORE: usize = 8192;
+/// Queries of one TCP connection that are being answered; beyond it its reading stops.
+pub const TCP_QUERIES_IN_FLIGHT: usize = 128;
+/// Octets of replies that wait for a TCP client to read; beyond it its reading stops.
+pub const TCP_UNSENT_OCTETS: usize = 128 * 1024;

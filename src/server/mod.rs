@@ -3,3 +3,9 @@
 //! Runs on: data core and control thread.
 //!
 //! **Invariant**: a reload changes everything or nothing.
+
+mod admission;
+pub mod config;
+mod router;
+pub mod running;
+pub mod serve;

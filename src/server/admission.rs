@@ -1,0 +1,66 @@
+//! What is refused before any plugin runs, the same on every transport, and how it is counted.
+
+use super::running::Running;
+use crate::plugin::Query;
+use crate::telemetry::{self, log};
+use crate::wire::edns::option;
+use crate::wire::query::Verdict;
+use crate::wire::rcode::Rcode;
+use crate::wire::types;
+
+/// How a message is refused.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Refusal {
+    /// Header and question only: the message was not understood.
+    Bare(Rcode),
+    /// A proper reply with the client's EDNS echoed.
+    Shaped(Rcode),
+}
+
+/// Judges a parsed message: `Ok` lets it through to the plugins.
+pub fn admit(running: &Running, verdict: Verdict, query: &mut Query, has_question: bool) -> Result<(), Refusal> {
+    match verdict {
+        Verdict::Accept => {}
+        Verdict::Reject(rcode) => return Err(Refusal::Bare(rcode)),
+        Verdict::NoQuestion | Verdict::Ignore => {
+            dropped(running, query, Rcode::SERVFAIL);
+            return Err(Refusal::Bare(Rcode::SERVFAIL));
+        }
+    }
+    debug_assert!(has_question);
+    let listener = running.config.listeners.get(query.route.listener as usize);
+    if query.qclass != types::CLASS_IN && !listener.is_some_and(|listener| listener.any_class) {
+        dropped(running, query, Rcode::REFUSED);
+        return Err(Refusal::Shaped(Rcode::REFUSED));
+    }
+    if query.edns.present && query.edns.version != 0 {
+        query.edns.options.clear();
+        return Err(Refusal::Shaped(Rcode::BADVERS));
+    }
+    // RFC 7873 section 5.2.2; CoreDNS echoes such a cookie.
+    if query.edns.present && query.edns.find(option::COOKIE).is_some_and(|cookie| !is_cookie_length(cookie.len())) {
+        query.edns.options.clear();
+        return Err(Refusal::Shaped(Rcode::FORMERR));
+    }
+    Ok(())
+}
+
+/// A client cookie alone, or with a server cookie of 8 to 32 octets (RFC 7873 section 4).
+fn is_cookie_length(len: usize) -> bool {
+    len == 8 || (16..=40).contains(&len)
+}
+
+/// Counts a query that no plugin has seen, under the zone `dropped`.
+pub fn dropped(running: &Running, query: &Query, rcode: Rcode) {
+    let _ = (running, query, rcode);
+}
+
+/// Counts and logs a caught panic; the client gets SERVFAIL.
+pub fn recovered(running: &Running, query: &mut Query) {
+    telemetry::panics().inc();
+    let listener = running.config.listeners.get(query.route.listener as usize);
+    let server = listener.map_or("", |listener| listener.label.as_str());
+    log::error(None, format_args!("Recovered from panic in server: {server:?}"));
+    query.answer = crate::plugin::Answer::Open;
+    query.unwritten(Rcode::SERVFAIL);
+}

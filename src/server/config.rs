@@ -1,0 +1,304 @@
+//! A Corefile turned into blocks and listeners: everything that can be known before a socket is opened.
+
+use std::collections::BTreeSet;
+use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::router::Router;
+use crate::corefile::{self, Args, Corefile, Key, Known, Overlap, Scheme, ServerBlock, SetupError, Source, ZoneName, hints};
+use crate::limits;
+use crate::plugin::{self, AnyConfig, BUILT, BlockSettings, Carry, Lifecycle, PLUGIN_CFG, SetupCx, Site};
+
+/// One parsed configuration. Immutable once it is built; shared by all threads.
+pub struct Config {
+    /// Counts the configurations of this process.
+    pub generation: u64,
+    /// The server blocks, in Corefile order.
+    pub blocks: Vec<Block>,
+    /// The listeners: each a group of keys with one scheme, address and port.
+    pub listeners: Vec<Listener>,
+    /// SHA-512 of the parsed tokens.
+    pub digest: String,
+    /// EDNS option codes that are echoed besides the standard ones.
+    pub echoed_options: Vec<u16>,
+}
+
+/// One server block.
+pub struct Block {
+    /// Its zones, in the order of its keys.
+    pub zones: Vec<ZoneName>,
+    /// What its directives set.
+    pub settings: BlockSettings,
+    /// Its handlers in table order.
+    pub plugins: Vec<AnyConfig>,
+    /// One for each key and address: labels of metrics.
+    pub sites: Vec<Site>,
+}
+
+/// One address to listen on.
+pub struct Listener {
+    /// The transport.
+    pub scheme: Scheme,
+    /// The address; `None` is the dual-stack wildcard.
+    pub host: Option<IpAddr>,
+    /// The port as written: 0 asks for a free one.
+    pub port: u16,
+    /// `dns://:53`: the `server` label.
+    pub label: String,
+    /// One line for each key at start-up, sorted by zone.
+    pub lines: Vec<(Key, String)>,
+    /// Zones to blocks.
+    pub router: Router,
+    /// Whether classes other than IN reach the plugins.
+    pub any_class: bool,
+    /// Whether panics are left to surface.
+    pub debug: bool,
+    /// Sockets for each address, where *multisocket* says.
+    pub sockets: Option<usize>,
+    /// Stream timeouts.
+    pub timeouts: Timeouts,
+}
+
+/// Timeouts and bounds of streams (compare *timeouts*).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Timeouts {
+    /// For the first query.
+    pub read: Duration,
+    /// For writing a reply.
+    pub write: Duration,
+    /// Between queries.
+    pub idle: Duration,
+    /// Queries on one connection.
+    pub max_queries: Option<u32>,
+}
+
+impl Default for Timeouts {
+    fn default() -> Timeouts {
+        Timeouts {
+            read: Duration::from_secs(3),
+            write: Duration::from_secs(5),
+            idle: Duration::from_secs(10),
+            max_queries: None,
+        }
+    }
+}
+
+impl Listener {
+    /// The socket address to bind.
+    pub fn socket_addr(&self) -> SocketAddr {
+        SocketAddr::new(self.host.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)), self.port)
+    }
+}
+
+/// What building needs to know besides the text.
+pub struct Surroundings<'a> {
+    /// Environment and files.
+    pub source: &'a dyn Source,
+    /// Data cores of the process.
+    pub cores: usize,
+    /// `-dns.port`.
+    pub default_port: u16,
+    /// What survives reloads.
+    pub carry: &'a Carry,
+    /// Number of this configuration.
+    pub generation: u64,
+}
+
+/// What a built configuration leaves to be done when it is committed.
+pub struct Built {
+    /// The configuration.
+    pub config: Config,
+    /// Hooks, periodic work and endpoints.
+    pub life: Lifecycle,
+    /// Warnings of the parser.
+    pub warnings: Vec<String>,
+}
+
+/// Parses a Corefile and sets every directive up. Nothing outside is changed, whatever the outcome.
+///
+/// # Errors
+/// The message as CoreDNS prints it after start-up fails: file, line, directive and reason.
+pub fn build(name: &str, text: &str, around: &Surroundings<'_>) -> Result<Built, String> {
+    let corefile = parse(name, text, around)?;
+    let mut keys = Vec::with_capacity(corefile.blocks.len());
+    for block in &corefile.blocks {
+        keys.push(corefile::keys(block, around.default_port).map_err(|error| error.to_string())?);
+    }
+    let mut life = Lifecycle::default();
+    let mut drafts: Vec<Draft> = corefile.blocks.iter().zip(keys).map(|(block, keys)| Draft::new(block, keys)).collect();
+    for name in BUILT {
+        for (index, draft) in drafts.iter_mut().enumerate() {
+            draft.set_up(name, index, &mut life, around).map_err(|error| format!("plugin/{name}: {error}"))?;
+        }
+    }
+    let mut listeners = Listeners::default();
+    for (index, draft) in drafts.iter_mut().enumerate() {
+        let index = u16::try_from(index).map_err(|_| "too many server blocks".to_owned())?;
+        listeners.add_block(index, draft).map_err(|error| error.to_string())?;
+    }
+    let blocks = drafts.into_iter().map(Draft::finish).collect();
+    let config = Config {
+        generation: around.generation,
+        blocks,
+        listeners: listeners.list,
+        digest: corefile.digest(),
+        echoed_options: Vec::new(),
+    };
+    Ok(Built { config, life, warnings: corefile.warnings })
+}
+
+fn parse(name: &str, text: &str, around: &Surroundings<'_>) -> Result<Corefile, String> {
+    let known = |name: &str| {
+        if BUILT.contains(&name) {
+            Known::Yes
+        } else if PLUGIN_CFG.contains(&name) {
+            Known::NotBuilt
+        } else {
+            hints::known(name)
+        }
+    };
+    corefile::parse(name, text, &known, around.source).map_err(|error| error.to_string())
+}
+
+// === Draft ===
+
+/// A block while its directives are being set up.
+struct Draft<'a> {
+    block: &'a ServerBlock,
+    keys: Vec<Key>,
+    zones: Vec<ZoneName>,
+    digest: String,
+    directives: Vec<&'static str>,
+    settings: BlockSettings,
+    plugins: Vec<AnyConfig>,
+    sites: Vec<Site>,
+}
+
+impl<'a> Draft<'a> {
+    fn new(block: &'a ServerBlock, keys: Vec<Key>) -> Draft<'a> {
+        let zones = keys.iter().map(|key| key.zone.clone()).collect();
+        let present = |name: &&'static str| block.directives.iter().any(|directive| directive.name == **name);
+        Draft {
+            digest: block.digest(),
+            directives: BUILT.iter().copied().filter(present).collect(),
+            block,
+            keys,
+            zones,
+            settings: BlockSettings::default(),
+            plugins: Vec::new(),
+            sites: Vec::new(),
+        }
+    }
+
+    fn set_up(&mut self, name: &str, index: usize, life: &mut Lifecycle, around: &Surroundings<'_>) -> Result<(), SetupError> {
+        let Some(directive) = self.block.directives.iter().find(|directive| directive.name == name) else { return Ok(()) };
+        let mut cx = SetupCx {
+            zones: &self.zones,
+            block_index: index,
+            block_digest: &self.digest,
+            settings: &mut self.settings,
+            life,
+            carry: around.carry,
+            cores: around.cores,
+            directives: &self.directives,
+            default_port: around.default_port,
+        };
+        if let Some(outcome) = plugin::setup(name, &mut Args::new(directive), &mut cx) {
+            let config = outcome?;
+            if config.is_handler() {
+                self.plugins.push(config);
+            }
+        }
+        Ok(())
+    }
+
+    fn finish(self) -> Block {
+        Block { zones: self.zones, settings: self.settings, plugins: self.plugins, sites: self.sites }
+    }
+}
+
+// === Listeners ===
+
+/// Groups keys by scheme, address and port.
+#[derive(Default)]
+struct Listeners {
+    list: Vec<Listener>,
+    overlap: Overlap,
+}
+
+impl Listeners {
+    fn add_block(&mut self, index: u16, draft: &mut Draft<'_>) -> Result<(), SetupError> {
+        let hosts: BTreeSet<Option<IpAddr>> = match (draft.settings.bound, &draft.settings.listen[..]) {
+            (true, listen) => listen.iter().copied().map(Some).collect(),
+            (false, _) => BTreeSet::from([None]),
+        };
+        for key in &draft.keys {
+            if key.scheme != Scheme::Dns {
+                return Err(SetupError::plain(format!(
+                    "cannot serve {key} - the transport {}:// is not built into percoredns yet",
+                    key.scheme.as_str()
+                )));
+            }
+            for host in &hosts {
+                let text = host.map(|ip| ip.to_string()).unwrap_or_default();
+                self.overlap.add(key, &text, draft.settings.view.is_some())?;
+                let site = u16::try_from(draft.sites.len()).map_err(|_| SetupError::plain("too many keys in a block"))?;
+                let label = key.address(&text);
+                let view = draft.settings.view.clone().unwrap_or_default();
+                draft.sites.push(Site { server: label.clone(), zone: key.zone.as_str().to_owned(), view });
+                let listener = self.group(key, *host, label)?;
+                listener.router.add(&key.zone, index, site);
+                listener.take(&draft.settings);
+                listener.lines.push((key.clone(), key.listener_line(&text)));
+                listener.lines.sort_by(|one, other| one.0.zone.cmp(&other.0.zone));
+            }
+        }
+        Ok(())
+    }
+
+    fn group(&mut self, key: &Key, host: Option<IpAddr>, label: String) -> Result<&mut Listener, SetupError> {
+        let same = |listener: &Listener| (listener.scheme, listener.host, listener.port) == (key.scheme, host, key.port);
+        let at = match self.list.iter().position(same) {
+            Some(at) => at,
+            None if self.list.len() >= limits::LISTENERS => {
+                return Err(SetupError::plain(format!("more than {} listeners", limits::LISTENERS)));
+            }
+            None => {
+                self.list.push(Listener {
+                    scheme: key.scheme,
+                    host,
+                    port: key.port,
+                    label,
+                    lines: Vec::new(),
+                    router: Router::default(),
+                    any_class: false,
+                    debug: false,
+                    sockets: None,
+                    timeouts: Timeouts::default(),
+                });
+                self.list.len() - 1
+            }
+        };
+        Ok(&mut self.list[at])
+    }
+}
+
+impl Listener {
+    /// Merges a block's settings: the first *multisocket* of the group counts, the last timeouts win.
+    fn take(&mut self, settings: &BlockSettings) {
+        self.any_class |= settings.any_class;
+        self.debug |= settings.debug;
+        if self.lines.is_empty() {
+            self.sockets = settings.sockets;
+        }
+        let timeouts = &mut self.timeouts;
+        timeouts.read = settings.read_timeout.unwrap_or(timeouts.read);
+        timeouts.write = settings.write_timeout.unwrap_or(timeouts.write);
+        timeouts.idle = settings.idle_timeout.unwrap_or(timeouts.idle);
+        timeouts.max_queries = settings.max_tcp_queries.or(timeouts.max_queries);
+    }
+}
+
+/// Shared by the threads of a configuration.
+pub type Shared = Arc<Config>;

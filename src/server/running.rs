@@ -1,0 +1,42 @@
+//! One thread's instances of a configuration.
+
+use std::rc::Rc;
+use std::sync::Arc;
+
+use super::config::Config;
+use crate::plugin::{Chain, OpenCx, Query, Role};
+use crate::wire::rcode::Rcode;
+
+/// The chains of one configuration on one thread.
+pub struct Running {
+    /// What was parsed, shared by all threads.
+    pub config: Arc<Config>,
+    chains: Vec<Rc<Chain>>,
+}
+
+impl Running {
+    /// Opens every block's plugins for one thread.
+    pub fn open(config: Arc<Config>, core: usize, cores: usize, role: Role) -> Running {
+        let chains = config.blocks.iter().map(|block| {
+            let handlers: Vec<&'static str> = block.plugins.iter().map(|plugin| plugin.name()).collect();
+            let rows = block.plugins.iter().enumerate().map(|(row, plugin)| {
+                let (sites, zones, handlers) = (&block.sites[..], &block.zones[..], &handlers[..]);
+                plugin.open(&OpenCx { core, cores, role, row, sites, zones, handlers })
+            });
+            Rc::new(Chain::new(rows.collect()))
+        });
+        let chains = chains.collect();
+        Running { config, chains }
+    }
+
+    /// The chain for a query on its listener, which also gets block and site.
+    pub fn route(&self, query: &mut Query) -> Result<&Rc<Chain>, Rcode> {
+        let listener = self.config.listeners.get(query.route.listener as usize).ok_or(Rcode::REFUSED)?;
+        listener.router.find(query, &self.chains)
+    }
+
+    /// The chain of a block.
+    pub fn chain(&self, block: u16) -> Option<&Rc<Chain>> {
+        self.chains.get(block as usize)
+    }
+}

@@ -1,0 +1,150 @@
+//! From received bytes to reply bytes: the one path of every transport.
+//!
+//! ```text
+//!   admit: parse, opcode, counts, class, EDNS version   (no plugin has run)
+//!     -> route: zone, DS rule, views
+//!     -> chain down and up
+//!     -> finish: EDNS echo, size, compression, TC
+//! ```
+
+use std::net::SocketAddr;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::rc::Rc;
+
+use super::admission;
+use super::running::Running;
+use crate::plugin::{Answer, Chain, Proto, Query, Run};
+use crate::wire::query::{self, Parsed, Verdict};
+use crate::wire::rcode::Rcode;
+use crate::wire::scrub::{self, Asked};
+use crate::wire::flag;
+
+/// Where a message came from and when.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival {
+    /// The client.
+    pub peer: SocketAddr,
+    /// The address it was sent to.
+    pub local: SocketAddr,
+    /// Datagram or stream.
+    pub proto: Proto,
+    /// Index of the listener in the configuration.
+    pub listener: u16,
+    /// Monotonic nanoseconds.
+    pub now_ns: u64,
+}
+
+/// What became of a message.
+pub enum Served {
+    /// So many octets of reply stand in the output buffer.
+    Reply(usize),
+    /// Nothing is sent.
+    Silent,
+    /// A plugin waits; the query stays in the [`Desk`] for whoever can run it on.
+    Parked(Rc<Chain>, Run),
+}
+
+/// Buffers that are used again for each message of a thread.
+#[derive(Default)]
+pub struct Desk {
+    parsed: Parsed,
+    /// The query in hand.
+    pub query: Box<Query>,
+}
+
+/// Answers one message, or parks it.
+pub fn message(running: &Running, desk: &mut Desk, bytes: &[u8], arrival: &Arrival, out: &mut [u8]) -> Served {
+    let verdict = query::parse(bytes, &mut desk.parsed);
+    if verdict == Verdict::Ignore {
+        return Served::Silent;
+    }
+    let query = &mut *desk.query;
+    query.begin(&mut desk.parsed, bytes.len());
+    query.peer = arrival.peer.into();
+    query.local = arrival.local.into();
+    query.proto = arrival.proto;
+    (query.start_ns, query.now_ns) = (arrival.now_ns, arrival.now_ns);
+    query.route.generation = running.config.generation;
+    query.route.listener = arrival.listener;
+    match admission::admit(running, verdict, query, desk.parsed.has_question) {
+        Ok(()) => {}
+        Err(admission::Refusal::Bare(rcode)) => return bare(query, desk.parsed.has_question, rcode, out),
+        Err(admission::Refusal::Shaped(rcode)) => {
+            query.respond_rcode(rcode);
+            return finish(running, query, out);
+        }
+    }
+    match guarded(running, query) {
+        Ok((chain, run @ Run::Parked(_))) => Served::Parked(chain, run),
+        _ => finish(running, query, out),
+    }
+}
+
+/// Routes and runs, turning a panic into SERVFAIL unless *debug* wants it to surface.
+fn guarded(running: &Running, query: &mut Query) -> Result<(Rc<Chain>, Run), ()> {
+    let listener = query.route.listener as usize;
+    let is_debug = running.config.listeners.get(listener).is_some_and(|listener| listener.debug);
+    if is_debug {
+        return route_and_run(running, query);
+    }
+    let outcome = catch_unwind(AssertUnwindSafe(|| route_and_run(running, query)));
+    outcome.unwrap_or_else(|_| {
+        admission::recovered(running, query);
+        Err(())
+    })
+}
+
+fn route_and_run(running: &Running, query: &mut Query) -> Result<(Rc<Chain>, Run), ()> {
+    match running.route(query) {
+        Ok(chain) => {
+            let run = chain.run(query);
+            // Only a parked query needs the chain afterwards.
+            if run == Run::Done { Err(()) } else { Ok((chain.clone(), run)) }
+        }
+        Err(rcode) => {
+            admission::dropped(running, query, rcode);
+            query.unwritten(rcode);
+            Err(())
+        }
+    }
+}
+
+/// Shapes the outcome of a chain into reply bytes.
+pub fn finish(running: &Running, query: &mut Query, out: &mut [u8]) -> Served {
+    match query.answer {
+        Answer::Dropped => return Served::Silent,
+        Answer::Written => {}
+        Answer::Unwritten(rcode) => {
+            query.respond_rcode(rcode);
+        }
+        Answer::Open => {
+            query.respond_rcode(Rcode::SERVFAIL);
+        }
+    }
+    let mut reply = std::mem::take(&mut query.reply);
+    let asked = Asked {
+        id: query.id,
+        opcode: query.opcode(),
+        question: query.asked(),
+        edns: &query.edns,
+        is_udp: query.is_udp(),
+        echoed_options: &running.config.echoed_options,
+    };
+    let len = scrub::fit(&asked, &mut reply, out);
+    query.reply = reply;
+    len.map_or(Served::Silent, Served::Reply)
+}
+
+/// A rejection before any plugin: the header and, where it could be read, the question. Only RD and CD are copied from the query.
+fn bare(query: &mut Query, has_question: bool, rcode: Rcode, out: &mut [u8]) -> Served {
+    let opcode = if rcode == Rcode::FORMERR { 0 } else { query.opcode() };
+    let flags = query.flags & (flag::RD | flag::CD);
+    query.edns.clear();
+    let reply = query.respond_rcode(rcode);
+    reply.flags = flags;
+    let mut question = query.asked();
+    if !has_question {
+        question.name = &[];
+    }
+    query.reply.pack(query.id, opcode, &question, out).map_or(Served::Silent, Served::Reply)
+}
