@@ -186,3 +186,11 @@ pub const TCP_CONNECTIONS_PER_CORE: usize = 8192;
 pub const TCP_QUERIES_IN_FLIGHT: usize = 128;
 /// Octets of replies that wait for a TCP client to read; beyond it its reading stops.
 pub const TCP_UNSENT_OCTETS: usize = 128 * 1024;
+
+// === transport ===
+
+/// Connections that wait to be accepted on one socket; the kernel cuts it to net.core.somaxconn.
+pub const TCP_BACKLOG: i32 = 4096;
+/// Octets of queries that the kernel keeps for one UDP socket while its core is busy: about 5 ms at a million queries a second.
+/// The kernel doubles it and cuts it to net.core.rmem_max.
+pub const UDP_RECEIVE_BUFFER: usize = 4 * 1024 * 1024;

@@ -160,6 +160,13 @@ impl Query {
         copy
     }
 
+    /// The copy that [`Plugin::background`](super::Plugin::background) works on; it knows the row that asked for it.
+    pub fn detached(&self) -> Query {
+        let mut copy = self.duplicate();
+        copy.background_row = self.background_row;
+        copy
+    }
+
     fn forget(&mut self) {
         self.answer = Answer::Open;
         self.error = None;

@@ -19,6 +19,7 @@ pub mod cores;
 pub mod local;
 pub mod mailbox;
 pub mod oneshot;
+mod poll;
 pub mod stream;
 pub mod task;
 
@@ -36,6 +37,7 @@ pub use choose::{Backend, Choice, Wish, choose};
 pub use exec::{on_panic, panics, refused};
 pub use mailbox::{PacketReceiver, Receiver, Sender, mailbox, packet_mailbox};
 pub use oneshot::oneshot;
+pub use poll::Poller;
 pub use stream::{ReadHalf, TcpListener, TcpStream, UdpSocket, WriteHalf};
 pub use task::{Elapsed, sleep, sleep_until, spawn, timeout, try_spawn, yield_now};
 pub use thread::{TaskThreadSpec, block_on, start_task_thread};

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::router::Router;
-use crate::corefile::{self, Args, Corefile, Key, Known, Overlap, Scheme, ServerBlock, SetupError, Source, ZoneName, hints};
+use crate::corefile::address::{self, Key, Overlap, Scheme};
+use crate::corefile::{self, Args, Corefile, Known, ServerBlock, SetupError, Source, ZoneName, hints};
 use crate::limits;
 use crate::plugin::{self, AnyConfig, BUILT, BlockSettings, Carry, Lifecycle, PLUGIN_CFG, SetupCx, Site};
 
@@ -123,7 +124,7 @@ pub fn build(name: &str, text: &str, around: &Surroundings<'_>) -> Result<Built,
     let corefile = parse(name, text, around)?;
     let mut keys = Vec::with_capacity(corefile.blocks.len());
     for block in &corefile.blocks {
-        keys.push(corefile::keys(block, around.default_port).map_err(|error| error.to_string())?);
+        keys.push(address::keys(block, around.default_port).map_err(|error| error.to_string())?);
     }
     let mut life = Lifecycle::default();
     let mut drafts: Vec<Draft> = corefile.blocks.iter().zip(keys).map(|(block, keys)| Draft::new(block, keys)).collect();
@@ -155,7 +156,7 @@ fn parse(name: &str, text: &str, around: &Surroundings<'_>) -> Result<Corefile, 
         } else if PLUGIN_CFG.contains(&name) {
             Known::NotBuilt
         } else {
-            hints::known(name)
+            hints::of(name).map_or(Known::No, Known::Outside)
         }
     };
     corefile::parse(name, text, &known, around.source).map_err(|error| error.to_string())

@@ -6,6 +6,9 @@
 
 mod admission;
 pub mod config;
+pub mod packets;
 mod router;
 pub mod running;
 pub mod serve;
+pub mod stream;
+pub mod tasks;

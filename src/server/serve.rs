@@ -7,17 +7,21 @@
 //!     -> finish: EDNS echo, size, compression, TC
 //! ```
 
+use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
-use std::rc::Rc;
+use std::pin::Pin;
+use std::task::Poll;
 
 use super::admission;
 use super::running::Running;
-use crate::plugin::{Answer, Chain, Proto, Query, Run};
+use crate::plugin::{Answer, Proto, Query, Route, Run};
+use crate::wire::edns::Edns;
+use crate::wire::flag;
+use crate::wire::name::NameBuf;
 use crate::wire::query::{self, Parsed, Verdict};
 use crate::wire::rcode::Rcode;
 use crate::wire::scrub::{self, Asked};
-use crate::wire::flag;
 
 /// Where a message came from and when.
 #[derive(Debug, Clone, Copy)]
@@ -41,7 +45,7 @@ pub enum Served {
     /// Nothing is sent.
     Silent,
     /// A plugin waits; the query stays in the [`Desk`] for whoever can run it on.
-    Parked(Rc<Chain>, Run),
+    Parked(Run),
 }
 
 /// Buffers that are used again for each message of a thread.
@@ -75,13 +79,13 @@ pub fn message(running: &Running, desk: &mut Desk, bytes: &[u8], arrival: &Arriv
         }
     }
     match guarded(running, query) {
-        Ok((chain, run @ Run::Parked(_))) => Served::Parked(chain, run),
-        _ => finish(running, query, out),
+        run @ Run::Parked(_) => Served::Parked(run),
+        Run::Done => finish(running, query, out),
     }
 }
 
 /// Routes and runs, turning a panic into SERVFAIL unless *debug* wants it to surface.
-fn guarded(running: &Running, query: &mut Query) -> Result<(Rc<Chain>, Run), ()> {
+fn guarded(running: &Running, query: &mut Query) -> Run {
     let listener = query.route.listener as usize;
     let is_debug = running.config.listeners.get(listener).is_some_and(|listener| listener.debug);
     if is_debug {
@@ -90,21 +94,17 @@ fn guarded(running: &Running, query: &mut Query) -> Result<(Rc<Chain>, Run), ()>
     let outcome = catch_unwind(AssertUnwindSafe(|| route_and_run(running, query)));
     outcome.unwrap_or_else(|_| {
         admission::recovered(running, query);
-        Err(())
+        Run::Done
     })
 }
 
-fn route_and_run(running: &Running, query: &mut Query) -> Result<(Rc<Chain>, Run), ()> {
+fn route_and_run(running: &Running, query: &mut Query) -> Run {
     match running.route(query) {
-        Ok(chain) => {
-            let run = chain.run(query);
-            // Only a parked query needs the chain afterwards.
-            if run == Run::Done { Err(()) } else { Ok((chain.clone(), run)) }
-        }
+        Ok(chain) => chain.run(query),
         Err(rcode) => {
             admission::dropped(running, query, rcode);
             query.unwritten(rcode);
-            Err(())
+            Run::Done
         }
     }
 }
@@ -147,4 +147,53 @@ fn bare(query: &mut Query, has_question: bool, rcode: Rcode, out: &mut [u8]) -> 
         question.name = &[];
     }
     query.reply.pack(query.id, opcode, &question, out).map_or(Served::Silent, Served::Reply)
+}
+
+// === on a task thread ===
+
+/// What is left of a query that was lost in a panic: enough for SERVFAIL.
+pub struct Fallback {
+    id: u16,
+    flags: u16,
+    question: (NameBuf, u16, u16),
+    edns: Edns,
+    route: Route,
+    proto: Proto,
+}
+
+impl Fallback {
+    /// Notes what SERVFAIL needs.
+    pub fn of(query: &Query) -> Fallback {
+        let asked = query.asked();
+        // The query holds a valid name; the root stands in for the impossible.
+        let name = NameBuf::from_wire(asked.name).unwrap_or(NameBuf::ROOT);
+        Fallback {
+            id: query.id,
+            flags: query.flags,
+            question: (name, asked.qtype, asked.qclass),
+            edns: query.edns.clone(),
+            route: query.route,
+            proto: query.proto,
+        }
+    }
+}
+
+/// Turns a query that a panic left in any state into SERVFAIL, counted and logged.
+pub fn recover_from_panic(running: &Running, query: &mut Query, fallback: Fallback) {
+    *query = Query::default();
+    (query.id, query.flags, query.edns) = (fallback.id, fallback.flags, fallback.edns);
+    let (name, qtype, qclass) = fallback.question;
+    query.set_asked(&name, qtype, qclass);
+    (query.route, query.proto) = (fallback.route, fallback.proto);
+    admission::recovered(running, query);
+}
+
+/// Awaits a future; `None` if it panicked.
+pub async fn unpanicking<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
+    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut future).poll(cx))) {
+        Ok(Poll::Ready(value)) => Poll::Ready(Some(value)),
+        Ok(Poll::Pending) => Poll::Pending,
+        Err(_) => Poll::Ready(None),
+    })
+    .await
 }

@@ -3,3 +3,7 @@
 //! Runs on: data core.
 //!
 //! **Invariant**: bytes in, bytes out; knows framing, not DNS.
+
+pub mod socket;
+pub mod tcp;
+pub mod udp;

@@ -1,0 +1,189 @@
+//! The packet thread of a core: waits in epoll, takes a batch, answers it inline, sends the replies together.
+
+use std::io;
+use std::os::fd::RawFd;
+use std::sync::Arc;
+use std::sync::mpsc;
+
+use super::config::Config;
+use super::running::Running;
+use super::serve::{self, Arrival, Desk, Served};
+use super::tasks::{self, Job, Peer};
+use crate::limits;
+use crate::plugin::{Proto, Query, Role, Run};
+use crate::runtime::{PacketReceiver, Poller, clock};
+use crate::telemetry::metrics::SharedCounter;
+use crate::transport::udp::{Batch, ReplyPath, Socket};
+
+/// What a packet thread is asked to do.
+pub enum Command {
+    /// Open a new configuration and serve these sockets (listener index, socket); those that are missing are drained and dropped.
+    Swap(Arc<Config>, Vec<(u16, Arc<Socket>)>, mpsc::Sender<()>),
+    /// End the thread after a last look at every socket.
+    Stop,
+}
+
+/// Counters that every packet thread shares; only bumped when something is lost.
+#[derive(Clone)]
+pub struct Losses {
+    /// Queries shed because too many wait already.
+    pub shed: SharedCounter,
+    /// Replies that the kernel refused.
+    pub unsent: SharedCounter,
+}
+
+/// Who and where this thread is.
+pub struct Place {
+    /// The core, from 0.
+    pub core: usize,
+    /// Number of cores.
+    pub cores: usize,
+    /// All cores, this one included.
+    pub peers: Vec<Peer>,
+    /// What counts losses.
+    pub losses: Losses,
+}
+
+/// Runs until `Command::Stop`.
+///
+/// # Errors
+/// epoll itself failed.
+pub fn run(place: Place, commands: PacketReceiver<Command>) -> io::Result<()> {
+    let mut thread = Thread {
+        poller: Poller::new()?,
+        commands,
+        sockets: Vec::new(),
+        running: None,
+        batch: Batch::new(),
+        desk: Desk::default(),
+        reply: vec![0; limits::MESSAGE_OCTETS],
+        place,
+    };
+    thread.poller.add(thread.commands.fd(), COMMANDS)?;
+    thread.serve()
+}
+
+struct Thread {
+    poller: Poller,
+    commands: PacketReceiver<Command>,
+    sockets: Vec<(u16, Arc<Socket>)>,
+    running: Option<Running>,
+    batch: Batch,
+    desk: Desk,
+    /// Where a reply is written before it is known whether it fits the batch.
+    reply: Vec<u8>,
+    place: Place,
+}
+
+/// epoll's name for the mailbox; sockets are named by their descriptor.
+const COMMANDS: u64 = u64::MAX;
+
+impl Thread {
+    fn serve(&mut self) -> io::Result<()> {
+        loop {
+            self.poller.wait()?;
+            for nth in 0..self.poller.ready_len() {
+                let name = self.poller.ready(nth);
+                if name == COMMANDS {
+                    if self.obey()? {
+                        return Ok(());
+                    }
+                } else if let Some((listener, socket)) = self.find(name as RawFd) {
+                    self.drain(listener, &socket);
+                }
+            }
+        }
+    }
+
+    fn find(&self, fd: RawFd) -> Option<(u16, Arc<Socket>)> {
+        self.sockets.iter().find(|row| row.1.raw_fd() == fd).cloned()
+    }
+
+    /// Answers one batch of what a socket holds and returns its length. A short batch means that it is empty; level-triggered epoll tells of what comes later.
+    fn drain(&mut self, listener: u16, socket: &Arc<Socket>) -> usize {
+        let Some(running) = &self.running else { return 0 };
+        let Ok(count) = self.batch.recv(socket) else { return 0 };
+        let now_ns = clock::now_ns();
+        for nth in 0..count {
+            let (bytes, peer, local) = self.batch.datagram(nth, socket);
+            let arrival = Arrival { peer, local, proto: Proto::Udp, listener, now_ns };
+            match serve::message(running, &mut self.desk, bytes, &arrival, &mut self.reply) {
+                Served::Reply(len) => {
+                    if !self.batch.push(nth, socket, &self.reply[..len]) {
+                        self.place.losses.unsent.inc();
+                    }
+                    tasks::start_background(&self.place.peers, &mut self.desk.query);
+                }
+                Served::Silent => {}
+                Served::Parked(run) => {
+                    let (query, path) = (std::mem::take(&mut self.desk.query), self.batch.reply_path(nth, socket));
+                    park(&self.place, query, run, path);
+                }
+            }
+        }
+        let refused = self.batch.flush(socket);
+        if refused > 0 {
+            self.place.losses.unsent.add(refused as u64);
+        }
+        count
+    }
+
+    /// Takes every waiting command; `true` when the thread is to end.
+    fn obey(&mut self) -> io::Result<bool> {
+        self.commands.drain_wakeup();
+        while let Some(command) = self.commands.try_recv() {
+            match command {
+                Command::Swap(config, sockets, done) => {
+                    self.swap(config, sockets)?;
+                    // The supervisor may have given up waiting; the swap stands all the same.
+                    let _ = done.send(());
+                }
+                Command::Stop => {
+                    self.drain_all();
+                    return Ok(true);
+                }
+            }
+        }
+        Ok(false)
+    }
+
+    fn swap(&mut self, config: Arc<Config>, sockets: Vec<(u16, Arc<Socket>)>) -> io::Result<()> {
+        // What the old configuration has received it still answers, on sockets that stay as well as on those that go.
+        self.drain_all();
+        for (_, socket) in &self.sockets {
+            self.poller.remove(socket.raw_fd());
+        }
+        self.running = Some(Running::open(config, self.place.core, self.place.cores, Role::Packet));
+        self.sockets = sockets;
+        for (_, socket) in &self.sockets {
+            self.poller.add(socket.raw_fd(), socket.raw_fd() as u64)?;
+        }
+        Ok(())
+    }
+
+    fn drain_all(&mut self) {
+        for (listener, socket) in self.sockets.clone() {
+            for _ in 0..DRAIN_BATCHES {
+                if self.drain(listener, &socket) == 0 {
+                    break;
+                }
+            }
+        }
+    }
+}
+
+/// Batches that a last look takes from one socket: more than its buffer holds, yet bounded under a flood.
+const DRAIN_BATCHES: usize = 64;
+
+/// Hands a query that waits to the task thread of the core it asked for, or sheds it.
+fn park(place: &Place, mut query: Box<Query>, run: Run, path: ReplyPath) {
+    let home = query.home.take().unwrap_or(place.core);
+    let Some(peer) = place.peers.get(home) else { return };
+    if !peer.reserve() {
+        return place.losses.shed.inc();
+    }
+    if peer.jobs.try_send(Job::Udp(query, run, path)).is_err() {
+        peer.release();
+        place.losses.shed.inc();
+    }
+}

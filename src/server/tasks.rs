@@ -1,0 +1,227 @@
+//! The task thread of a core: it runs on whatever parked, here or on other cores, and sends the replies itself.
+
+use std::cell::{Cell, RefCell};
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use super::config::Config;
+use super::running::Running;
+use super::serve::{self, Served};
+use super::stream;
+use crate::limits;
+use crate::plugin::{self, Chain, Query, Role, Route, Run, TaskEnv, Visit};
+use crate::runtime::{self, Receiver, Sender, clock};
+use crate::transport::tcp;
+use crate::transport::udp::ReplyPath;
+use crate::wire::rcode::Rcode;
+
+/// What a task thread is asked to do.
+pub enum Job {
+    /// Run on a query that parked on a packet thread, and send its reply.
+    Udp(Box<Query>, Run, ReplyPath),
+    /// Run on a query that parked on another task thread.
+    Visit(Visit),
+    /// Detached work of a plugin.
+    Background(Box<Query>),
+    /// Open a new configuration and accept on these listeners; those that are missing are closed.
+    Swap(Arc<Config>, Vec<(u16, tcp::Shared)>, std::sync::mpsc::Sender<()>),
+    /// Forget configurations older than this one.
+    Retire(u64),
+    /// End the thread.
+    Stop,
+}
+
+/// Another core, as seen from any thread.
+#[derive(Clone)]
+pub struct Peer {
+    /// Its task thread's mailbox.
+    pub jobs: Sender<Job>,
+    /// Queries that wait there: `0 <= parked <= limits::PARKED_PER_CORE`.
+    pub parked: Arc<AtomicUsize>,
+}
+
+impl Peer {
+    /// Takes a place for a query that will wait on that core; `false` when there is none.
+    pub fn reserve(&self) -> bool {
+        if self.parked.fetch_add(1, Ordering::Relaxed) < limits::PARKED_PER_CORE {
+            return true;
+        }
+        self.release();
+        false
+    }
+
+    /// Gives a place back.
+    pub fn release(&self) {
+        self.parked.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// What chains need from this thread; see [`TaskEnv`].
+pub struct Env {
+    core: usize,
+    cores: usize,
+    peers: Vec<Peer>,
+    /// The newest configuration last.
+    running: RefCell<Vec<Rc<Running>>>,
+    /// TCP connections open on this core.
+    pub(super) connections: Cell<usize>,
+}
+
+impl Env {
+    /// The environment of one core; `peers` are all cores in order, this one included.
+    pub fn new(core: usize, cores: usize, peers: Vec<Peer>) -> Rc<Env> {
+        Rc::new(Env { core, cores, peers, running: RefCell::new(Vec::new()), connections: Cell::new(0) })
+    }
+
+    /// Opens a configuration next to the ones that still run.
+    pub fn open(&self, config: Arc<Config>) {
+        let running = Running::open(config, self.core, self.cores, Role::Task);
+        self.running.borrow_mut().push(Rc::new(running));
+    }
+
+    /// The newest configuration.
+    pub fn newest(&self) -> Option<Rc<Running>> {
+        self.running.borrow().last().cloned()
+    }
+
+    /// The configuration a query runs under, or the newest when that one is gone.
+    pub fn running(&self, generation: u64) -> Option<Rc<Running>> {
+        let running = self.running.borrow();
+        running.iter().find(|running| running.config.generation == generation).or(running.last()).cloned()
+    }
+
+    fn retire(&self, before: u64) {
+        self.running.borrow_mut().retain(|running| running.config.generation >= before);
+    }
+
+    pub(super) fn peer(&self, core: usize) -> Option<&Peer> {
+        self.peers.get(core)
+    }
+
+    /// Ships a plugin's detached work to the core it asked for; dropped when that core has no place left.
+    pub(super) fn start_background(&self, query: &mut Query) {
+        start_background(&self.peers, query);
+    }
+}
+
+impl TaskEnv for Env {
+    fn core(&self) -> usize {
+        self.core
+    }
+
+    fn now_ns(&self) -> u64 {
+        clock::now_ns()
+    }
+
+    fn route(&self, query: &mut Query) -> Result<Rc<Chain>, Rcode> {
+        let running = self.running(query.route.generation).ok_or(Rcode::SERVFAIL)?;
+        running.route(query).cloned()
+    }
+
+    fn chain(&self, route: Route) -> Option<Rc<Chain>> {
+        let running = self.running.borrow();
+        let same = running.iter().find(|running| running.config.generation == route.generation)?;
+        same.chain(route.block).cloned()
+    }
+
+    fn visit(&self, core: usize, visit: Visit) -> Result<(), Visit> {
+        let Some(peer) = self.peers.get(core) else { return Err(visit) };
+        if !peer.reserve() {
+            return Err(visit);
+        }
+        match peer.jobs.try_send(Job::Visit(visit)) {
+            Ok(()) => Ok(()),
+            Err(Job::Visit(visit)) => {
+                peer.release();
+                Err(visit)
+            }
+            Err(_) => unreachable!("the mailbox gives back what it was given"),
+        }
+    }
+}
+
+/// Sends a copy of the query to the core that a plugin wants its detached work on; used by both threads of a core.
+pub fn start_background(peers: &[Peer], query: &mut Query) {
+    let Some(core) = query.background.take() else { return };
+    let Some(peer) = peers.get(core) else { return };
+    if !peer.reserve() {
+        return;
+    }
+    let copy = Box::new(query.detached());
+    if peer.jobs.try_send(Job::Background(copy)).is_err() {
+        peer.release();
+    }
+}
+
+/// The main future of a task thread.
+pub async fn run(core: usize, cores: usize, peers: Vec<Peer>, mut jobs: Receiver<Job>) {
+    let env = Env::new(core, cores, peers);
+    let mut acceptors = stream::Acceptors::default();
+    while let Some(job) = jobs.recv().await {
+        match job {
+            Job::Udp(query, run, path) => spawn_counted(&env, answer_udp(env.clone(), query, run, path)),
+            Job::Visit(visit) => spawn_counted(&env, plugin::receive(env.clone(), visit)),
+            Job::Background(query) => spawn_counted(&env, plugin::background(env.clone(), query)),
+            Job::Swap(config, listeners, done) => {
+                env.open(config);
+                acceptors.replace(&env, listeners);
+                // The supervisor may have given up waiting; the swap stands all the same.
+                let _ = done.send(());
+            }
+            Job::Retire(before) => env.retire(before),
+            Job::Stop => return,
+        }
+    }
+}
+
+/// Runs work that holds a place in `Peer::parked`, and gives the place back even if the work panics.
+fn spawn_counted(env: &Rc<Env>, work: impl Future<Output = ()> + 'static) {
+    struct Place(Rc<Env>);
+    impl Drop for Place {
+        fn drop(&mut self) {
+            if let Some(peer) = self.0.peer(self.0.core) {
+                peer.release();
+            }
+        }
+    }
+    let place = Place(env.clone());
+    runtime::spawn(async move {
+        let _place = place;
+        work.await;
+    });
+}
+
+async fn answer_udp(env: Rc<Env>, mut query: Box<Query>, run: Run, path: ReplyPath) {
+    let fallback = serve::Fallback::of(&query);
+    let Some(len_and_reply) = complete(&env, &mut query, run, fallback).await else { return };
+    path.send(&len_and_reply);
+}
+
+/// Drives a parked query to its end and shapes the reply; a panic on the way becomes SERVFAIL. `None`: nothing is sent.
+pub(super) async fn complete(env: &Rc<Env>, query: &mut Box<Query>, run: Run, fallback: serve::Fallback) -> Option<Vec<u8>> {
+    let chain = env.chain(query.route);
+    let finished = match chain {
+        Some(chain) => {
+            let shared: Rc<dyn TaskEnv> = env.clone();
+            serve::unpanicking(plugin::drive(shared, chain, query, run)).await
+        }
+        None => {
+            query.unwritten(Rcode::SERVFAIL);
+            Some(())
+        }
+    };
+    let running = env.running(query.route.generation)?;
+    if finished.is_none() {
+        serve::recover_from_panic(&running, query, fallback);
+    }
+    env.start_background(query);
+    let mut out = vec![0; query.size_limit().max(limits::BATCH_REPLY_OCTETS)];
+    match serve::finish(&running, query, &mut out) {
+        Served::Reply(len) => {
+            out.truncate(len);
+            Some(out)
+        }
+        _ => None,
+    }
+}

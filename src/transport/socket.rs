@@ -1,0 +1,190 @@
+//! Opening listening sockets: SO_REUSEPORT groups, steering of packets to the core that received them, errors as Go words them.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::os::fd::{AsRawFd, OwnedFd};
+
+use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+
+use crate::limits;
+
+/// The sockets of one address: `n` for UDP and `n` for TCP, in the order of the cores they belong to.
+pub struct Group {
+    /// The address as bound: the port is real even if 0 was asked for.
+    pub addr: SocketAddr,
+    /// UDP sockets.
+    pub udp: Vec<OwnedFd>,
+    /// TCP listeners.
+    pub tcp: Vec<TcpListener>,
+}
+
+/// Opens `count` UDP and TCP sockets on one address.
+///
+/// # Errors
+/// CoreDNS's wording, with the remedy where the kernel's reason has one.
+pub fn open_group(wanted: SocketAddr, count: usize) -> Result<Group, String> {
+    match open_all(wanted, count) {
+        Err(Failure::NoIpv6) if is_wildcard_v6(wanted) => {
+            let v4 = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), wanted.port());
+            open_all(v4, count).map_err(|failure| failure.text(wanted))
+        }
+        outcome => outcome.map_err(|failure| failure.text(wanted)),
+    }
+}
+
+enum Failure {
+    NoIpv6,
+    Listen(&'static str, io::Error),
+}
+
+impl Failure {
+    fn text(&self, wanted: SocketAddr) -> String {
+        let addr = go_addr(wanted);
+        match self {
+            Failure::NoIpv6 => format!("Listen: listen tcp {addr}: socket: address family not supported by protocol"),
+            Failure::Listen(network, error) => format!("Listen: listen {network} {addr}: bind: {}{}", reason(error), remedy(error, wanted)),
+        }
+    }
+}
+
+/// `:53` for the wildcard, as Go prints it.
+pub fn go_addr(addr: SocketAddr) -> String {
+    if addr.ip().is_unspecified() { format!(":{}", addr.port()) } else { addr.to_string() }
+}
+
+fn reason(error: &io::Error) -> String {
+    match error.raw_os_error() {
+        Some(libc::EADDRINUSE) => "address already in use".to_owned(),
+        Some(libc::EACCES) => "permission denied".to_owned(),
+        Some(libc::EADDRNOTAVAIL) => "cannot assign requested address".to_owned(),
+        _ => error.to_string(),
+    }
+}
+
+fn remedy(error: &io::Error, wanted: SocketAddr) -> String {
+    match error.raw_os_error() {
+        Some(libc::EACCES) => format!(
+            " (port {} needs CAP_NET_BIND_SERVICE: grant it with setcap cap_net_bind_service=+ep, or use a port above 1023)",
+            wanted.port()
+        ),
+        Some(libc::EADDRINUSE) => " (another program holds the port without SO_REUSEPORT, or as another user: see ss -lunp)".to_owned(),
+        Some(libc::EADDRNOTAVAIL) => " (no interface has this address: see ip addr)".to_owned(),
+        _ => String::new(),
+    }
+}
+
+fn is_wildcard_v6(addr: SocketAddr) -> bool {
+    addr.is_ipv6() && addr.ip().is_unspecified()
+}
+
+fn open_all(wanted: SocketAddr, count: usize) -> Result<Group, Failure> {
+    let mut attempt = 0;
+    loop {
+        let mut addr = wanted;
+        let mut group = Group { addr, udp: Vec::with_capacity(count), tcp: Vec::with_capacity(count) };
+        let outcome = fill(&mut group, &mut addr, count);
+        group.addr = addr;
+        match outcome {
+            // A port that TCP got free may be taken on UDP: with port 0 another one is tried.
+            Err(Failure::Listen(_, error)) if wanted.port() == 0 && error.raw_os_error() == Some(libc::EADDRINUSE) && attempt < 16 => {
+                attempt += 1;
+            }
+            Err(failure) => return Err(failure),
+            Ok(()) => return Ok(group),
+        }
+    }
+}
+
+fn fill(group: &mut Group, addr: &mut SocketAddr, count: usize) -> Result<(), Failure> {
+    for _ in 0..count {
+        let socket = open(*addr, Type::STREAM).map_err(|error| failure("tcp", error))?;
+        socket.listen(limits::TCP_BACKLOG).map_err(|error| failure("tcp", error))?;
+        let local = socket.local_addr().ok().and_then(|local| local.as_socket());
+        addr.set_port(local.map_or(addr.port(), |local| local.port()));
+        group.tcp.push(socket.into());
+    }
+    for _ in 0..count {
+        let socket = open(*addr, Type::DGRAM).map_err(|error| failure("udp", error))?;
+        group.udp.push(socket.into());
+    }
+    Ok(())
+}
+
+fn failure(network: &'static str, error: io::Error) -> Failure {
+    match error.raw_os_error() {
+        Some(libc::EAFNOSUPPORT) => Failure::NoIpv6,
+        _ => Failure::Listen(network, error),
+    }
+}
+
+fn open(addr: SocketAddr, kind: Type) -> io::Result<Socket> {
+    let is_udp = kind == Type::DGRAM;
+    let protocol = if is_udp { Protocol::UDP } else { Protocol::TCP };
+    let socket = Socket::new(Domain::for_address(addr), kind.nonblocking().cloexec(), Some(protocol))?;
+    if addr.is_ipv6() {
+        socket.set_only_v6(!is_wildcard_v6(addr))?;
+    }
+    socket.set_reuse_port(true)?;
+    if !is_udp {
+        socket.set_reuse_address(true)?;
+        socket.set_tcp_nodelay(true)?;
+    } else {
+        // A refusal leaves the system's default, which still works.
+        let _ = socket.set_recv_buffer_size(limits::UDP_RECEIVE_BUFFER);
+        if addr.ip().is_unspecified() {
+            report_destination(&socket, addr)?;
+        }
+        no_fragments(&socket, addr);
+    }
+    socket.bind(&addr.into())?;
+    Ok(socket)
+}
+
+/// Asks for the destination address of each packet, so that the reply leaves from there.
+fn report_destination(socket: &Socket, addr: SocketAddr) -> io::Result<()> {
+    if addr.is_ipv6() {
+        // IPv4 packets on a dual-stack socket are reported as mapped addresses.
+        return set_int(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1);
+    }
+    set_int(socket, libc::IPPROTO_IP, libc::IP_PKTINFO, 1)
+}
+
+/// Forged "packet too big" messages must not shrink our path MTU (RFC 9715 section 3.1). Older kernels refuse, which is harmless.
+fn no_fragments(socket: &Socket, addr: SocketAddr) {
+    let _ = set_int(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT);
+    if addr.is_ipv6() {
+        let _ = set_int(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_OMIT);
+    }
+}
+
+fn set_int(socket: &Socket, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+    let len = size_of::<libc::c_int>() as libc::socklen_t;
+    // SAFETY: the pointer and length describe one live c_int for the time of the call.
+    let code = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), len) };
+    if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// Steers each packet of the group to the socket of the core whose CPU received it; a packet on any other CPU is spread by
+/// number. `cpus[n]` is the CPU of the `n`-th socket's core.
+pub fn steer(socket: &impl AsRawFd, cpus: &[u32]) -> io::Result<()> {
+    const LD_CPU: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_CPU) as u32;
+    let op = |code: u32, jt, jf, k| SockFilter::new(code as u16, jt, jf, k);
+    let mut program = vec![op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, LD_CPU)];
+    for (nth, cpu) in cpus.iter().enumerate() {
+        program.push(op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, *cpu));
+        program.push(op(libc::BPF_RET | libc::BPF_K, 0, 0, nth as u32));
+    }
+    program.push(op(libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K, 0, 0, cpus.len().max(1) as u32));
+    program.push(op(libc::BPF_RET | BPF_A, 0, 0, 0));
+    let len = u16::try_from(program.len()).map_err(io::Error::other)?;
+    let filter = libc::sock_fprog { len, filter: program.as_mut_ptr().cast() };
+    let size = size_of::<libc::sock_fprog>() as libc::socklen_t;
+    // SAFETY: `filter` points at `program`, which lives until after the call; SockFilter is a transparent sock_filter.
+    let code = unsafe {
+        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_REUSEPORT_CBPF, (&raw const filter).cast(), size)
+    };
+    if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+}
+
+/// "Return the accumulator" (linux/bpf_common.h); libc does not name it.
+const BPF_A: u32 = 0x10;

@@ -1,0 +1,307 @@
+//! Datagrams in batches: recvmmsg into fixed buffers, sendmmsg out of fixed buffers, replies from the address that was asked.
+
+use std::io;
+use std::mem::{MaybeUninit, size_of};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
+
+use crate::limits::{BATCH, BATCH_REPLY_OCTETS, UDP_QUERY_OCTETS};
+
+/// A bound UDP socket. Both threads of a core send on it.
+pub struct Socket {
+    fd: OwnedFd,
+    local: SocketAddr,
+}
+
+impl Socket {
+    /// Takes a bound socket and the address it was bound to.
+    pub fn new(fd: OwnedFd, local: SocketAddr) -> Socket {
+        Socket { fd, local }
+    }
+
+    /// The descriptor, for epoll.
+    pub fn raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
+/// Room for one control message: a header (16 octets) and an `in6_pktinfo` (20), padded.
+const CONTROL: usize = 40;
+
+/// The peer's address and the control message of one datagram, as the kernel gave and takes them.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Envelope {
+    control: [u8; CONTROL],
+    control_len: usize,
+    name: [u8; size_of::<libc::sockaddr_in6>()],
+    name_len: u32,
+}
+
+impl Envelope {
+    const EMPTY: Envelope = Envelope { control: [0; CONTROL], control_len: 0, name: [0; 28], name_len: 0 };
+
+    fn peer(&self) -> SocketAddr {
+        let port = u16::from_be_bytes([self.name[2], self.name[3]]);
+        let family = u16::from_ne_bytes([self.name[0], self.name[1]]) as i32;
+        if family == libc::AF_INET6 {
+            let ip: [u8; 16] = octets(&self.name[8..24]);
+            let flow = u32::from_be_bytes(octets(&self.name[4..8]));
+            let scope = u32::from_ne_bytes(octets(&self.name[24..28]));
+            SocketAddrV6::new(Ipv6Addr::from(ip), port, flow, scope).into()
+        } else {
+            SocketAddrV4::new(Ipv4Addr::from(octets::<4>(&self.name[4..8])), port).into()
+        }
+    }
+
+    /// The address the datagram was sent to, where the kernel reported it; makes the control message fit for the reply:
+    /// same source address, any interface (the route decides), except for link-local addresses.
+    fn destination(&mut self) -> Option<IpAddr> {
+        if self.control_len < 16 {
+            return None;
+        }
+        let level = i32::from_ne_bytes(octets(&self.control[8..12]));
+        let kind = i32::from_ne_bytes(octets(&self.control[12..16]));
+        if level == libc::IPPROTO_IPV6 && kind == libc::IPV6_PKTINFO {
+            let ip = Ipv6Addr::from(octets::<16>(&self.control[16..32]));
+            if !ip.is_unicast_link_local() {
+                self.control[32..36].fill(0);
+            }
+            Some(ip.into())
+        } else if level == libc::IPPROTO_IP && kind == libc::IP_PKTINFO {
+            self.control[16..20].fill(0);
+            Some(Ipv4Addr::from(octets::<4>(&self.control[24..28])).into())
+        } else {
+            self.control_len = 0;
+            None
+        }
+    }
+}
+
+/// The first `N` octets; zeroes where there are fewer.
+fn octets<const N: usize>(bytes: &[u8]) -> [u8; N] {
+    bytes.first_chunk::<N>().copied().unwrap_or([0; N])
+}
+
+/// Where one reply goes, for a query that left its batch.
+pub struct ReplyPath {
+    socket: Arc<Socket>,
+    envelope: Envelope,
+}
+
+impl ReplyPath {
+    /// Sends the reply. A full socket buffer or an unreachable client loses it, as it would on the wire.
+    pub fn send(&self, reply: &[u8]) -> bool {
+        send_one(&self.socket, &self.envelope, reply)
+    }
+}
+
+fn send_one(socket: &Socket, envelope: &Envelope, reply: &[u8]) -> bool {
+    let mut iov = libc::iovec { iov_base: reply.as_ptr().cast_mut().cast(), iov_len: reply.len() };
+    // SAFETY: msghdr is plain data for which zeroes are valid.
+    let mut header: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
+    header.msg_iov = &raw mut iov;
+    header.msg_iovlen = 1;
+    header.msg_name = envelope.name.as_ptr().cast_mut().cast();
+    header.msg_namelen = envelope.name_len;
+    if envelope.control_len > 0 {
+        header.msg_control = envelope.control.as_ptr().cast_mut().cast();
+        header.msg_controllen = envelope.control_len;
+    }
+    // SAFETY: every pointer in `header` is into `reply`, `iov` or `envelope`, which outlive the call; the kernel only reads them.
+    let sent = unsafe { libc::sendmsg(socket.raw_fd(), &raw const header, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
+    sent >= 0
+}
+
+/// Buffers of one packet thread: received datagrams, and replies that wait to be sent together.
+pub struct Batch {
+    queries: Box<[[u8; UDP_QUERY_OCTETS]; BATCH]>,
+    envelopes: Box<[Envelope; BATCH]>,
+    replies: Box<[[u8; BATCH_REPLY_OCTETS]; BATCH]>,
+    vectors: Box<[libc::iovec; BATCH]>,
+    headers: Box<[libc::mmsghdr; BATCH]>,
+    /// Lengths of the datagrams received last: `received <= BATCH`.
+    lengths: [usize; BATCH],
+    received: usize,
+    /// Replies to send: which envelope, how long. `queued <= BATCH`.
+    queue: [(usize, usize); BATCH],
+    queued: usize,
+}
+
+// SAFETY: the raw pointers in `vectors` and `headers` are set anew before each system call and point into this very value.
+unsafe impl Send for Batch {}
+
+impl Default for Batch {
+    fn default() -> Batch {
+        Batch::new()
+    }
+}
+
+impl Batch {
+    /// Buffers for `limits::BATCH` datagrams.
+    pub fn new() -> Batch {
+        // SAFETY: iovec and mmsghdr are plain data for which zeroes are valid.
+        let (vectors, headers) = unsafe { (Box::new_zeroed().assume_init(), Box::new_zeroed().assume_init()) };
+        Batch {
+            queries: boxed([0; UDP_QUERY_OCTETS]),
+            envelopes: boxed(Envelope::EMPTY),
+            replies: boxed([0; BATCH_REPLY_OCTETS]),
+            vectors,
+            headers,
+            lengths: [0; BATCH],
+            received: 0,
+            queue: [(0, 0); BATCH],
+            queued: 0,
+        }
+    }
+
+    /// Receives what is there, at most a batch; 0 when nothing is.
+    pub fn recv(&mut self, socket: &Socket) -> io::Result<usize> {
+        (self.received, self.queued) = (0, 0);
+        let has_control = socket.local.ip().is_unspecified();
+        for nth in 0..BATCH {
+            let envelope = &mut self.envelopes[nth];
+            self.vectors[nth] = libc::iovec { iov_base: self.queries[nth].as_mut_ptr().cast(), iov_len: UDP_QUERY_OCTETS };
+            let header = &mut self.headers[nth].msg_hdr;
+            header.msg_name = envelope.name.as_mut_ptr().cast();
+            header.msg_namelen = envelope.name.len() as u32;
+            header.msg_iov = &raw mut self.vectors[nth];
+            header.msg_iovlen = 1;
+            header.msg_control = if has_control { envelope.control.as_mut_ptr().cast() } else { std::ptr::null_mut() };
+            header.msg_controllen = if has_control { CONTROL } else { 0 };
+        }
+        // SAFETY: each header points at buffers of this value, of the lengths given, and nothing else touches them meanwhile.
+        let count = unsafe {
+            libc::recvmmsg(socket.raw_fd(), self.headers.as_mut_ptr(), BATCH as u32, libc::MSG_DONTWAIT, std::ptr::null_mut())
+        };
+        if count < 0 {
+            let error = io::Error::last_os_error();
+            return if error.kind() == io::ErrorKind::WouldBlock { Ok(0) } else { Err(error) };
+        }
+        self.received = count as usize;
+        for nth in 0..self.received {
+            let header = &self.headers[nth];
+            // A datagram longer than the buffer arrives cut, as it does in CoreDNS.
+            self.lengths[nth] = (header.msg_len as usize).min(UDP_QUERY_OCTETS);
+            self.envelopes[nth].name_len = header.msg_hdr.msg_namelen;
+            self.envelopes[nth].control_len = header.msg_hdr.msg_controllen;
+        }
+        Ok(self.received)
+    }
+
+    /// The `nth` datagram, its sender, and the address it was sent to. `nth < ` what `recv` returned.
+    pub fn datagram(&mut self, nth: usize, socket: &Socket) -> (&[u8], SocketAddr, SocketAddr) {
+        let envelope = &mut self.envelopes[nth];
+        let (peer, destination) = (envelope.peer(), envelope.destination());
+        let local = SocketAddr::new(destination.unwrap_or(socket.local.ip()), socket.local.port());
+        (&self.queries[nth][..self.lengths[nth]], peer, local)
+    }
+
+    /// Queues the reply to the `nth` datagram; one longer than a buffer of the batch is sent at once. `false`: the kernel refused it.
+    pub fn push(&mut self, nth: usize, socket: &Socket, reply: &[u8]) -> bool {
+        let Some(room) = self.replies[nth].get_mut(..reply.len()) else {
+            return send_one(socket, &self.envelopes[nth], reply);
+        };
+        room.copy_from_slice(reply);
+        self.queue[self.queued] = (nth, reply.len());
+        self.queued += 1;
+        true
+    }
+
+    /// Where a reply to the `nth` datagram goes when it is sent later.
+    pub fn reply_path(&self, nth: usize, socket: &Arc<Socket>) -> ReplyPath {
+        ReplyPath { socket: socket.clone(), envelope: self.envelopes[nth] }
+    }
+
+    /// Sends what is queued; returns how many replies the kernel refused.
+    pub fn flush(&mut self, socket: &Socket) -> usize {
+        for slot in 0..self.queued {
+            let (nth, len) = self.queue[slot];
+            let envelope = &mut self.envelopes[nth];
+            self.vectors[slot] = libc::iovec { iov_base: self.replies[nth].as_mut_ptr().cast(), iov_len: len };
+            let header = &mut self.headers[slot].msg_hdr;
+            header.msg_name = envelope.name.as_mut_ptr().cast();
+            header.msg_namelen = envelope.name_len;
+            header.msg_iov = &raw mut self.vectors[slot];
+            header.msg_iovlen = 1;
+            let has_control = envelope.control_len > 0;
+            header.msg_control = if has_control { envelope.control.as_mut_ptr().cast() } else { std::ptr::null_mut() };
+            header.msg_controllen = envelope.control_len;
+        }
+        let (mut at, mut refused) = (0, 0);
+        while at < self.queued {
+            let left = (self.queued - at) as u32;
+            // SAFETY: headers `at..queued` were set above and point at buffers of this value, which the kernel only reads.
+            let sent = unsafe {
+                libc::sendmmsg(socket.raw_fd(), self.headers.as_mut_ptr().add(at), left, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+            };
+            if sent > 0 {
+                at += sent as usize;
+            } else if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
+                // The first of the rest cannot be sent; the others may.
+                refused += 1;
+                at += 1;
+            }
+        }
+        self.queued = 0;
+        refused
+    }
+}
+
+/// A boxed array made on the heap: the stack of a thread is no place for a quarter of a MiB.
+fn boxed<T: Copy, const N: usize>(value: T) -> Box<[T; N]> {
+    match vec![value; N].into_boxed_slice().try_into() {
+        Ok(array) => array,
+        // `vec![_; N]` has N elements.
+        Err(_) => unreachable!("a vector of N elements is an array of N"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::transport::socket;
+
+    fn check_echo(listen: &str, ask: &str) {
+        let group = socket::open_group(listen.parse().unwrap(), 1).unwrap();
+        let port = group.addr.port();
+        let server = Socket::new(group.udp.into_iter().next().unwrap(), group.addr);
+        let asked: SocketAddr = format!("{ask}:{port}").parse().unwrap();
+        let client = UdpSocket::bind(if asked.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        // Connected: a reply from another address than the one asked would not arrive.
+        client.connect(asked).unwrap();
+        for len in [1usize, 12, 512, 600] {
+            client.send(&vec![7; len]).unwrap();
+        }
+        let (mut batch, mut got) = (Batch::new(), 0);
+        while got < 4 {
+            let count = batch.recv(&server).unwrap();
+            for nth in 0..count {
+                let (bytes, peer, local) = batch.datagram(nth, &server);
+                assert_eq!(local.ip().to_canonical(), asked.ip());
+                assert_eq!(peer.port(), client.local_addr().unwrap().port());
+                let copy = bytes.to_vec();
+                assert!(batch.push(nth, &server, &copy));
+            }
+            assert_eq!(batch.flush(&server), 0);
+            got += count;
+        }
+        let lengths: Vec<usize> = (0..4).map(|_| client.recv(&mut [0; 700]).unwrap()).collect();
+        assert_eq!(lengths, [1, 12, 512, 512]);
+    }
+
+    #[test]
+    fn replies_leave_from_the_address_that_was_asked() {
+        check_echo("[::]:0", "127.0.0.1");
+        check_echo("[::]:0", "127.9.8.7");
+        check_echo("[::]:0", "[::1]");
+        check_echo("127.0.0.1:0", "127.0.0.1");
+        check_echo("0.0.0.0:0", "127.0.0.2");
+        check_echo("[::1]:0", "[::1]");
+    }
+}
