@@ -199,7 +199,7 @@ async fn answer_udp(env: Rc<Env>, mut query: Box<Query>, run: Run, path: ReplyPa
 }
 
 /// Drives a parked query to its end and shapes the reply; a panic on the way becomes SERVFAIL. `None`: nothing is sent.
-pub(super) async fn complete(env: &Rc<Env>, query: &mut Box<Query>, run: Run, fallback: serve::Fallback) -> Option<Vec<u8>> {
+pub async fn complete(env: &Rc<Env>, query: &mut Box<Query>, run: Run, fallback: serve::Fallback) -> Option<Vec<u8>> {
     let chain = env.chain(query.route);
     let finished = match chain {
         Some(chain) => {

@@ -5,3 +5,6 @@
 //! **Invariant**: nothing outside tests depends on it.
 
 pub mod directive;
+pub mod host;
+
+pub use host::{Host, Seen, check, check_seen};
