@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use domain::base::Message;
+use domain::base::zonefile_fmt::{DisplayKind, ZonefileFmt};
 use domain::rdata::AllRecordData;
 
 use crate::corefile::{RealSource, Source};
@@ -34,8 +35,6 @@ pub struct Seen {
     pub opt: Option<(u16, bool, Vec<(u16, Vec<u8>)>)>,
     /// Octets of the reply.
     pub size: usize,
-    /// The reply itself.
-    pub wire: Vec<u8>,
 }
 
 /// A query to ask: `name TYPE [class=CH] [+do] [+cd] [+ad] [-rd] [+tcp] [bufsize=N] [from=ADDR] [opt=CODE:HEX]`.
@@ -195,7 +194,7 @@ pub fn decode(reply: &[u8]) -> Seen {
         (header.cd(), "cd"),
     ];
     let flags: Vec<&str> = bits.into_iter().filter(|bit| bit.0).map(|bit| bit.1).collect();
-    let mut seen = Seen { flags: flags.join(" "), size: reply.len(), wire: reply.to_vec(), ..Seen::default() };
+    let mut seen = Seen { flags: flags.join(" "), size: reply.len(), ..Seen::default() };
     let high = message.opt().map_or(0, |opt| u16::from(opt.rcode(header).to_int() >> 4));
     seen.rcode = crate::wire::rcode::Rcode(u16::from(header.rcode().to_int()) | high << 4).to_string();
     let (_, answer, authority, additional) = message.sections().expect("whole sections");
@@ -211,7 +210,7 @@ pub fn decode(reply: &[u8]) -> Seen {
             let owner = record.owner().to_string();
             let dot = if owner == "." { "" } else { "." };
             let (ttl, class) = (record.ttl().as_secs(), record.class());
-            into.push(format!("{owner}{dot} {ttl} {class} {} {}", record.rtype(), record.data()));
+            into.push(format!("{owner}{dot} {ttl} {class} {} {}", record.rtype(), record.data().display_zonefile(DisplayKind::Simple)));
         }
     }
     if let Some(opt) = message.opt() {
