@@ -22,12 +22,19 @@ impl Poller {
         }
         // SAFETY: a fresh descriptor that nothing else owns.
         let poll_set = unsafe { OwnedFd::from_raw_fd(fd) };
-        Ok(Poller { poll_set, events: vec![libc::epoll_event { events: 0, u64: 0 }; EVENTS_PER_TURN], ready: 0 })
+        Ok(Poller {
+            poll_set,
+            events: vec![libc::epoll_event { events: 0, u64: 0 }; EVENTS_PER_TURN],
+            ready: 0,
+        })
     }
 
     /// Watches a descriptor for input.
     pub fn add(&self, fd: RawFd, name: u64) -> io::Result<()> {
-        let mut event = libc::epoll_event { events: libc::EPOLLIN as u32, u64: name };
+        let mut event = libc::epoll_event {
+            events: libc::EPOLLIN as u32,
+            u64: name,
+        };
         self.control(libc::EPOLL_CTL_ADD, fd, &mut event)
     }
 
@@ -41,14 +48,23 @@ impl Poller {
     pub fn wait(&mut self) -> io::Result<()> {
         // SAFETY: the buffer is live and `EVENTS_PER_TURN` long.
         let count = unsafe {
-            libc::epoll_wait(self.poll_set.as_raw_fd(), self.events.as_mut_ptr(), self.events.len() as i32, -1)
+            libc::epoll_wait(
+                self.poll_set.as_raw_fd(),
+                self.events.as_mut_ptr(),
+                self.events.len() as i32,
+                -1,
+            )
         };
         self.ready = usize::try_from(count).unwrap_or(0);
         if count >= 0 {
             return Ok(());
         }
         let error = io::Error::last_os_error();
-        if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(error) }
+        if error.kind() == io::ErrorKind::Interrupted {
+            Ok(())
+        } else {
+            Err(error)
+        }
     }
 
     /// How many names the last `wait` found ready.
@@ -64,6 +80,10 @@ impl Poller {
     fn control(&self, verb: i32, fd: RawFd, event: &mut libc::epoll_event) -> io::Result<()> {
         // SAFETY: `event` is live for the call.
         let code = unsafe { libc::epoll_ctl(self.poll_set.as_raw_fd(), verb, fd, event) };
-        if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+        if code == 0 {
+            Ok(())
+        } else {
+            Err(io::Error::last_os_error())
+        }
     }
 }

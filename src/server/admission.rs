@@ -18,7 +18,12 @@ pub enum Refusal {
 }
 
 /// Judges a parsed message: `Ok` lets it through to the plugins.
-pub fn admit(running: &Running, verdict: Verdict, query: &mut Query, has_question: bool) -> Result<(), Refusal> {
+pub fn admit(
+    running: &Running,
+    verdict: Verdict,
+    query: &mut Query,
+    has_question: bool,
+) -> Result<(), Refusal> {
     match verdict {
         Verdict::Accept => {}
         Verdict::Reject(rcode) => return Err(Refusal::Bare(rcode)),
@@ -38,7 +43,12 @@ pub fn admit(running: &Running, verdict: Verdict, query: &mut Query, has_questio
         return Err(Refusal::Shaped(Rcode::BADVERS));
     }
     // RFC 7873 section 5.2.2; CoreDNS echoes such a cookie.
-    if query.edns.present && query.edns.find(option::COOKIE).is_some_and(|cookie| !is_cookie_length(cookie.len())) {
+    if query.edns.present
+        && query
+            .edns
+            .find(option::COOKIE)
+            .is_some_and(|cookie| !is_cookie_length(cookie.len()))
+    {
         query.edns.options.clear();
         return Err(Refusal::Shaped(Rcode::FORMERR));
     }
@@ -60,7 +70,10 @@ pub fn recovered(running: &Running, query: &mut Query) {
     telemetry::panics().inc();
     let listener = running.config.listeners.get(query.route.listener as usize);
     let server = listener.map_or("", |listener| listener.label.as_str());
-    log::error(None, format_args!("Recovered from panic in server: {server:?}"));
+    log::error(
+        None,
+        format_args!("Recovered from panic in server: {server:?}"),
+    );
     query.answer = crate::plugin::Answer::Open;
     query.unwritten(Rcode::SERVFAIL);
 }

@@ -7,9 +7,13 @@ use std::time::Duration;
 
 use super::router::Router;
 use crate::corefile::address::{self, Key, Overlap, Scheme};
-use crate::corefile::{self, Args, Corefile, Known, ServerBlock, SetupError, Source, ZoneName, hints};
+use crate::corefile::{
+    self, Args, Corefile, Known, ServerBlock, SetupError, Source, ZoneName, hints,
+};
 use crate::limits;
-use crate::plugin::{self, AnyConfig, BUILT, BlockSettings, Carry, Lifecycle, PLUGIN_CFG, SetupCx, Site};
+use crate::plugin::{
+    self, AnyConfig, BUILT, BlockSettings, Carry, Lifecycle, PLUGIN_CFG, SetupCx, Site,
+};
 
 /// One parsed configuration. Immutable once it is built; shared by all threads.
 pub struct Config {
@@ -88,7 +92,10 @@ impl Default for Timeouts {
 impl Listener {
     /// The socket address to bind.
     pub fn socket_addr(&self) -> SocketAddr {
-        SocketAddr::new(self.host.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)), self.port)
+        SocketAddr::new(
+            self.host.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
+            self.port,
+        )
     }
 }
 
@@ -127,16 +134,25 @@ pub fn build(name: &str, text: &str, around: &Surroundings<'_>) -> Result<Built,
         keys.push(address::keys(block, around.default_port).map_err(|error| error.to_string())?);
     }
     let mut life = Lifecycle::default();
-    let mut drafts: Vec<Draft> = corefile.blocks.iter().zip(keys).map(|(block, keys)| Draft::new(block, keys)).collect();
+    let mut drafts: Vec<Draft> = corefile
+        .blocks
+        .iter()
+        .zip(keys)
+        .map(|(block, keys)| Draft::new(block, keys))
+        .collect();
     for name in BUILT {
         for (index, draft) in drafts.iter_mut().enumerate() {
-            draft.set_up(name, index, &mut life, around).map_err(|error| format!("plugin/{name}: {error}"))?;
+            draft
+                .set_up(name, index, &mut life, around)
+                .map_err(|error| format!("plugin/{name}: {error}"))?;
         }
     }
     let mut listeners = Listeners::default();
     for (index, draft) in drafts.iter_mut().enumerate() {
         let index = u16::try_from(index).map_err(|_| "too many server blocks".to_owned())?;
-        listeners.add_block(index, draft).map_err(|error| error.to_string())?;
+        listeners
+            .add_block(index, draft)
+            .map_err(|error| error.to_string())?;
     }
     let blocks = drafts.into_iter().map(Draft::finish).collect();
     let config = Config {
@@ -146,7 +162,11 @@ pub fn build(name: &str, text: &str, around: &Surroundings<'_>) -> Result<Built,
         digest: corefile.digest(),
         echoed_options: Vec::new(),
     };
-    Ok(Built { config, life, warnings: corefile.warnings })
+    Ok(Built {
+        config,
+        life,
+        warnings: corefile.warnings,
+    })
 }
 
 fn parse(name: &str, text: &str, around: &Surroundings<'_>) -> Result<Corefile, String> {
@@ -179,7 +199,12 @@ struct Draft<'a> {
 impl<'a> Draft<'a> {
     fn new(block: &'a ServerBlock, keys: Vec<Key>) -> Draft<'a> {
         let zones = keys.iter().map(|key| key.zone.clone()).collect();
-        let present = |name: &&'static str| block.directives.iter().any(|directive| directive.name == **name);
+        let present = |name: &&'static str| {
+            block
+                .directives
+                .iter()
+                .any(|directive| directive.name == **name)
+        };
         Draft {
             digest: block.digest(),
             directives: BUILT.iter().copied().filter(present).collect(),
@@ -192,8 +217,21 @@ impl<'a> Draft<'a> {
         }
     }
 
-    fn set_up(&mut self, name: &str, index: usize, life: &mut Lifecycle, around: &Surroundings<'_>) -> Result<(), SetupError> {
-        let Some(directive) = self.block.directives.iter().find(|directive| directive.name == name) else { return Ok(()) };
+    fn set_up(
+        &mut self,
+        name: &str,
+        index: usize,
+        life: &mut Lifecycle,
+        around: &Surroundings<'_>,
+    ) -> Result<(), SetupError> {
+        let Some(directive) = self
+            .block
+            .directives
+            .iter()
+            .find(|directive| directive.name == name)
+        else {
+            return Ok(());
+        };
         let mut cx = SetupCx {
             zones: &self.zones,
             block_index: index,
@@ -215,7 +253,12 @@ impl<'a> Draft<'a> {
     }
 
     fn finish(self) -> Block {
-        Block { zones: self.zones, settings: self.settings, plugins: self.plugins, sites: self.sites }
+        Block {
+            zones: self.zones,
+            settings: self.settings,
+            plugins: self.plugins,
+            sites: self.sites,
+        }
     }
 }
 
@@ -230,10 +273,11 @@ struct Listeners {
 
 impl Listeners {
     fn add_block(&mut self, index: u16, draft: &mut Draft<'_>) -> Result<(), SetupError> {
-        let hosts: BTreeSet<Option<IpAddr>> = match (draft.settings.bound, &draft.settings.listen[..]) {
-            (true, listen) => listen.iter().copied().map(Some).collect(),
-            (false, _) => BTreeSet::from([None]),
-        };
+        let hosts: BTreeSet<Option<IpAddr>> =
+            match (draft.settings.bound, &draft.settings.listen[..]) {
+                (true, listen) => listen.iter().copied().map(Some).collect(),
+                (false, _) => BTreeSet::from([None]),
+            };
         for key in &draft.keys {
             if key.scheme != Scheme::Dns {
                 return Err(SetupError::plain(format!(
@@ -243,27 +287,45 @@ impl Listeners {
             }
             for host in &hosts {
                 let text = host.map(|ip| ip.to_string()).unwrap_or_default();
-                self.overlap.add(key, &text, draft.settings.view.is_some())?;
-                let site = u16::try_from(draft.sites.len()).map_err(|_| SetupError::plain("too many keys in a block"))?;
+                self.overlap
+                    .add(key, &text, draft.settings.view.is_some())?;
+                let site = u16::try_from(draft.sites.len())
+                    .map_err(|_| SetupError::plain("too many keys in a block"))?;
                 let label = key.address(&text);
                 let view = draft.settings.view.clone().unwrap_or_default();
-                draft.sites.push(Site { server: label.clone(), zone: key.zone.as_str().to_owned(), view });
+                draft.sites.push(Site {
+                    server: label.clone(),
+                    zone: key.zone.as_str().to_owned(),
+                    view,
+                });
                 let listener = self.group(key, *host, label)?;
                 listener.router.add(&key.zone, index, site);
                 listener.take(&draft.settings);
                 listener.lines.push((key.clone(), key.listener_line(&text)));
-                listener.lines.sort_by(|one, other| one.0.zone.cmp(&other.0.zone));
+                listener
+                    .lines
+                    .sort_by(|one, other| one.0.zone.cmp(&other.0.zone));
             }
         }
         Ok(())
     }
 
-    fn group(&mut self, key: &Key, host: Option<IpAddr>, label: String) -> Result<&mut Listener, SetupError> {
-        let same = |listener: &Listener| (listener.scheme, listener.host, listener.port) == (key.scheme, host, key.port);
+    fn group(
+        &mut self,
+        key: &Key,
+        host: Option<IpAddr>,
+        label: String,
+    ) -> Result<&mut Listener, SetupError> {
+        let same = |listener: &Listener| {
+            (listener.scheme, listener.host, listener.port) == (key.scheme, host, key.port)
+        };
         let at = match self.list.iter().position(same) {
             Some(at) => at,
             None if self.list.len() >= limits::LISTENERS => {
-                return Err(SetupError::plain(format!("more than {} listeners", limits::LISTENERS)));
+                return Err(SetupError::plain(format!(
+                    "more than {} listeners",
+                    limits::LISTENERS
+                )));
             }
             None => {
                 self.list.push(Listener {

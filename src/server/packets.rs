@@ -96,17 +96,30 @@ impl Thread {
     }
 
     fn find(&self, fd: RawFd) -> Option<(u16, Arc<Socket>)> {
-        self.sockets.iter().find(|row| row.1.raw_fd() == fd).cloned()
+        self.sockets
+            .iter()
+            .find(|row| row.1.raw_fd() == fd)
+            .cloned()
     }
 
     /// Answers one batch of what a socket holds and returns its length. A short batch means that it is empty; level-triggered epoll tells of what comes later.
     fn drain(&mut self, listener: u16, socket: &Arc<Socket>) -> usize {
-        let Some(running) = &self.running else { return 0 };
-        let Ok(count) = self.batch.recv(socket) else { return 0 };
+        let Some(running) = &self.running else {
+            return 0;
+        };
+        let Ok(count) = self.batch.recv(socket) else {
+            return 0;
+        };
         let now_ns = clock::now_ns();
         for nth in 0..count {
             let (bytes, peer, local) = self.batch.datagram(nth, socket);
-            let arrival = Arrival { peer, local, proto: Proto::Udp, listener, now_ns };
+            let arrival = Arrival {
+                peer,
+                local,
+                proto: Proto::Udp,
+                listener,
+                now_ns,
+            };
             match serve::message(running, &mut self.desk, bytes, &arrival, &mut self.reply) {
                 Served::Reply(len) => {
                     if !self.batch.push(nth, socket, &self.reply[..len]) {
@@ -116,7 +129,10 @@ impl Thread {
                 }
                 Served::Silent => {}
                 Served::Parked(run) => {
-                    let (query, path) = (std::mem::take(&mut self.desk.query), self.batch.reply_path(nth, socket));
+                    let (query, path) = (
+                        std::mem::take(&mut self.desk.query),
+                        self.batch.reply_path(nth, socket),
+                    );
                     park(&self.place, query, run, path);
                 }
             }
@@ -153,7 +169,12 @@ impl Thread {
         for (_, socket) in &self.sockets {
             self.poller.remove(socket.raw_fd());
         }
-        self.running = Some(Running::open(config, self.place.core, self.place.cores, Role::Packet));
+        self.running = Some(Running::open(
+            config,
+            self.place.core,
+            self.place.cores,
+            Role::Packet,
+        ));
         self.sockets = sockets;
         for (_, socket) in &self.sockets {
             self.poller.add(socket.raw_fd(), socket.raw_fd() as u64)?;
@@ -178,7 +199,9 @@ const DRAIN_BATCHES: usize = 64;
 /// Hands a query that waits to the task thread of the core it asked for, or sheds it.
 fn park(place: &Place, mut query: Box<Query>, run: Run, path: ReplyPath) {
     let home = query.home.take().unwrap_or(place.core);
-    let Some(peer) = place.peers.get(home) else { return };
+    let Some(peer) = place.peers.get(home) else {
+        return;
+    };
     if !peer.reserve() {
         return place.losses.shed.inc();
     }

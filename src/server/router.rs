@@ -33,18 +33,27 @@ impl Router {
         self.depths |= 1 << zone.label_count();
         let zone = zone.wire().to_vec();
         let candidate = Candidate { zone, block, site };
-        self.zones.entry(name::hash(&candidate.zone)).or_default().push(candidate);
+        self.zones
+            .entry(name::hash(&candidate.zone))
+            .or_default()
+            .push(candidate);
     }
 
     /// Finds the chain for a query and notes block and site on it. `Err` is what is answered without any plugin.
-    pub fn find<'a>(&self, query: &mut Query, chains: &'a [Rc<Chain>]) -> Result<&'a Rc<Chain>, Rcode> {
+    pub fn find<'a>(
+        &self,
+        query: &mut Query,
+        chains: &'a [Rc<Chain>],
+    ) -> Result<&'a Rc<Chain>, Rcode> {
         let qname = query.name_buf();
         let (mut parent, is_ds) = (None, query.qtype == types::DS);
         for (depth, suffix) in depths(qname.as_wire()) {
             if self.depths & (1 << depth) == 0 {
                 continue;
             }
-            let Some(found) = self.admitted(suffix, query, chains)? else { continue };
+            let Some(found) = self.admitted(suffix, query, chains)? else {
+                continue;
+            };
             if !is_ds {
                 return Ok(found.select(query, chains));
             }
@@ -64,7 +73,9 @@ impl Router {
         query: &mut Query,
         chains: &[Rc<Chain>],
     ) -> Result<Option<&'r Candidate>, Rcode> {
-        let Some(candidates) = self.zones.get(&name::hash(zone)) else { return Ok(None) };
+        let Some(candidates) = self.zones.get(&name::hash(zone)) else {
+            return Ok(None);
+        };
         for candidate in candidates.iter().filter(|candidate| candidate.zone == zone) {
             let chain = chains.get(candidate.block as usize).ok_or(Rcode::REFUSED)?;
             if chain.is_empty() {
@@ -90,7 +101,9 @@ impl Candidate {
 /// The suffixes of a name with their number of labels, the whole name first.
 fn depths(wire: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
     let labels = name::label_count(wire).min(NAME_LABELS);
-    Suffixes::new(wire).enumerate().map(move |(nth, suffix)| (labels.saturating_sub(nth), suffix))
+    Suffixes::new(wire)
+        .enumerate()
+        .map(move |(nth, suffix)| (labels.saturating_sub(nth), suffix))
 }
 
 /// Keys are keyed hashes already.
@@ -103,7 +116,9 @@ impl Hasher for Identity {
     }
 
     fn write(&mut self, bytes: &[u8]) {
-        bytes.iter().for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+        bytes
+            .iter()
+            .for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
     }
 
     fn write_u64(&mut self, value: u64) {

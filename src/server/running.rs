@@ -18,10 +18,19 @@ impl Running {
     /// Opens every block's plugins for one thread.
     pub fn open(config: Arc<Config>, core: usize, cores: usize, role: Role) -> Running {
         let chains = config.blocks.iter().map(|block| {
-            let handlers: Vec<&'static str> = block.plugins.iter().map(|plugin| plugin.name()).collect();
+            let handlers: Vec<&'static str> =
+                block.plugins.iter().map(|plugin| plugin.name()).collect();
             let rows = block.plugins.iter().enumerate().map(|(row, plugin)| {
                 let (sites, zones, handlers) = (&block.sites[..], &block.zones[..], &handlers[..]);
-                plugin.open(&OpenCx { core, cores, role, row, sites, zones, handlers })
+                plugin.open(&OpenCx {
+                    core,
+                    cores,
+                    role,
+                    row,
+                    sites,
+                    zones,
+                    handlers,
+                })
             });
             Rc::new(Chain::new(rows.collect()))
         });
@@ -31,7 +40,11 @@ impl Running {
 
     /// The chain for a query on its listener, which also gets block and site.
     pub fn route(&self, query: &mut Query) -> Result<&Rc<Chain>, Rcode> {
-        let listener = self.config.listeners.get(query.route.listener as usize).ok_or(Rcode::REFUSED)?;
+        let listener = self
+            .config
+            .listeners
+            .get(query.route.listener as usize)
+            .ok_or(Rcode::REFUSED)?;
         listener.router.find(query, &self.chains)
     }
 

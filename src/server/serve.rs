@@ -57,7 +57,13 @@ pub struct Desk {
 }
 
 /// Answers one message, or parks it.
-pub fn message(running: &Running, desk: &mut Desk, bytes: &[u8], arrival: &Arrival, out: &mut [u8]) -> Served {
+pub fn message(
+    running: &Running,
+    desk: &mut Desk,
+    bytes: &[u8],
+    arrival: &Arrival,
+    out: &mut [u8],
+) -> Served {
     let verdict = query::parse(bytes, &mut desk.parsed);
     if verdict == Verdict::Ignore {
         return Served::Silent;
@@ -72,7 +78,9 @@ pub fn message(running: &Running, desk: &mut Desk, bytes: &[u8], arrival: &Arriv
     query.route.listener = arrival.listener;
     match admission::admit(running, verdict, query, desk.parsed.has_question) {
         Ok(()) => {}
-        Err(admission::Refusal::Bare(rcode)) => return bare(query, desk.parsed.has_question, rcode, out),
+        Err(admission::Refusal::Bare(rcode)) => {
+            return bare(query, desk.parsed.has_question, rcode, out);
+        }
         Err(admission::Refusal::Shaped(rcode)) => {
             query.respond_rcode(rcode);
             return finish(running, query, out);
@@ -87,7 +95,11 @@ pub fn message(running: &Running, desk: &mut Desk, bytes: &[u8], arrival: &Arriv
 /// Routes and runs, turning a panic into SERVFAIL unless *debug* wants it to surface.
 fn guarded(running: &Running, query: &mut Query) -> Run {
     let listener = query.route.listener as usize;
-    let is_debug = running.config.listeners.get(listener).is_some_and(|listener| listener.debug);
+    let is_debug = running
+        .config
+        .listeners
+        .get(listener)
+        .is_some_and(|listener| listener.debug);
     if is_debug {
         return route_and_run(running, query);
     }
@@ -137,7 +149,11 @@ pub fn finish(running: &Running, query: &mut Query, out: &mut [u8]) -> Served {
 
 /// A rejection before any plugin: the header and, where it could be read, the question. Only RD and CD are copied from the query.
 fn bare(query: &mut Query, has_question: bool, rcode: Rcode, out: &mut [u8]) -> Served {
-    let opcode = if rcode == Rcode::FORMERR { 0 } else { query.opcode() };
+    let opcode = if rcode == Rcode::FORMERR {
+        0
+    } else {
+        query.opcode()
+    };
     let flags = query.flags & (flag::RD | flag::CD);
     query.edns.clear();
     let reply = query.respond_rcode(rcode);
@@ -146,7 +162,10 @@ fn bare(query: &mut Query, has_question: bool, rcode: Rcode, out: &mut [u8]) -> 
     if !has_question {
         question.name = &[];
     }
-    query.reply.pack(query.id, opcode, &question, out).map_or(Served::Silent, Served::Reply)
+    query
+        .reply
+        .pack(query.id, opcode, &question, out)
+        .map_or(Served::Silent, Served::Reply)
 }
 
 // === on a task thread ===
@@ -190,10 +209,12 @@ pub fn recover_from_panic(running: &Running, query: &mut Query, fallback: Fallba
 
 /// Awaits a future; `None` if it panicked.
 pub async fn unpanicking<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
-    poll_fn(|cx| match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut future).poll(cx))) {
-        Ok(Poll::Ready(value)) => Poll::Ready(Some(value)),
-        Ok(Poll::Pending) => Poll::Pending,
-        Err(_) => Poll::Ready(None),
-    })
+    poll_fn(
+        |cx| match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut future).poll(cx))) {
+            Ok(Poll::Ready(value)) => Poll::Ready(Some(value)),
+            Ok(Poll::Pending) => Poll::Pending,
+            Err(_) => Poll::Ready(None),
+        },
+    )
     .await
 }

@@ -43,7 +43,10 @@ impl Acceptors {
     pub fn replace(&mut self, env: &Rc<Env>, listeners: Vec<(u16, tcp::Shared)>) {
         let mut old = std::mem::take(&mut self.list);
         for (listener, socket) in listeners {
-            if let Some(at) = old.iter().position(|acceptor| Arc::ptr_eq(&acceptor.socket, &socket)) {
+            if let Some(at) = old
+                .iter()
+                .position(|acceptor| Arc::ptr_eq(&acceptor.socket, &socket))
+            {
                 let acceptor = old.swap_remove(at);
                 acceptor.state.listener.set(Some(listener));
                 self.list.push(acceptor);
@@ -58,7 +61,10 @@ impl Acceptors {
     }
 
     fn start(&mut self, env: &Rc<Env>, listener: u16, socket: tcp::Shared) {
-        let state = Rc::new(Accepting { listener: Cell::new(Some(listener)), closed: Event::new() });
+        let state = Rc::new(Accepting {
+            listener: Cell::new(Some(listener)),
+            closed: Event::new(),
+        });
         let listening = socket.try_clone().and_then(TcpListener::from_std);
         match listening {
             Ok(listening) => runtime::spawn(accept(env.clone(), state.clone(), listening)),
@@ -71,7 +77,9 @@ impl Acceptors {
 async fn accept(env: Rc<Env>, state: Rc<Accepting>, listening: TcpListener) {
     while state.listener.get().is_some() {
         let accepted = first_of(listening.accept(), state.closed.wait()).await;
-        let Some(Ok((stream, peer))) = accepted else { continue };
+        let Some(Ok((stream, peer))) = accepted else {
+            continue;
+        };
         if env.connections.get() >= limits::TCP_CONNECTIONS_PER_CORE {
             continue;
         }
@@ -81,7 +89,10 @@ async fn accept(env: Rc<Env>, state: Rc<Accepting>, listening: TcpListener) {
 }
 
 /// The first future's output, or `None` when the second is ready first.
-async fn first_of<T>(first: impl Future<Output = T>, second: impl Future<Output = ()>) -> Option<T> {
+async fn first_of<T>(
+    first: impl Future<Output = T>,
+    second: impl Future<Output = ()>,
+) -> Option<T> {
     let (mut first, mut second) = (pin!(first), pin!(second));
     poll_fn(|cx| {
         if let Poll::Ready(value) = first.as_mut().poll(cx) {
@@ -114,8 +125,12 @@ struct Connection {
 
 async fn connection(env: Rc<Env>, accepting: Rc<Accepting>, stream: TcpStream, peer: SocketAddr) {
     let _open = Open(env.clone());
-    let Ok(local) = stream.local_addr() else { return };
-    let Ok((mut from, to)) = stream.split() else { return };
+    let Ok(local) = stream.local_addr() else {
+        return;
+    };
+    let Ok((mut from, to)) = stream.split() else {
+        return;
+    };
     let connection = Rc::new(Connection {
         env,
         accepting,
@@ -128,7 +143,9 @@ async fn connection(env: Rc<Env>, accepting: Rc<Accepting>, stream: TcpStream, p
         to_writer: Event::new(),
         to_reader: Event::new(),
     });
-    let Some(timeouts) = connection.timeouts() else { return };
+    let Some(timeouts) = connection.timeouts() else {
+        return;
+    };
     runtime::spawn(write(connection.clone(), to, timeouts.write));
     connection.read(&mut from, timeouts).await;
     connection.read_all.set(true);
@@ -151,7 +168,8 @@ impl Connection {
     }
 
     async fn read(self: &Rc<Self>, from: &mut ReadHalf, timeouts: Timeouts) {
-        let (mut frames, mut chunk, mut answered) = (Frames::default(), vec![0u8; READ_OCTETS], 0u32);
+        let (mut frames, mut chunk, mut answered) =
+            (Frames::default(), vec![0u8; READ_OCTETS], 0u32);
         let mut patience = timeouts.read;
         loop {
             // The deadline is for a whole message, so that a peer that sends an octet now and then is cut off too.
@@ -165,7 +183,9 @@ impl Connection {
             }
             patience = timeouts.idle;
             answered += 1;
-            if timeouts.max_queries.is_some_and(|most| answered >= most) || self.accepting.listener.get().is_none() {
+            if timeouts.max_queries.is_some_and(|most| answered >= most)
+                || self.accepting.listener.get().is_none()
+            {
                 return;
             }
             while self.is_congested() && !self.broken.get() {
@@ -178,14 +198,26 @@ impl Connection {
     }
 
     fn is_congested(&self) -> bool {
-        self.in_flight.get() >= limits::TCP_QUERIES_IN_FLIGHT || self.unsent.borrow().len() >= limits::TCP_UNSENT_OCTETS
+        self.in_flight.get() >= limits::TCP_QUERIES_IN_FLIGHT
+            || self.unsent.borrow().len() >= limits::TCP_UNSENT_OCTETS
     }
 
     /// Serves the next whole message; `false` when there is none yet.
     fn take_message(self: &Rc<Self>, frames: &mut Frames) -> bool {
-        let Some(message) = frames.next_message() else { return false };
-        let (Some(running), Some(listener)) = (self.env.newest(), self.accepting.listener.get()) else { return true };
-        let arrival = Arrival { peer: self.peer, local: self.local, proto: Proto::Tcp, listener, now_ns: clock::now_ns() };
+        let Some(message) = frames.next_message() else {
+            return false;
+        };
+        let (Some(running), Some(listener)) = (self.env.newest(), self.accepting.listener.get())
+        else {
+            return true;
+        };
+        let arrival = Arrival {
+            peer: self.peer,
+            local: self.local,
+            proto: Proto::Tcp,
+            listener,
+            now_ns: clock::now_ns(),
+        };
         SCRATCH.with_borrow_mut(|(desk, out)| {
             out.resize(limits::MESSAGE_OCTETS, 0);
             match serve::message(&running, desk, message, &arrival, out) {

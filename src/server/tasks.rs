@@ -25,7 +25,11 @@ pub enum Job {
     /// Detached work of a plugin.
     Background(Box<Query>),
     /// Open a new configuration and accept on these listeners; those that are missing are closed.
-    Swap(Arc<Config>, Vec<(u16, tcp::Shared)>, std::sync::mpsc::Sender<()>),
+    Swap(
+        Arc<Config>,
+        Vec<(u16, tcp::Shared)>,
+        std::sync::mpsc::Sender<()>,
+    ),
     /// Forget configurations older than this one.
     Retire(u64),
     /// End the thread.
@@ -71,7 +75,13 @@ pub struct Env {
 impl Env {
     /// The environment of one core; `peers` are all cores in order, this one included.
     pub fn new(core: usize, cores: usize, peers: Vec<Peer>) -> Rc<Env> {
-        Rc::new(Env { core, cores, peers, running: RefCell::new(Vec::new()), connections: Cell::new(0) })
+        Rc::new(Env {
+            core,
+            cores,
+            peers,
+            running: RefCell::new(Vec::new()),
+            connections: Cell::new(0),
+        })
     }
 
     /// Opens a configuration next to the ones that still run.
@@ -88,11 +98,17 @@ impl Env {
     /// The configuration a query runs under, or the newest when that one is gone.
     pub fn running(&self, generation: u64) -> Option<Rc<Running>> {
         let running = self.running.borrow();
-        running.iter().find(|running| running.config.generation == generation).or(running.last()).cloned()
+        running
+            .iter()
+            .find(|running| running.config.generation == generation)
+            .or(running.last())
+            .cloned()
     }
 
     fn retire(&self, before: u64) {
-        self.running.borrow_mut().retain(|running| running.config.generation >= before);
+        self.running
+            .borrow_mut()
+            .retain(|running| running.config.generation >= before);
     }
 
     pub(super) fn peer(&self, core: usize) -> Option<&Peer> {
@@ -115,18 +131,24 @@ impl TaskEnv for Env {
     }
 
     fn route(&self, query: &mut Query) -> Result<Rc<Chain>, Rcode> {
-        let running = self.running(query.route.generation).ok_or(Rcode::SERVFAIL)?;
+        let running = self
+            .running(query.route.generation)
+            .ok_or(Rcode::SERVFAIL)?;
         running.route(query).cloned()
     }
 
     fn chain(&self, route: Route) -> Option<Rc<Chain>> {
         let running = self.running.borrow();
-        let same = running.iter().find(|running| running.config.generation == route.generation)?;
+        let same = running
+            .iter()
+            .find(|running| running.config.generation == route.generation)?;
         same.chain(route.block).cloned()
     }
 
     fn visit(&self, core: usize, visit: Visit) -> Result<(), Visit> {
-        let Some(peer) = self.peers.get(core) else { return Err(visit) };
+        let Some(peer) = self.peers.get(core) else {
+            return Err(visit);
+        };
         if !peer.reserve() {
             return Err(visit);
         }
@@ -143,7 +165,9 @@ impl TaskEnv for Env {
 
 /// Sends a copy of the query to the core that a plugin wants its detached work on; used by both threads of a core.
 pub fn start_background(peers: &[Peer], query: &mut Query) {
-    let Some(core) = query.background.take() else { return };
+    let Some(core) = query.background.take() else {
+        return;
+    };
     let Some(peer) = peers.get(core) else { return };
     if !peer.reserve() {
         return;
@@ -160,7 +184,9 @@ pub async fn run(core: usize, cores: usize, peers: Vec<Peer>, mut jobs: Receiver
     let mut acceptors = stream::Acceptors::default();
     while let Some(job) = jobs.recv().await {
         match job {
-            Job::Udp(query, run, path) => spawn_counted(&env, answer_udp(env.clone(), query, run, path)),
+            Job::Udp(query, run, path) => {
+                spawn_counted(&env, answer_udp(env.clone(), query, run, path))
+            }
             Job::Visit(visit) => spawn_counted(&env, plugin::receive(env.clone(), visit)),
             Job::Background(query) => spawn_counted(&env, plugin::background(env.clone(), query)),
             Job::Swap(config, listeners, done) => {
@@ -194,12 +220,19 @@ fn spawn_counted(env: &Rc<Env>, work: impl Future<Output = ()> + 'static) {
 
 async fn answer_udp(env: Rc<Env>, mut query: Box<Query>, run: Run, path: ReplyPath) {
     let fallback = serve::Fallback::of(&query);
-    let Some(len_and_reply) = complete(&env, &mut query, run, fallback).await else { return };
+    let Some(len_and_reply) = complete(&env, &mut query, run, fallback).await else {
+        return;
+    };
     path.send(&len_and_reply);
 }
 
 /// Drives a parked query to its end and shapes the reply; a panic on the way becomes SERVFAIL. `None`: nothing is sent.
-pub async fn complete(env: &Rc<Env>, query: &mut Box<Query>, run: Run, fallback: serve::Fallback) -> Option<Vec<u8>> {
+pub async fn complete(
+    env: &Rc<Env>,
+    query: &mut Box<Query>,
+    run: Run,
+    fallback: serve::Fallback,
+) -> Option<Vec<u8>> {
     let chain = env.chain(query.route);
     let finished = match chain {
         Some(chain) => {

@@ -53,9 +53,18 @@ impl Host {
 
     /// The same with files, environment and what an earlier configuration left.
     pub fn with(corefile: &str, source: &dyn Source, carry: &Carry) -> Result<Host, String> {
-        let around = Surroundings { source, cores: 1, default_port: 53, carry, generation: 1 };
+        let around = Surroundings {
+            source,
+            cores: 1,
+            default_port: 53,
+            carry,
+            generation: 1,
+        };
         let built = config::build("Corefile", corefile, &around)?;
-        Ok(Host { config: std::sync::Arc::new(built.config), life: built.life })
+        Ok(Host {
+            config: std::sync::Arc::new(built.config),
+            life: built.life,
+        })
     }
 
     /// Asks on the first listener.
@@ -68,12 +77,18 @@ impl Host {
         let asks: Vec<(Vec<u8>, Arrival)> = queries.iter().map(|query| encode(query)).collect();
         let config = self.config.clone();
         runtime::block_on(Backend::Epoll, async move {
-            let peer = tasks::Peer { jobs: runtime::mailbox(1).0, parked: Default::default() };
+            let peer = tasks::Peer {
+                jobs: runtime::mailbox(1).0,
+                parked: Default::default(),
+            };
             let env = Env::new(0, 1, vec![peer]);
             env.open(config);
             let mut seen = Vec::new();
             for (bytes, arrival) in asks {
-                let arrival = Arrival { now_ns: clock::now_ns(), ..arrival };
+                let arrival = Arrival {
+                    now_ns: clock::now_ns(),
+                    ..arrival
+                };
                 seen.push(answer(&env, &bytes, &arrival).await);
             }
             seen
@@ -107,7 +122,11 @@ pub fn check(corefile: &str, query: &str, expect: &str) {
 /// The comparison of [`check`].
 pub fn check_seen(seen: &Seen, query: &str, expect: &str) {
     let mut wanted: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
-    for line in expect.lines().map(str::trim).filter(|line| !line.is_empty()) {
+    for line in expect
+        .lines()
+        .map(str::trim)
+        .filter(|line| !line.is_empty())
+    {
         let (field, value) = line.split_once(':').unwrap_or((line, ""));
         let values = wanted.entry(field.trim()).or_default();
         values.extend(Some(value.trim()).filter(|value| !value.is_empty()));
@@ -134,7 +153,8 @@ pub fn encode(query: &str) -> (Vec<u8>, Arrival) {
     let mut words = query.split_whitespace();
     let name = NameBuf::from_text(words.next().expect("a name")).expect("a valid name");
     let qtype = types::parse(words.next().unwrap_or("A")).expect("a type");
-    let (mut flags, mut qclass, mut opt, mut options) = (flag::RD, types::CLASS_IN, None, Vec::new());
+    let (mut flags, mut qclass, mut opt, mut options) =
+        (flag::RD, types::CLASS_IN, None, Vec::new());
     let mut arrival = Arrival {
         peer: SocketAddr::from(([127, 0, 0, 1], 40212)),
         local: SocketAddr::from(([127, 0, 0, 1], 53)),
@@ -150,8 +170,12 @@ pub fn encode(query: &str) -> (Vec<u8>, Arrival) {
             ("-rd", _) => flags &= !flag::RD,
             ("+tcp", _) => arrival.proto = Proto::Tcp,
             ("class", class) => qclass = types::parse_class(class).expect("a class"),
-            ("bufsize", size) => opt = Some((size.parse().expect("a size"), opt.map_or(0, |opt| opt.1))),
-            ("from", peer) => arrival.peer = SocketAddr::new(peer.parse().expect("an address"), 40212),
+            ("bufsize", size) => {
+                opt = Some((size.parse().expect("a size"), opt.map_or(0, |opt| opt.1)))
+            }
+            ("from", peer) => {
+                arrival.peer = SocketAddr::new(peer.parse().expect("an address"), 40212)
+            }
             ("listener", index) => arrival.listener = index.parse().expect("an index"),
             ("opt", option) => {
                 let (code, hex) = option.split_once(':').unwrap_or((option, ""));
@@ -193,30 +217,53 @@ pub fn decode(reply: &[u8]) -> Seen {
         (header.ad(), "ad"),
         (header.cd(), "cd"),
     ];
-    let flags: Vec<&str> = bits.into_iter().filter(|bit| bit.0).map(|bit| bit.1).collect();
-    let mut seen = Seen { flags: flags.join(" "), size: reply.len(), ..Seen::default() };
-    let high = message.opt().map_or(0, |opt| u16::from(opt.rcode(header).to_int() >> 4));
-    seen.rcode = crate::wire::rcode::Rcode(u16::from(header.rcode().to_int()) | high << 4).to_string();
+    let flags: Vec<&str> = bits
+        .into_iter()
+        .filter(|bit| bit.0)
+        .map(|bit| bit.1)
+        .collect();
+    let mut seen = Seen {
+        flags: flags.join(" "),
+        size: reply.len(),
+        ..Seen::default()
+    };
+    let high = message
+        .opt()
+        .map_or(0, |opt| u16::from(opt.rcode(header).to_int() >> 4));
+    seen.rcode =
+        crate::wire::rcode::Rcode(u16::from(header.rcode().to_int()) | high << 4).to_string();
     let (_, answer, authority, additional) = message.sections().expect("whole sections");
-    for (section, into) in
-        [(answer, &mut seen.answer), (authority, &mut seen.authority), (additional, &mut seen.additional)]
-    {
+    for (section, into) in [
+        (answer, &mut seen.answer),
+        (authority, &mut seen.authority),
+        (additional, &mut seen.additional),
+    ] {
         for record in section {
             let record = record.expect("a whole record");
             if record.rtype().to_int() == types::OPT {
                 continue;
             }
-            let record = record.into_any_record::<AllRecordData<_, _>>().expect("valid rdata");
+            let record = record
+                .into_any_record::<AllRecordData<_, _>>()
+                .expect("valid rdata");
             let owner = record.owner().to_string();
             let dot = if owner == "." { "" } else { "." };
             let (ttl, class) = (record.ttl().as_secs(), record.class());
-            into.push(format!("{owner}{dot} {ttl} {class} {} {}", record.rtype(), record.data().display_zonefile(DisplayKind::Simple)));
+            into.push(format!(
+                "{owner}{dot} {ttl} {class} {} {}",
+                record.rtype(),
+                record.data().display_zonefile(DisplayKind::Simple)
+            ));
         }
     }
     if let Some(opt) = message.opt() {
         let mut own = crate::wire::reply::Reply::default();
         own.read(reply).expect("our parser agrees");
-        let options = own.edns.iter().map(|option| (option.0, option.1.to_vec())).collect();
+        let options = own
+            .edns
+            .iter()
+            .map(|option| (option.0, option.1.to_vec()))
+            .collect();
         seen.opt = Some((opt.udp_payload_size(), opt.dnssec_ok(), options));
     }
     seen

@@ -41,15 +41,25 @@ impl Failure {
     fn text(&self, wanted: SocketAddr) -> String {
         let addr = go_addr(wanted);
         match self {
-            Failure::NoIpv6 => format!("Listen: listen tcp {addr}: socket: address family not supported by protocol"),
-            Failure::Listen(network, error) => format!("Listen: listen {network} {addr}: bind: {}{}", reason(error), remedy(error, wanted)),
+            Failure::NoIpv6 => format!(
+                "Listen: listen tcp {addr}: socket: address family not supported by protocol"
+            ),
+            Failure::Listen(network, error) => format!(
+                "Listen: listen {network} {addr}: bind: {}{}",
+                reason(error),
+                remedy(error, wanted)
+            ),
         }
     }
 }
 
 /// `:53` for the wildcard, as Go prints it.
 pub fn go_addr(addr: SocketAddr) -> String {
-    if addr.ip().is_unspecified() { format!(":{}", addr.port()) } else { addr.to_string() }
+    if addr.ip().is_unspecified() {
+        format!(":{}", addr.port())
+    } else {
+        addr.to_string()
+    }
 }
 
 fn reason(error: &io::Error) -> String {
@@ -81,12 +91,20 @@ fn open_all(wanted: SocketAddr, count: usize) -> Result<Group, Failure> {
     let mut attempt = 0;
     loop {
         let mut addr = wanted;
-        let mut group = Group { addr, udp: Vec::with_capacity(count), tcp: Vec::with_capacity(count) };
+        let mut group = Group {
+            addr,
+            udp: Vec::with_capacity(count),
+            tcp: Vec::with_capacity(count),
+        };
         let outcome = fill(&mut group, &mut addr, count);
         group.addr = addr;
         match outcome {
             // A port that TCP got free may be taken on UDP: with port 0 another one is tried.
-            Err(Failure::Listen(_, error)) if wanted.port() == 0 && error.raw_os_error() == Some(libc::EADDRINUSE) && attempt < 16 => {
+            Err(Failure::Listen(_, error))
+                if wanted.port() == 0
+                    && error.raw_os_error() == Some(libc::EADDRINUSE)
+                    && attempt < 16 =>
+            {
                 attempt += 1;
             }
             Err(failure) => return Err(failure),
@@ -98,7 +116,9 @@ fn open_all(wanted: SocketAddr, count: usize) -> Result<Group, Failure> {
 fn fill(group: &mut Group, addr: &mut SocketAddr, count: usize) -> Result<(), Failure> {
     for _ in 0..count {
         let socket = open(*addr, Type::STREAM).map_err(|error| failure("tcp", error))?;
-        socket.listen(limits::TCP_BACKLOG).map_err(|error| failure("tcp", error))?;
+        socket
+            .listen(limits::TCP_BACKLOG)
+            .map_err(|error| failure("tcp", error))?;
         let local = socket.local_addr().ok().and_then(|local| local.as_socket());
         addr.set_port(local.map_or(addr.port(), |local| local.port()));
         group.tcp.push(socket.into());
@@ -120,7 +140,11 @@ fn failure(network: &'static str, error: io::Error) -> Failure {
 fn open(addr: SocketAddr, kind: Type) -> io::Result<Socket> {
     let is_udp = kind == Type::DGRAM;
     let protocol = if is_udp { Protocol::UDP } else { Protocol::TCP };
-    let socket = Socket::new(Domain::for_address(addr), kind.nonblocking().cloexec(), Some(protocol))?;
+    let socket = Socket::new(
+        Domain::for_address(addr),
+        kind.nonblocking().cloexec(),
+        Some(protocol),
+    )?;
     if addr.is_ipv6() {
         socket.set_only_v6(!is_wildcard_v6(addr))?;
     }
@@ -151,17 +175,44 @@ fn report_destination(socket: &Socket, addr: SocketAddr) -> io::Result<()> {
 
 /// Forged "packet too big" messages must not shrink our path MTU (RFC 9715 section 3.1). Older kernels refuse, which is harmless.
 fn no_fragments(socket: &Socket, addr: SocketAddr) {
-    let _ = set_int(socket, libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT);
+    let _ = set_int(
+        socket,
+        libc::IPPROTO_IP,
+        libc::IP_MTU_DISCOVER,
+        libc::IP_PMTUDISC_OMIT,
+    );
     if addr.is_ipv6() {
-        let _ = set_int(socket, libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_OMIT);
+        let _ = set_int(
+            socket,
+            libc::IPPROTO_IPV6,
+            libc::IPV6_MTU_DISCOVER,
+            libc::IPV6_PMTUDISC_OMIT,
+        );
     }
 }
 
-fn set_int(socket: &Socket, level: libc::c_int, option: libc::c_int, value: libc::c_int) -> io::Result<()> {
+fn set_int(
+    socket: &Socket,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
     let len = size_of::<libc::c_int>() as libc::socklen_t;
     // SAFETY: the pointer and length describe one live c_int for the time of the call.
-    let code = unsafe { libc::setsockopt(socket.as_raw_fd(), level, option, (&raw const value).cast(), len) };
-    if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    let code = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            level,
+            option,
+            (&raw const value).cast(),
+            len,
+        )
+    };
+    if code == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// Steers each packet of the group to the socket of the core whose CPU received it; a packet on any other CPU is spread by
@@ -174,16 +225,34 @@ pub fn steer(socket: &impl AsRawFd, cpus: &[u32]) -> io::Result<()> {
         program.push(op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, *cpu));
         program.push(op(libc::BPF_RET | libc::BPF_K, 0, 0, nth as u32));
     }
-    program.push(op(libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K, 0, 0, cpus.len().max(1) as u32));
+    program.push(op(
+        libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K,
+        0,
+        0,
+        cpus.len().max(1) as u32,
+    ));
     program.push(op(libc::BPF_RET | BPF_A, 0, 0, 0));
     let len = u16::try_from(program.len()).map_err(io::Error::other)?;
-    let filter = libc::sock_fprog { len, filter: program.as_mut_ptr().cast() };
+    let filter = libc::sock_fprog {
+        len,
+        filter: program.as_mut_ptr().cast(),
+    };
     let size = size_of::<libc::sock_fprog>() as libc::socklen_t;
     // SAFETY: `filter` points at `program`, which lives until after the call; SockFilter is a transparent sock_filter.
     let code = unsafe {
-        libc::setsockopt(socket.as_raw_fd(), libc::SOL_SOCKET, libc::SO_ATTACH_REUSEPORT_CBPF, (&raw const filter).cast(), size)
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_ATTACH_REUSEPORT_CBPF,
+            (&raw const filter).cast(),
+            size,
+        )
     };
-    if code == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+    if code == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
 }
 
 /// "Return the accumulator" (linux/bpf_common.h); libc does not name it.

@@ -40,7 +40,12 @@ struct Envelope {
 }
 
 impl Envelope {
-    const EMPTY: Envelope = Envelope { control: [0; CONTROL], control_len: 0, name: [0; 28], name_len: 0 };
+    const EMPTY: Envelope = Envelope {
+        control: [0; CONTROL],
+        control_len: 0,
+        name: [0; 28],
+        name_len: 0,
+    };
 
     fn peer(&self) -> SocketAddr {
         let port = u16::from_be_bytes([self.name[2], self.name[3]]);
@@ -98,7 +103,10 @@ impl ReplyPath {
 }
 
 fn send_one(socket: &Socket, envelope: &Envelope, reply: &[u8]) -> bool {
-    let mut iov = libc::iovec { iov_base: reply.as_ptr().cast_mut().cast(), iov_len: reply.len() };
+    let mut iov = libc::iovec {
+        iov_base: reply.as_ptr().cast_mut().cast(),
+        iov_len: reply.len(),
+    };
     // SAFETY: msghdr is plain data for which zeroes are valid.
     let mut header: libc::msghdr = unsafe { MaybeUninit::zeroed().assume_init() };
     header.msg_iov = &raw mut iov;
@@ -110,7 +118,13 @@ fn send_one(socket: &Socket, envelope: &Envelope, reply: &[u8]) -> bool {
         header.msg_controllen = envelope.control_len;
     }
     // SAFETY: every pointer in `header` is into `reply`, `iov` or `envelope`, which outlive the call; the kernel only reads them.
-    let sent = unsafe { libc::sendmsg(socket.raw_fd(), &raw const header, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL) };
+    let sent = unsafe {
+        libc::sendmsg(
+            socket.raw_fd(),
+            &raw const header,
+            libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+        )
+    };
     sent >= 0
 }
 
@@ -142,7 +156,12 @@ impl Batch {
     /// Buffers for `limits::BATCH` datagrams.
     pub fn new() -> Batch {
         // SAFETY: iovec and mmsghdr are plain data for which zeroes are valid.
-        let (vectors, headers) = unsafe { (Box::new_zeroed().assume_init(), Box::new_zeroed().assume_init()) };
+        let (vectors, headers) = unsafe {
+            (
+                Box::new_zeroed().assume_init(),
+                Box::new_zeroed().assume_init(),
+            )
+        };
         Batch {
             queries: boxed([0; UDP_QUERY_OCTETS]),
             envelopes: boxed(Envelope::EMPTY),
@@ -162,22 +181,39 @@ impl Batch {
         let has_control = socket.local.ip().is_unspecified();
         for nth in 0..BATCH {
             let envelope = &mut self.envelopes[nth];
-            self.vectors[nth] = libc::iovec { iov_base: self.queries[nth].as_mut_ptr().cast(), iov_len: UDP_QUERY_OCTETS };
+            self.vectors[nth] = libc::iovec {
+                iov_base: self.queries[nth].as_mut_ptr().cast(),
+                iov_len: UDP_QUERY_OCTETS,
+            };
             let header = &mut self.headers[nth].msg_hdr;
             header.msg_name = envelope.name.as_mut_ptr().cast();
             header.msg_namelen = envelope.name.len() as u32;
             header.msg_iov = &raw mut self.vectors[nth];
             header.msg_iovlen = 1;
-            header.msg_control = if has_control { envelope.control.as_mut_ptr().cast() } else { std::ptr::null_mut() };
+            header.msg_control = if has_control {
+                envelope.control.as_mut_ptr().cast()
+            } else {
+                std::ptr::null_mut()
+            };
             header.msg_controllen = if has_control { CONTROL } else { 0 };
         }
         // SAFETY: each header points at buffers of this value, of the lengths given, and nothing else touches them meanwhile.
         let count = unsafe {
-            libc::recvmmsg(socket.raw_fd(), self.headers.as_mut_ptr(), BATCH as u32, libc::MSG_DONTWAIT, std::ptr::null_mut())
+            libc::recvmmsg(
+                socket.raw_fd(),
+                self.headers.as_mut_ptr(),
+                BATCH as u32,
+                libc::MSG_DONTWAIT,
+                std::ptr::null_mut(),
+            )
         };
         if count < 0 {
             let error = io::Error::last_os_error();
-            return if error.kind() == io::ErrorKind::WouldBlock { Ok(0) } else { Err(error) };
+            return if error.kind() == io::ErrorKind::WouldBlock {
+                Ok(0)
+            } else {
+                Err(error)
+            };
         }
         self.received = count as usize;
         for nth in 0..self.received {
@@ -194,7 +230,10 @@ impl Batch {
     pub fn datagram(&mut self, nth: usize, socket: &Socket) -> (&[u8], SocketAddr, SocketAddr) {
         let envelope = &mut self.envelopes[nth];
         let (peer, destination) = (envelope.peer(), envelope.destination());
-        let local = SocketAddr::new(destination.unwrap_or(socket.local.ip()), socket.local.port());
+        let local = SocketAddr::new(
+            destination.unwrap_or(socket.local.ip()),
+            socket.local.port(),
+        );
         (&self.queries[nth][..self.lengths[nth]], peer, local)
     }
 
@@ -211,7 +250,10 @@ impl Batch {
 
     /// Where a reply to the `nth` datagram goes when it is sent later.
     pub fn reply_path(&self, nth: usize, socket: &Arc<Socket>) -> ReplyPath {
-        ReplyPath { socket: socket.clone(), envelope: self.envelopes[nth] }
+        ReplyPath {
+            socket: socket.clone(),
+            envelope: self.envelopes[nth],
+        }
     }
 
     /// Sends what is queued; returns how many replies the kernel refused.
@@ -219,14 +261,21 @@ impl Batch {
         for slot in 0..self.queued {
             let (nth, len) = self.queue[slot];
             let envelope = &mut self.envelopes[nth];
-            self.vectors[slot] = libc::iovec { iov_base: self.replies[nth].as_mut_ptr().cast(), iov_len: len };
+            self.vectors[slot] = libc::iovec {
+                iov_base: self.replies[nth].as_mut_ptr().cast(),
+                iov_len: len,
+            };
             let header = &mut self.headers[slot].msg_hdr;
             header.msg_name = envelope.name.as_mut_ptr().cast();
             header.msg_namelen = envelope.name_len;
             header.msg_iov = &raw mut self.vectors[slot];
             header.msg_iovlen = 1;
             let has_control = envelope.control_len > 0;
-            header.msg_control = if has_control { envelope.control.as_mut_ptr().cast() } else { std::ptr::null_mut() };
+            header.msg_control = if has_control {
+                envelope.control.as_mut_ptr().cast()
+            } else {
+                std::ptr::null_mut()
+            };
             header.msg_controllen = envelope.control_len;
         }
         let (mut at, mut refused) = (0, 0);
@@ -234,7 +283,12 @@ impl Batch {
             let left = (self.queued - at) as u32;
             // SAFETY: headers `at..queued` were set above and point at buffers of this value, which the kernel only reads.
             let sent = unsafe {
-                libc::sendmmsg(socket.raw_fd(), self.headers.as_mut_ptr().add(at), left, libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
+                libc::sendmmsg(
+                    socket.raw_fd(),
+                    self.headers.as_mut_ptr().add(at),
+                    left,
+                    libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+                )
             };
             if sent > 0 {
                 at += sent as usize;
@@ -271,8 +325,15 @@ mod tests {
         let port = group.addr.port();
         let server = Socket::new(group.udp.into_iter().next().unwrap(), group.addr);
         let asked: SocketAddr = format!("{ask}:{port}").parse().unwrap();
-        let client = UdpSocket::bind(if asked.is_ipv4() { "0.0.0.0:0" } else { "[::]:0" }).unwrap();
-        client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let client = UdpSocket::bind(if asked.is_ipv4() {
+            "0.0.0.0:0"
+        } else {
+            "[::]:0"
+        })
+        .unwrap();
+        client
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
         // Connected: a reply from another address than the one asked would not arrive.
         client.connect(asked).unwrap();
         for len in [1usize, 12, 512, 600] {
@@ -291,7 +352,9 @@ mod tests {
             assert_eq!(batch.flush(&server), 0);
             got += count;
         }
-        let lengths: Vec<usize> = (0..4).map(|_| client.recv(&mut [0; 700]).unwrap()).collect();
+        let lengths: Vec<usize> = (0..4)
+            .map(|_| client.recv(&mut [0; 700]).unwrap())
+            .collect();
         assert_eq!(lengths, [1, 12, 512, 512]);
     }
 

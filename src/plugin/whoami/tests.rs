@@ -27,14 +27,27 @@ fn tells_address_port_and_transport() {
 #[test]
 fn takes_nothing() {
     for lines in ["whoami x", "whoami {\n x\n}"] {
-        let error = Host::new(&format!(".:53 {{\n {lines}\n}}\n")).err().expect("refused");
-        assert!(error.starts_with("plugin/whoami: Corefile:2 - Error during parsing: "), "{error}");
+        let error = Host::new(&format!(".:53 {{\n {lines}\n}}\n"))
+            .err()
+            .expect("refused");
+        assert!(
+            error.starts_with("plugin/whoami: Corefile:2 - Error during parsing: "),
+            "{error}"
+        );
     }
 }
 
 #[test]
 fn other_names_classes_and_messages_are_refused_before_it() {
-    check("example.org:53 {\n whoami\n}\n", "example.net A", "rcode: REFUSED\nadditional:");
+    check(
+        "example.org:53 {\n whoami\n}\n",
+        "example.net A",
+        "rcode: REFUSED\nadditional:",
+    );
     check(COREFILE, "example.org A class=CH", "rcode: REFUSED");
-    check(COREFILE, "example.org A bufsize=1232 opt=10:0102", "rcode: FORMERR");
+    check(
+        COREFILE,
+        "example.org A bufsize=1232 opt=10:0102",
+        "rcode: FORMERR",
+    );
 }
