@@ -27,6 +27,7 @@ pub use setup::{
 use crate::corefile::{Args, SetupError};
 
 pub mod errors;
+pub mod file;
 pub mod log;
 pub mod whoami;
 
@@ -34,6 +35,7 @@ pub mod whoami;
 plugins! {
     "errors" => errors::Errors,
     "log" => log::Log,
+    "file" => file::File,
     "whoami" => whoami::Whoami, // never passes a query on: whatever stands after it is out of reach
 }
 

@@ -19,6 +19,8 @@ impl Rcode {
     pub const NOTIMP: Rcode = Rcode(4);
     /// Refused.
     pub const REFUSED: Rcode = Rcode(5);
+    /// A name exists when it should not; also a DNAME that makes a name too long (RFC 6672 section 2.2).
+    pub const YXDOMAIN: Rcode = Rcode(6);
     /// Not authoritative, or a bad TSIG.
     pub const NOTAUTH: Rcode = Rcode(9);
     /// Bad EDNS version (RFC 6891 section 9).

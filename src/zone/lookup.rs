@@ -38,9 +38,11 @@ pub trait Sink {
         rdata: &[u8],
     );
 
-    /// Whether a CNAME target inside this zone belongs to a more specific zone served elsewhere (another origin of the
-    /// plugin, another server block); the lookup then ends in `Kind::Chase`. `target` is lower-cased.
-    fn elsewhere(&mut self, _target: &[u8]) -> bool {
+    /// Whether a CNAME target inside this zone is to be looked up by the caller (`Kind::Chase`), since another zone of the
+    /// server may be the one that answers it. `target` is lower-cased; `exists` says that this zone has records of that
+    /// very name, not only of a wildcard.
+    fn elsewhere(&mut self, target: &[u8], exists: bool) -> bool {
+        let _ = (target, exists);
         false
     }
 }
@@ -72,12 +74,19 @@ pub struct Outcome {
     pub target: WireName,
     wildcard: u32,
     proofs: NodeList<PROOFS>,
+    may_fall_through: bool,
 }
 
 impl Outcome {
     /// Whether the AA flag is set: on all but pure referrals.
     pub fn authoritative(&self) -> bool {
         self.kind != Kind::Delegation
+    }
+
+    /// Whether CoreDNS's option `fallthrough` applies: nothing was pushed to the answer section, and the name does not
+    /// exist or has no records of its own (an empty non-terminal, a wildcard without the type).
+    pub fn may_fall_through(&self) -> bool {
+        self.may_fall_through
     }
 
     /// The wildcard that made (the last part of) the answer, for the metadata label `zone/wildcard`.
@@ -119,6 +128,8 @@ struct Lookup<'z, 's, S> {
     sink: &'s mut S,
     wildcard: u32,
     proofs: NodeList<PROOFS>,
+    /// The name asked has no records of its own.
+    nameless: bool,
     /// Nodes whose addresses are in the additional section.
     shown: NodeList<{ limits::ZONE_ADDITIONAL_NAMES }>,
     /// DNAME owners in the answer section: a chain may pass one DNAME several times.
@@ -151,6 +162,7 @@ impl<'z, 's, S: Sink> Lookup<'z, 's, S> {
             sink,
             wildcard: NONE,
             proofs: NodeList::EMPTY,
+            nameless: false,
             shown: NodeList::EMPTY,
             dnames: NodeList::EMPTY,
             seen: [0; limits::ZONE_CNAME_CHAIN],
@@ -177,11 +189,7 @@ impl<'z, 's, S: Sink> Lookup<'z, 's, S> {
                 self.push_proofs();
                 return self.outcome(Kind::Success, WireName::ROOT);
             }
-            step = if self.sink.elsewhere(name) {
-                chase(name)
-            } else {
-                self.step(name)
-            };
+            step = self.step(name);
         }
     }
 
@@ -191,6 +199,8 @@ impl<'z, 's, S: Sink> Lookup<'z, 's, S> {
             target,
             wildcard: self.wildcard,
             proofs: self.proofs,
+            may_fall_through: self.chain == 0
+                && (kind == Kind::NameError || kind == Kind::NoData && self.nameless),
         }
     }
 
@@ -203,7 +213,14 @@ impl<'z, 's, S: Sink> Lookup<'z, 's, S> {
                 chase(name)
             };
         };
-        match zone.find(relative) {
+        let found = zone.find(relative);
+        if self.chain > 0 {
+            let exists = matches!(found, Found::Node(node) if !zone.sets(node).is_empty());
+            if self.sink.elsewhere(name, exists) {
+                return chase(name);
+            }
+        }
+        match found {
             Found::Node(node) => match zone.node(node).above {
                 NONE if zone.node(node).flags & IS_CUT != 0 && self.qtype != rtype::DS => {
                     self.cut(node, name)
@@ -357,6 +374,7 @@ impl<'z, 's, S: Sink> Lookup<'z, 's, S> {
     }
 
     fn no_data(&mut self, node: u32) -> Step<'z> {
+        self.nameless = self.wildcard != NONE || self.zone.sets(node).is_empty();
         self.apex_set(rtype::SOA);
         if self.dnssec {
             // An empty non-terminal has no NSEC record of its own: the one before spans it.

@@ -34,7 +34,7 @@ impl Sink for Lines {
         writeln!(self.text, "{section} {owner} {}", data_text(rtype, rdata)).unwrap();
     }
 
-    fn elsewhere(&mut self, target: &[u8]) -> bool {
+    fn elsewhere(&mut self, target: &[u8], _: bool) -> bool {
         self.elsewhere
             .is_some_and(|zone| WireName::below(target, wire(zone).as_slice()).is_some())
     }

@@ -1,0 +1,255 @@
+//! *file*: answers from zones in master files.
+
+mod setup;
+#[cfg(test)]
+mod tests;
+
+use std::cell::RefCell;
+use std::sync::Arc;
+
+use crate::control::{Published, Subscriber};
+use crate::corefile::{Args, Fall, SetupError};
+use crate::plugin::{Answer, Flow, OpenCx, Plugin, Query, SetupCx, TaskCx};
+use crate::telemetry::log;
+use crate::wire::name::{NameBuf, Suffixes, Text};
+use crate::wire::rcode::Rcode;
+use crate::wire::reply::{Record, Reply, Section};
+use crate::wire::{flag, types};
+use crate::zone::{self, Kind, Outcome, Sink, Zone};
+
+/// See the README beside this file.
+pub struct File {
+    zones: Vec<Served>,
+    fall: Fall,
+    is_last: bool,
+}
+
+/// The zones of a block's *file* directives.
+pub struct Config {
+    /// By origin in wire form, ascending, to find one by binary search.
+    zones: Vec<(Box<[u8]>, Arc<Slot>)>,
+    fall: Fall,
+}
+
+/// A zone that is replaced when its file changes; `None` until the file could be read.
+type Slot = Published<Option<Zone>>;
+
+struct Served {
+    origin: Box<[u8]>,
+    zone: RefCell<Subscriber<Option<Zone>>>,
+}
+
+impl Plugin for File {
+    type Config = Config;
+
+    fn setup(args: &mut Args<'_>, cx: &mut SetupCx<'_>) -> Result<Config, SetupError> {
+        setup::parse(args, cx)
+    }
+
+    fn open(config: &Arc<Config>, core: &OpenCx<'_>) -> File {
+        let served = |(origin, slot): &(Box<[u8]>, Arc<Slot>)| Served {
+            origin: origin.clone(),
+            zone: RefCell::new(slot.subscribe()),
+        };
+        File {
+            zones: config.zones.iter().map(served).collect(),
+            fall: config.fall.clone(),
+            is_last: core.row + 1 >= core.handlers.len(),
+        }
+    }
+
+    fn on_query(&self, query: &mut Query) -> Flow {
+        let name = query.name_buf();
+        let Some(served) = self.find(name.as_wire()) else {
+            if self.is_last {
+                query.unwritten(Rcode::REFUSED);
+                return Flow::Reply;
+            }
+            return Flow::Next;
+        };
+        // Transfers are the business of *transfer*, which stands above.
+        if query.is_transfer() {
+            query.unwritten(Rcode::REFUSED);
+            return Flow::Reply;
+        }
+        if query.opcode() == OPCODE_NOTIFY {
+            let origin = Text(&served.origin);
+            log::info(
+                Some("file"),
+                format_args!("Dropping notify from {} for {origin}", query.peer.ip()),
+            );
+            return Flow::Drop;
+        }
+        match self.answer(served, query, &name) {
+            None => {
+                query.unwritten(Rcode::SERVFAIL);
+                Flow::Reply
+            }
+            Some(outcome) if outcome.may_fall_through() && self.fall.through(name.as_wire()) => {
+                query.answer = Answer::Open;
+                Flow::Next
+            }
+            Some(outcome) if outcome.kind == Kind::Chase => Flow::Park,
+            Some(_) => Flow::Reply,
+        }
+    }
+
+    /// Looks the end of a CNAME chain up that this zone does not hold.
+    async fn wait_query(&self, query: &mut Query, cx: &TaskCx) -> Flow {
+        let name = query.name_buf();
+        let outcome = self
+            .find(name.as_wire())
+            .and_then(|served| self.answer(served, query, &name));
+        // The zone may have been replaced since the query parked.
+        let target = match outcome {
+            None => {
+                query.unwritten(Rcode::SERVFAIL);
+                return Flow::Reply;
+            }
+            Some(outcome) if outcome.kind == Kind::Chase => outcome.target,
+            Some(_) => return Flow::Reply,
+        };
+        let Ok(target) = NameBuf::from_wire(target.as_slice()) else {
+            return Flow::Reply;
+        };
+        let child = cx.lookup(query, &target, query.qtype).await;
+        join(&mut query.reply, &child);
+        Flow::Reply
+    }
+}
+
+impl File {
+    /// The zone with the longest origin that holds `name`.
+    fn find(&self, name: &[u8]) -> Option<&Served> {
+        Suffixes::new(name).find_map(|suffix| {
+            let at = self
+                .zones
+                .binary_search_by(|served| (*served.origin).cmp(suffix))
+                .ok()?;
+            self.zones.get(at)
+        })
+    }
+
+    /// Writes the reply from the zone; `None` while there is no zone.
+    fn answer(&self, served: &Served, query: &mut Query, name: &NameBuf) -> Option<Outcome> {
+        let mut subscriber = served.zone.borrow_mut();
+        let zone = subscriber.current().as_ref()?;
+        let (qtype, dnssec) = (query.qtype, query.dnssec_ok());
+        let reply = query.respond();
+        let mut sink = ReplySink {
+            reply,
+            file: self,
+            origin: &served.origin,
+        };
+        let outcome = zone.lookup(name.as_wire(), qtype, dnssec, &mut sink);
+        if outcome.kind == Kind::Chase {
+            zone.finish_chase(&outcome, dnssec, &mut sink);
+        }
+        reply.set_flag(flag::AA, outcome.authoritative());
+        reply.rcode = match outcome.kind {
+            Kind::NameError => Rcode::NXDOMAIN,
+            Kind::NameTooLong => Rcode::YXDOMAIN,
+            _ => Rcode::NOERROR,
+        };
+        if let Some(wildcard) = outcome.wildcard(zone) {
+            query.meta.set("zone/wildcard", || wildcard.to_string());
+        }
+        Some(outcome)
+    }
+}
+
+/// Adds what an internal lookup of the chain's end gave: its answers, its rcode, and what proves them.
+fn join(reply: &mut Reply, child: &Query) {
+    let rcode = child.rcode().unwrap_or(Rcode::SERVFAIL);
+    // RFC 6604 section 3: the rcode is that of the last name. A name that nobody here serves leaves the bare CNAME.
+    reply.rcode = match rcode {
+        Rcode::NXDOMAIN | Rcode::SERVFAIL => rcode,
+        _ => Rcode::NOERROR,
+    };
+    if child.answer != Answer::Written {
+        return;
+    }
+    let from = &child.reply;
+    for record in from.section(Section::Answer) {
+        push_once(reply, from, record);
+    }
+    let authority = || from.section(Section::Authority);
+    if authority().any(|record| record.rtype == types::SOA) {
+        // A negative answer: the SOA of the zone that gives it stands in place of our servers (RFC 2308 section 2).
+        reply.retain(|record| record.section != Section::Authority || record.rtype != types::NS);
+        authority().for_each(|record| push_once(reply, from, record));
+    } else {
+        let proves = |record: &&Record| {
+            matches!(record.rtype, types::NSEC | types::NSEC3) || covers_proof(from, record)
+        };
+        authority()
+            .filter(proves)
+            .for_each(|record| push_once(reply, from, record));
+    }
+}
+
+/// Whether it is the signature of an NSEC or NSEC3 record.
+fn covers_proof(reply: &Reply, record: &Record) -> bool {
+    let covered = reply
+        .rdata(record)
+        .get(..2)
+        .map(|octets| u16::from_be_bytes([octets[0], octets[1]]));
+    record.rtype == types::RRSIG && matches!(covered, Some(types::NSEC | types::NSEC3))
+}
+
+/// Copies a record unless the reply has it in that section.
+fn push_once(reply: &mut Reply, from: &Reply, record: &Record) {
+    let (owner, rdata) = (from.owner(record), from.rdata(record));
+    let same = |other: &Record| {
+        other.rtype == record.rtype
+            && reply.owner(other).eq_ignore_ascii_case(owner)
+            && reply.rdata(other) == rdata
+    };
+    if !reply.section(record.section).any(same) {
+        reply.push(
+            record.section,
+            owner,
+            record.rtype,
+            record.class,
+            record.ttl,
+            rdata,
+        );
+    }
+}
+
+struct ReplySink<'a> {
+    reply: &'a mut Reply,
+    file: &'a File,
+    origin: &'a [u8],
+}
+
+impl Sink for ReplySink<'_> {
+    fn push(
+        &mut self,
+        section: zone::Section,
+        owner: &[u8],
+        rtype: u16,
+        class: u16,
+        ttl: u32,
+        rdata: &[u8],
+    ) {
+        let section = match section {
+            zone::Section::Answer => Section::Answer,
+            zone::Section::Authority => Section::Authority,
+            zone::Section::Additional => Section::Additional,
+        };
+        self.reply.push(section, owner, rtype, class, ttl, rdata);
+    }
+
+    /// A name without records here may be served by another block of the listener (a cluster's zone, a forwarded one), so it
+    /// is asked for as CoreDNS does; so is one that another zone of this directive is closer to.
+    fn elsewhere(&mut self, target: &[u8], exists: bool) -> bool {
+        !exists
+            || self
+                .file
+                .find(target)
+                .is_some_and(|served| *served.origin != *self.origin)
+    }
+}
+
+const OPCODE_NOTIFY: u16 = 4;
