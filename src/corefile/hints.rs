@@ -19,14 +19,10 @@ const REMOVED: &[(&str, &str)] = &[
         "shutdown",
         "removed from CoreDNS: use 'on shutdown COMMAND'",
     ),
-    ("reverse", "removed in CoreDNS 1.0.4: use 'template'"),
+    ("reverse", "removed from CoreDNS: use 'template'"),
     (
         "upstream",
         "no directive of its own any more: lookups of targets always go through the server itself; remove it",
-    ),
-    (
-        "httpproxy",
-        "removed from CoreDNS: use 'forward . https://...'",
     ),
     ("error", "did you mean 'errors'?"),
     (
