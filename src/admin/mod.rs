@@ -76,6 +76,11 @@ impl Endpoints {
             .insert(path.to_owned(), handler);
     }
 
+    /// The addresses wanted so far, as given.
+    pub fn addresses(&self) -> impl Iterator<Item = &str> {
+        self.addresses.keys().map(String::as_str)
+    }
+
     /// A handle with which the owner of `path` on `addr` stops new connections to it, once it is bound.
     pub fn stopper(&mut self, addr: &str, path: &str) -> Stopper {
         let stopper = Stopper {

@@ -28,11 +28,17 @@ use crate::corefile::{Args, SetupError};
 
 pub mod errors;
 pub mod file;
+pub mod health;
 pub mod log;
+pub mod prometheus;
+pub mod ready;
 pub mod whoami;
 
 // Rows stand in the order of CoreDNS's plugin.cfg, which is the order of execution. A row whose place matters says why.
 plugins! {
+    "ready" => ready::Ready, // before health: it stops saying yes before lameduck begins
+    "health" => health::Health,
+    "prometheus" => prometheus::Prometheus, // above all that answers, so that it sees every reply
     "errors" => errors::Errors,
     "log" => log::Log,
     "file" => file::File,

@@ -4,6 +4,7 @@
 //!
 //! **Invariant**: a data core writes only cells of its own; a full log ring drops and counts.
 
+pub mod dns;
 pub mod log;
 pub mod metrics;
 pub mod number;

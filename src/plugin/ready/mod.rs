@@ -1,0 +1,26 @@
+//! *ready*: says over HTTP whether the plugins can answer.
+
+mod setup;
+#[cfg(test)]
+mod tests;
+
+use std::sync::Arc;
+
+use crate::corefile::{Args, SetupError};
+use crate::plugin::{OpenCx, Plugin, SetupCx};
+
+/// See the README beside this file.
+pub struct Ready;
+
+impl Plugin for Ready {
+    type Config = ();
+    const HANDLER: bool = false;
+
+    fn setup(args: &mut Args<'_>, cx: &mut SetupCx<'_>) -> Result<(), SetupError> {
+        setup::parse(args, cx)
+    }
+
+    fn open(_: &Arc<()>, _: &OpenCx<'_>) -> Ready {
+        Ready
+    }
+}
