@@ -157,6 +157,12 @@ pub const CACHE_PROBATION_PART: usize = 10;
 pub const CACHE_EVICTION_STEPS: usize = 256;
 /// Distinct questions of one core that are being asked upstream with others waiting; further ones are asked unshared.
 pub const CACHE_FLIGHTS: usize = 16_384;
+/// Seconds after which a claimed refresh counts as lost; longer than an upstream exchange may take.
+pub const CACHE_CLAIM_S: u8 = 10;
+/// Entries that one *cache* table may be asked to hold: its index alone takes 12 octets for each.
+pub const CACHE_CAPACITY: usize = 1 << 28;
+/// CNAME records followed to see whether an answer answers its question.
+pub const CACHE_CNAME_STEPS: usize = 32;
 /// Queries that wait for one upstream answer; further ones are asked unshared.
 pub const CACHE_FLIGHT_WAITERS: usize = 4_096;
 /// Octets of the text of a template.

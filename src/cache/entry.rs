@@ -10,6 +10,7 @@ use std::{
 };
 
 use super::{Key, Pin, Table, shard::Refused};
+use crate::limits;
 
 /// An answer found in a store, readable as long as the pin it was found under.
 #[derive(Clone, Copy)]
@@ -154,32 +155,50 @@ impl<'p> Entry<'p> {
         self.header().hits.load(Relaxed)
     }
 
-    /// Claims the right to refresh this entry; false if somebody else has it. It ends with the entry, or by
-    /// [`Self::release_refresh`].
-    pub fn claim_refresh(&self) -> bool {
-        let marks = &self.header().marks;
-        marks.load(Relaxed) & REFRESHING == 0
-            && marks.fetch_or(REFRESHING, Relaxed) & REFRESHING == 0
+    /// Claims the right to refresh this entry; false if somebody else has it. The claim ends with the entry, by
+    /// [`Self::refresh_failed`], or by itself after `limits::CACHE_CLAIM_S` seconds: whoever had it may have been shed.
+    pub fn claim_refresh(&self, now_ns: u64) -> bool {
+        let claim = &self.header().claim;
+        let (held, now) = (claim.load(Relaxed), claim_time(now_ns));
+        let age_s = (u16::from(now) + 255 - u16::from(held)) % 255;
+        if held != 0 && age_s < u16::from(limits::CACHE_CLAIM_S) {
+            return false;
+        }
+        claim.compare_exchange(held, now, Relaxed, Relaxed).is_ok()
     }
 
-    /// Gives the claim back after a refresh that failed, and notes when. Hits no longer count on an entry that is past its
-    /// lifetime, so the time shares their stamp.
-    pub fn release_refresh(&self, now_ns: u64) {
+    /// Gives a claim back after a refresh that failed, and notes when. Hits are not counted on an entry that is past its
+    /// lifetime, so the time of the failure takes the place of theirs.
+    pub fn refresh_failed(&self, now_ns: u64) {
         let header = self.header();
         if header.ttl_left_s(now_ns) <= 0 {
             header.stamp_ms.store(header.age_ms(now_ns), Relaxed);
+            header.mark(FAILED);
         }
-        header.marks.fetch_and(!REFRESHING, Relaxed);
+        header.claim.store(0, Relaxed);
     }
 
-    /// Nanoseconds since the last hit or, once expired, since the last refresh that failed.
-    pub fn since_stamp_ns(&self, now_ns: u64) -> u64 {
+    /// Nanoseconds since the last refresh that failed after the lifetime had ended; None if there was none.
+    pub fn since_failure_ns(&self, now_ns: u64) -> Option<u64> {
         let header = self.header();
-        u64::from(
-            header
-                .age_ms(now_ns)
-                .wrapping_sub(header.stamp_ms.load(Relaxed)),
-        ) * NS_PER_MS
+        let ms = header
+            .age_ms(now_ns)
+            .wrapping_sub(header.stamp_ms.load(Relaxed));
+        (header.marks.load(Relaxed) & FAILED != 0).then_some(u64::from(ms) * NS_PER_MS)
+    }
+
+    /// Records in the answer section.
+    pub fn answer_count(&self) -> u16 {
+        let wire = self.wire();
+        u16::from_be_bytes([wire[6], wire[7]])
+    }
+
+    /// Appends the stored reply to `out` with another TTL in all its records; id, flags and question stay as stored.
+    /// Allocates only if `out` has to grow.
+    pub fn append_to(&self, out: &mut Vec<u8>, ttl_s: u32) {
+        let start = out.len();
+        out.extend_from_slice(self.wire());
+        self.patch_ttls(&mut out[start..], ttl_s);
     }
 
     /// Writes the reply for one client to the front of `out` and returns its length; None if it does not fit, or if
@@ -194,14 +213,19 @@ impl<'p> Entry<'p> {
         out[0..2].copy_from_slice(&patch.id.to_be_bytes());
         out[2..4].copy_from_slice(&patch.flags.to_be_bytes());
         out[QUESTION..QUESTION + patch.qname.len()].copy_from_slice(patch.qname);
-        let ttl = patch.ttl_s.to_be_bytes();
+        self.patch_ttls(out, patch.ttl_s);
+        Some(wire.len())
+    }
+
+    /// `message` is a copy of the wire.
+    fn patch_ttls(&self, message: &mut [u8], ttl_s: u32) {
+        let ttl = ttl_s.to_be_bytes();
         // SAFETY: alive and unchanged for 'p.
         for &offset in unsafe { ttl_offsets(self.at) } {
             let offset = usize::from(offset);
-            // In bounds: `allocate` refused offsets whose field does not end within the wire.
-            out[offset..offset + 4].copy_from_slice(&ttl);
+            // In bounds: `describe` refused offsets whose field does not end within the wire.
+            message[offset..offset + 4].copy_from_slice(&ttl);
         }
-        Some(wire.len())
     }
 }
 
@@ -230,8 +254,10 @@ pub(super) struct Header {
     wildcard_len: u8,
     /// `DENIAL`, `DNSSEC_OK`, `CHECKING_DISABLED`.
     bits: u8,
-    /// `VISITED`, `REFRESHING`.
+    /// `VISITED`, `FAILED`.
     marks: AtomicU8,
+    /// When a refresh was claimed, see `claim_time`; 0 = nobody has.
+    claim: AtomicU8,
     /// Whether it stands in the main queue. Touched by the shard's writer only.
     pub(super) in_main: Cell<bool>,
 }
@@ -367,6 +393,7 @@ fn describe(table: Table, key: &Key<'_>, new: &NewEntry<'_>, now_ns: u64) -> Opt
         wildcard_len: u8::try_from(new.wildcard.len()).ok()?,
         bits,
         marks: AtomicU8::new(0),
+        claim: AtomicU8::new(0),
         in_main: Cell::new(false),
     })
 }
@@ -454,6 +481,11 @@ fn question_bits(key: &Key<'_>) -> u8 {
     bits
 }
 
+/// Seconds modulo 255, never 0. A claim older than that looks young again once in four minutes, which delays a refresh only.
+fn claim_time(now_ns: u64) -> u8 {
+    (now_ns / NS_PER_S % 255) as u8 + 1
+}
+
 /// Where the question starts in a message: behind the header (RFC 1035 section 4.1).
 const QUESTION: usize = 12;
 
@@ -462,7 +494,7 @@ const DNSSEC_OK: u8 = 2;
 const CHECKING_DISABLED: u8 = 4;
 
 const VISITED: u8 = 1;
-const REFRESHING: u8 = 2;
+const FAILED: u8 = 2;
 
 const NS_PER_S: u64 = 1_000_000_000;
 const NS_PER_MS: u64 = 1_000_000;

@@ -74,20 +74,29 @@ impl<W> Flights<W> {
         if full {
             return Role::Alone(waiter);
         }
+        Role::Lead(self.start(key))
+    }
+
+    fn start(&mut self, key: &Key<'_>) -> Ticket {
         self.last_number += 1;
-        let number = self.last_number;
-        self.by_hash.insert(
-            key.hash,
-            Flight {
-                number,
-                question: Question::new(key),
-                waiters: Vec::new(),
-            },
-        );
-        Role::Lead(Ticket {
+        let flight = Flight {
+            number: self.last_number,
+            question: Question::new(key),
+            waiters: Vec::new(),
+        };
+        self.by_hash.insert(key.hash, flight);
+        Ticket {
             hash: key.hash,
-            number,
-        })
+            number: self.last_number,
+        }
+    }
+
+    /// Starts a flight for a refresh that nobody waits for; None if one is under way already or there is no room.
+    pub fn lead(&mut self, key: &Key<'_>) -> Option<Ticket> {
+        if self.by_hash.len() >= self.flights_max || self.by_hash.contains_key(&key.hash) {
+            return None;
+        }
+        Some(self.start(key))
     }
 
     /// Ends a flight and returns who waited for it, in the order of their coming.

@@ -23,6 +23,8 @@ mod shard;
 mod sieve;
 mod store;
 
+use crate::wire::name;
+
 pub use entry::{Entry, NewEntry, Patch};
 pub use flight::{Flights, Role, Ticket};
 pub use shard::Refused;
@@ -40,7 +42,7 @@ pub enum Table {
 /// What an answer is stored under; two keys are equal when every field is, the hash alone decides nothing.
 #[derive(Clone, Copy, Debug)]
 pub struct Key<'a> {
-    /// [`mix`] of the keyed hash of the name with the other fields.
+    /// The keyed hash of the name, mixed with the other fields.
     pub hash: u64,
     /// The QNAME in wire format, lower-cased, root label included; at most `limits::NAME_OCTETS` long.
     pub name: &'a [u8],
@@ -55,7 +57,7 @@ pub struct Key<'a> {
 }
 
 impl<'a> Key<'a> {
-    /// The key of a question whose lower-cased `name` has the keyed hash `name_hash`.
+    /// The key of a question whose lower-cased `name` has the keyed hash `name_hash` ([`name::hash`]).
     pub fn new(
         name_hash: u64,
         name: &'a [u8],
@@ -64,7 +66,11 @@ impl<'a> Key<'a> {
         dnssec_ok: bool,
         checking_disabled: bool,
     ) -> Self {
-        let hash = mix(name_hash, qtype, qclass, dnssec_ok, checking_disabled);
+        let bits = u64::from(qtype)
+            | u64::from(qclass) << 16
+            | u64::from(dnssec_ok) << 32
+            | u64::from(checking_disabled) << 33;
+        let hash = name::mix(name_hash, bits);
         Key {
             hash,
             name,
@@ -97,28 +103,6 @@ impl Default for Pin {
         Pin::new()
     }
 }
-
-/// Folds type, class and the two header bits into the keyed hash of a name.
-///
-/// The name's hash is already keyed, so this needs to spread, not to hide: one 64 x 64 -> 128 bit multiplication.
-pub fn mix(
-    name_hash: u64,
-    qtype: u16,
-    qclass: u16,
-    dnssec_ok: bool,
-    checking_disabled: bool,
-) -> u64 {
-    let small = u64::from(qtype)
-        | u64::from(qclass) << 16
-        | u64::from(dnssec_ok) << 32
-        | u64::from(checking_disabled) << 33;
-    let wide = u128::from(name_hash ^ SPREAD)
-        * u128::from((small.wrapping_add(1)).wrapping_mul(SPREAD) | 1);
-    (wide as u64) ^ ((wide >> 64) as u64)
-}
-
-/// 2^64 divided by the golden ratio, odd: neighbouring small numbers land far apart.
-const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
 
 #[cfg(test)]
 mod tests;

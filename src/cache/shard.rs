@@ -139,7 +139,7 @@ impl Shard {
         key: &Key<'_>,
         new: &NewEntry<'_>,
         now_ns: u64,
-    ) -> Result<(), Refused> {
+    ) -> Result<usize, Refused> {
         let counts = &self.tables[table as usize];
         let size = entry::size_of_entry(new);
         if counts.entries_max == 0 || size > counts.octets_max {
@@ -147,8 +147,7 @@ impl Shard {
         }
         let mut writer = self.write().ok_or(Refused::Busy)?;
         let at = entry::allocate(table, key, new, now_ns)?;
-        writer.link(table, key, at, now_ns);
-        Ok(())
+        Ok(writer.link(table, key, at, now_ns))
     }
 
     /// Takes out the entry of `key`; whether there was one (None: somebody else is writing).
@@ -188,8 +187,8 @@ impl<'a> Writing<'a> {
         unsafe { &mut (&mut *self.shard.orders.get())[table as usize] }
     }
 
-    /// Publishes `at`, in the place of an older answer or of whom the table can best do without.
-    fn link(&mut self, table: Table, key: &Key<'_>, at: NonNull<Header>, now_ns: u64) {
+    /// Publishes `at`, in the place of an older answer or of whom the table can best do without; how many had to go.
+    fn link(&mut self, table: Table, key: &Key<'_>, at: NonNull<Header>, now_ns: u64) -> usize {
         // SAFETY: `at` is ours, fresh from `allocate`, until it is published below.
         let new = unsafe { at.as_ref() };
         let counts = &self.shard.tables[table as usize];
@@ -204,10 +203,9 @@ impl<'a> Writing<'a> {
             add(&counts.entries, 1);
             add(&counts.octets, new.size());
             // A larger answer may push others out.
-            self.make_room(table, 0, 0, now_ns);
-            return;
+            return self.make_room(table, 0, 0, now_ns);
         }
-        self.make_room(table, 1, new.size(), now_ns);
+        let evicted = self.make_room(table, 1, new.size(), now_ns);
         // SAFETY: `at` is alive and in no queue.
         unsafe { self.order(table).push(at) };
         let bucket = self.shard.bucket(new.hash);
@@ -215,27 +213,31 @@ impl<'a> Writing<'a> {
         add(&counts.entries, 1);
         add(&counts.octets, new.size());
         bucket.store(at.as_ptr(), Release);
+        evicted
     }
 
-    /// Evicts until `entries` more with `octets` in all would fit.
-    fn make_room(&mut self, table: Table, entries: usize, octets: usize, now_ns: u64) {
+    /// Evicts until `entries` more with `octets` in all would fit; how many went.
+    fn make_room(&mut self, table: Table, entries: usize, octets: usize, now_ns: u64) -> usize {
         let counts = &self.shard.tables[table as usize];
+        let mut evicted = 0;
         while counts.entries.load(Relaxed) + entries > counts.entries_max
             || counts.octets.load(Relaxed) + octets > counts.octets_max
         {
             // SAFETY: the order holds entries of this shard, and `writing` is held.
             let Some(victim) = (unsafe { self.order(table).evict(now_ns) }) else {
-                return;
+                break;
             };
             let Some(place) = self.place_of(victim) else {
-                return;
+                break;
             };
             // SAFETY: it is linked at `place`, and `evict` took it out of the order.
             unsafe { self.unlink(place, victim) };
+            evicted += 1;
             counts
                 .evictions
                 .store(counts.evictions.load(Relaxed) + 1, Relaxed);
         }
+        evicted
     }
 
     /// The entry of `key` in `table` and the link that leads to it.

@@ -109,14 +109,15 @@ impl Store {
 // === impl ShardWriter ===
 
 impl ShardWriter {
-    /// Stores an answer under `key`, in the place of an older one in the same table; the key's home must be this core.
+    /// Stores an answer under `key`, in the place of an older one in the same table; the key's home must be this core. Returns how
+    /// many other entries had to go.
     pub fn insert(
         &self,
         table: Table,
         key: &Key<'_>,
         new: &NewEntry<'_>,
         now_ns: u64,
-    ) -> Result<(), Refused> {
+    ) -> Result<usize, Refused> {
         debug_assert_eq!(
             self.store.home(key.hash),
             self.core,

@@ -12,6 +12,7 @@ use std::{
 use proptest::prelude::*;
 
 use super::*;
+use crate::wire;
 
 const S: u64 = 1_000_000_000;
 
@@ -23,15 +24,8 @@ fn name(label: &str) -> Vec<u8> {
     name
 }
 
-/// Any good spread will do for tests: the keyed hash is the wire room's.
-fn hash(bytes: &[u8]) -> u64 {
-    bytes.iter().fold(0xcbf2_9ce4_8422_2325, |hash, &byte| {
-        mix(hash, u16::from(byte), 1, false, false)
-    })
-}
-
 fn key(name: &[u8]) -> Key<'_> {
-    Key::new(hash(name), name, 1, 1, false, false)
+    Key::new(wire::name::hash(name), name, 1, 1, false, false)
 }
 
 /// A reply to `name A` with one record per octet of `payload`, each with that octet in its address, and its TTL offsets.
@@ -68,7 +62,7 @@ fn put(
     payload: &[u8],
     ttl_s: u32,
     now_ns: u64,
-) -> Result<(), Refused> {
+) -> Result<usize, Refused> {
     let (wire, ttl_offsets) = reply(key.name, payload);
     let new = NewEntry {
         wire: &wire,
@@ -223,7 +217,7 @@ fn a_key_differs_by_each_of_its_fields() {
         (1, 1, false, true),
         (0, 0, false, false),
     ])
-    .map(|(qtype, qclass, dnssec_ok, cd)| mix(42, qtype, qclass, dnssec_ok, cd))
+    .map(|(qtype, qclass, dnssec_ok, cd)| Key::new(42, &a, qtype, qclass, dnssec_ok, cd).hash)
     .collect();
     assert_eq!(hashes.len(), 6);
 }
@@ -403,7 +397,7 @@ fn contradictions_are_refused() {
     let store = Store::new(1, 10, 10, 0);
     let a = name("a");
     let (wire, _) = reply(&a, &[1]);
-    let check = |key: Key<'_>, wire: &[u8], ttl_offsets: &[u16], expect: Result<(), Refused>| {
+    let check = |key: Key<'_>, wire: &[u8], ttl_offsets: &[u16], expect: Result<usize, Refused>| {
         let new = NewEntry {
             wire,
             ttl_offsets,
@@ -421,7 +415,7 @@ fn contradictions_are_refused() {
         );
     };
     let end = wire.len() as u16;
-    check(key(&a), &wire, &[end - 4], Ok(()));
+    check(key(&a), &wire, &[end - 4], Ok(0));
     check(key(&a), &wire, &[end - 3], Err(Refused::Malformed));
     check(key(&a), &wire, &[u16::MAX], Err(Refused::Malformed));
     check(key(&a), &wire, &[12], Err(Refused::Malformed));
@@ -463,20 +457,43 @@ fn one_refresh_at_a_time() {
     put(&store, Table::Success, &key(&a), &[1], 5, 0).unwrap();
     let pin = Pin::new();
     let entry = store.lookup(&pin, &key(&a)).success.unwrap();
-    assert!(entry.claim_refresh());
-    assert!(!entry.claim_refresh());
-    entry.release_refresh(7 * S);
-    assert_eq!(entry.since_stamp_ns(9 * S), 2 * S);
-    assert!(entry.claim_refresh());
+    assert!(entry.claim_refresh(6 * S));
+    assert!(!entry.claim_refresh(6 * S));
+    assert_eq!(entry.since_failure_ns(7 * S), None);
+    entry.refresh_failed(7 * S);
+    assert_eq!(entry.since_failure_ns(9 * S), Some(2 * S));
+    // A claim that nobody gave back ends by itself.
+    assert!(entry.claim_refresh(250 * S));
+    assert!(!entry.claim_refresh(259 * S));
+    assert!(entry.claim_refresh(260 * S));
     // A new answer begins unclaimed.
-    put(&store, Table::Success, &key(&a), &[2], 5, 10 * S).unwrap();
-    assert!(
-        store
-            .lookup(&pin, &key(&a))
-            .success
-            .unwrap()
-            .claim_refresh()
+    put(&store, Table::Success, &key(&a), &[2], 5, 261 * S).unwrap();
+    let entry = store.lookup(&pin, &key(&a)).success.unwrap();
+    assert!(entry.claim_refresh(262 * S));
+    entry.refresh_failed(263 * S);
+    assert_eq!(
+        entry.since_failure_ns(263 * S),
+        None,
+        "its lifetime has not ended"
     );
+}
+
+#[test]
+fn a_reply_is_appended_with_another_ttl() {
+    let store = Store::new(1, 10, 10, 0);
+    let a = name("a");
+    put(&store, Table::Success, &key(&a), &[5, 6], 60, 0).unwrap();
+    let pin = Pin::new();
+    let entry = store.lookup(&pin, &key(&a)).success.unwrap();
+    let mut out = vec![1, 2, 3];
+    entry.append_to(&mut out, 7);
+    let (mut expect, offsets) = reply(&a, &[5, 6]);
+    expect[..2].fill(0);
+    for offset in offsets {
+        expect[usize::from(offset)..usize::from(offset) + 4].copy_from_slice(&[0, 0, 0, 7]);
+    }
+    assert_eq!((&out[..3], &out[3..]), (&[1, 2, 3][..], &expect[..]));
+    assert_eq!(entry.answer_count(), 2);
 }
 
 #[test]
@@ -571,7 +588,7 @@ fn two_writers_of_one_shard_stay_sound() {
                 for n in 0..rounds {
                     let name = name(&format!("n{}", n % 50));
                     let put = put(store, Table::Success, &key(&name), &[writer], 60, 0);
-                    assert!(matches!(put, Ok(()) | Err(Refused::Busy)));
+                    assert!(matches!(put, Ok(_) | Err(Refused::Busy)));
                 }
             });
         }
@@ -614,6 +631,10 @@ fn flights_are_led_once_bounded_and_give_back_their_waiters() {
     );
     assert_eq!(flights.len(), 2);
     assert_eq!(flights.complete(lead_a), [2, 3]);
+    assert_eq!(flights.lead(&key(&b)), None, "somebody asks already");
+    let refresh = flights.lead(&key(&a)).unwrap();
+    assert_eq!(flights.lead(&key(&c)), None, "the table is full");
+    assert_eq!(flights.complete(refresh), []);
     assert!(matches!(flights.join(&key(&a), 8), Role::Lead(_)));
     assert!(flights.complete(lead_b).is_empty());
     assert!(!flights.is_empty());
