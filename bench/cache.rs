@@ -7,7 +7,7 @@ use criterion::Criterion;
 use percoredns::cache::{Key, NewEntry, Patch, Pin, Store, Table};
 use percoredns::wire::name::{self, NameBuf};
 
-use crate::sample;
+use crate::common::sample;
 
 /// Hits among few entries (all in the processor's caches) and among many (each hit is a miss there).
 pub fn bench(c: &mut Criterion) {

@@ -8,7 +8,7 @@ use percoredns::wire::query::{self, Parsed, Verdict};
 use percoredns::wire::reply::{Question, Reply, Section};
 use percoredns::wire::scrub::{self, Asked};
 
-use crate::sample;
+use crate::common::sample;
 
 /// Everything of this room.
 pub fn bench(c: &mut Criterion) {

@@ -1,18 +1,17 @@
 //! The zone room: look names up, load a zone file.
 
-use std::fmt::Write;
 use std::hint::black_box;
 
 use criterion::{Criterion, Throughput};
 use percoredns::wire::name::NameBuf;
 use percoredns::zone::{self, Kind, Section, Sink, Zone};
 
-use crate::sample;
+use crate::common::sample;
 
 /// Lookups that hit and that miss, and loading.
 pub fn bench(c: &mut Criterion) {
     let mut group = c.benchmark_group("zone");
-    let text = zone_text(HOSTS);
+    let text = sample::zone_text(HOSTS);
     let zone = load(&text);
     let hosts = sample::shuffled_hosts(HOSTS);
     let mut turn = hosts.iter().cycle();
@@ -44,21 +43,6 @@ fn load(text: &str) -> Zone {
     zone::load_text(text.as_bytes(), "bench", origin.as_wire())
         .expect("a valid zone")
         .zone
-}
-
-fn zone_text(hosts: usize) -> String {
-    let mut text = "$ORIGIN example.org.\n@ 300 IN SOA ns1 admin 1 7200 3600 86400 300\n@ 300 IN NS ns1\nns1 300 IN A 192.0.2.1\n".to_owned();
-    for n in 0..hosts {
-        writeln!(
-            text,
-            "h{n:07} 300 IN A 10.{}.{}.{}",
-            n >> 16 & 255,
-            n >> 8 & 255,
-            n & 255
-        )
-        .expect("a String takes all");
-    }
-    text
 }
 
 /// Counts what a real sink would copy, without the copying.

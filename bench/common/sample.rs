@@ -1,5 +1,7 @@
 //! Messages and names that the benches work on.
 
+use std::fmt::Write;
+
 use percoredns::wire::name::NameBuf;
 
 /// A query for an A record of `name` as dig sends it: RD and AD, an OPT record with a client cookie.
@@ -27,4 +29,22 @@ pub fn shuffled_hosts(count: usize) -> Vec<NameBuf> {
     (0..count)
         .map(|n| NameBuf::from_text(&host(n)).expect("a valid name"))
         .collect()
+}
+
+/// A query for each of `count` hosts, in the order of [`shuffled_hosts`].
+pub fn queries(count: usize) -> Vec<Vec<u8>> {
+    shuffled_hosts(count)
+        .iter()
+        .map(|name| query(&name.to_string()))
+        .collect()
+}
+
+/// A zone file for example.org with `hosts` hosts that have one address each.
+pub fn zone_text(hosts: usize) -> String {
+    let mut text = "$ORIGIN example.org.\n$TTL 86400\n@ IN SOA ns1 admin 1 7200 3600 86400 300\n@ IN NS ns1\nns1 IN A 192.0.2.1\n".to_owned();
+    for n in 0..hosts {
+        let [_, a, b, c] = (n as u32).to_be_bytes();
+        writeln!(text, "h{n:07} IN A 10.{a}.{b}.{c}").expect("a String takes all");
+    }
+    text
 }

@@ -1,0 +1,175 @@
+//! A server without sockets: a Corefile, opened for one thread, that answers bytes with bytes.
+
+use std::fs;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use percoredns::corefile::RealSource;
+use percoredns::plugin::{BUILT, Carry, Proto};
+use percoredns::runtime::{self, Backend, clock};
+use percoredns::server::config::{self, Surroundings};
+use percoredns::server::running::Running;
+use percoredns::server::serve::{self, Arrival, Desk, Served};
+use percoredns::server::tasks::{self, Env, Peer};
+
+use super::sample;
+
+/// A server in hand.
+pub struct Host {
+    running: Rc<Running>,
+    desk: Desk,
+    arrival: Arrival,
+    out: Vec<u8>,
+    dir: PathBuf,
+}
+
+/// A way of answering from memory.
+pub struct Case {
+    /// Its name in reports.
+    pub name: &'static str,
+    directives: &'static [&'static str],
+    corefile: &'static str,
+}
+
+/// The ways that are measured. `ZONE` stands for a file with the hosts of `sample::zone_text`.
+pub const CASES: &[Case] = &[
+    Case {
+        name: "whoami",
+        directives: &["whoami"],
+        corefile: ".:53 {\n whoami\n}\n",
+    },
+    Case {
+        name: "zone",
+        directives: &["file"],
+        corefile: ".:53 {\n file ZONE example.org\n}\n",
+    },
+    Case {
+        name: "cached",
+        directives: &["cache", "file"],
+        corefile: ".:53 {\n cache 86400 {\n  success 100000\n }\n file ZONE example.org\n}\n",
+    },
+    // What an edge resolver has in front of its cache.
+    Case {
+        name: "cached_chain",
+        directives: &["errors", "prometheus", "loadbalance", "cache", "file"],
+        corefile: ".:53 {\n errors\n prometheus 127.0.0.1:0\n loadbalance\n cache 86400 {\n  success 100000\n }\n \
+                   file ZONE example.org\n}\n",
+    },
+];
+
+impl Case {
+    /// Whether this build has all that it needs.
+    pub fn is_built(&self) -> bool {
+        self.directives.iter().all(|name| BUILT.contains(name))
+    }
+
+    /// Opens it for `hosts` hosts and asks for each once, so that caches are warm.
+    pub fn open(&self, hosts: usize) -> Host {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let dir =
+            std::env::temp_dir().join(format!("percoredns-bench-{}-{number}", std::process::id()));
+        fs::create_dir_all(&dir).expect("a temporary directory");
+        let zone = dir.join("zone.db");
+        fs::write(&zone, sample::zone_text(hosts)).expect("a zone file");
+        let corefile = self
+            .corefile
+            .replace("ZONE", zone.to_str().expect("a plain path"));
+        let running = open(&corefile, sample::queries(hosts));
+        let arrival = Arrival {
+            now_ns: clock::now_ns(),
+            ..arrival()
+        };
+        Host {
+            running,
+            desk: Desk::default(),
+            arrival,
+            out: vec![0; 65_535],
+            dir,
+        }
+    }
+}
+
+impl Host {
+    /// Answers one message at once; a query that parks or gets no reply is a mistake of the bench.
+    pub fn answer(&mut self, message: &[u8]) -> usize {
+        match serve::message(
+            &self.running,
+            &mut self.desk,
+            message,
+            &self.arrival,
+            &mut self.out,
+        ) {
+            Served::Reply(len) => len,
+            Served::Silent => panic!("no reply"),
+            Served::Parked(_) => panic!("not answered from memory"),
+        }
+    }
+
+    /// The rcode and the number of answers of the last reply.
+    pub fn last(&self) -> (u8, u16) {
+        (
+            self.out[3] & 0x0f,
+            u16::from_be_bytes([self.out[6], self.out[7]]),
+        )
+    }
+}
+
+impl Drop for Host {
+    fn drop(&mut self) {
+        // Left to the system's cleaning of temporary files when it fails.
+        let _ = fs::remove_dir_all(&self.dir);
+    }
+}
+
+fn open(corefile: &str, warm: Vec<Vec<u8>>) -> Rc<Running> {
+    let around = Surroundings {
+        source: &RealSource,
+        cores: 1,
+        default_port: 53,
+        carry: &Carry::default(),
+        generation: 1,
+    };
+    let built = config::build("Corefile", corefile, &around)
+        .unwrap_or_else(|error| panic!("{corefile}\n{error}"));
+    let config = Arc::new(built.config);
+    runtime::block_on(Backend::Epoll, async move {
+        let peer = Peer {
+            jobs: runtime::mailbox(1).0,
+            parked: Default::default(),
+        };
+        let env = Env::new(0, 1, vec![peer]);
+        env.open(config);
+        let running = env.newest().expect("a configuration");
+        let (mut desk, mut out) = (Desk::default(), vec![0; 65_535]);
+        for message in warm {
+            let arrival = Arrival {
+                now_ns: clock::now_ns(),
+                ..arrival()
+            };
+            if let Served::Parked(run) =
+                serve::message(&running, &mut desk, &message, &arrival, &mut out)
+            {
+                let fallback = serve::Fallback::of(&desk.query);
+                tasks::complete(&env, &mut desk.query, run, fallback)
+                    .await
+                    .expect("a reply");
+            }
+        }
+        running
+    })
+    .expect("an executor")
+}
+
+fn arrival() -> Arrival {
+    Arrival {
+        peer: SocketAddr::from(([127, 0, 0, 1], 40212)),
+        local: SocketAddr::from(([127, 0, 0, 1], 53)),
+        proto: Proto::Udp,
+        listener: 0,
+        now_ns: 0,
+    }
+}

@@ -1,0 +1,5 @@
+//! What both bench programs use: messages, and a server without sockets.
+#![allow(dead_code)] // each program uses its own part of it
+
+pub mod host;
+pub mod sample;

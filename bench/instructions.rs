@@ -1,0 +1,141 @@
+//! Counts the instructions of one answer from memory under valgrind, and compares them with `bench/instructions.txt`.
+//!
+//! `cargo bench --bench instructions` fails when a count has grown by more than the tolerance; `-- --update` writes the counts of
+//! today as the new baseline. Counts depend on the compiler, so the file says which one it was made with. Unlike times they do not
+//! depend on the machine's load.
+
+use std::fs;
+use std::process::{Command, ExitCode};
+
+#[path = "common/mod.rs"]
+mod common;
+
+use common::host::{CASES, Case};
+use common::sample;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    if let [flag, name] = &args[..]
+        && flag == RUN
+        && let Some(case) = CASES.iter().find(|case| case.name == name)
+    {
+        run(case);
+        return ExitCode::SUCCESS;
+    }
+    if Command::new("valgrind").arg("--version").output().is_err() {
+        eprintln!("valgrind is not installed: no instructions counted");
+        return ExitCode::SUCCESS;
+    }
+    let baseline = fs::read_to_string(BASELINE).unwrap_or_default();
+    let mut text = format!("# instructions per answer, {}\n", compiler());
+    let mut is_good = true;
+    for case in CASES.iter().filter(|case| case.is_built()) {
+        let count = match count(case) {
+            Ok(count) => count,
+            Err(error) => {
+                eprintln!("{}: {error}", case.name);
+                return ExitCode::FAILURE;
+            }
+        };
+        text.push_str(&format!("{} {count}\n", case.name));
+        is_good &= report(case.name, count, baseline_of(&baseline, case.name));
+    }
+    if args.iter().any(|arg| arg == "--update") {
+        if let Err(error) = fs::write(BASELINE, text) {
+            eprintln!("{BASELINE}: {error}");
+            return ExitCode::FAILURE;
+        }
+        return ExitCode::SUCCESS;
+    }
+    if is_good {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+fn run(case: &Case) {
+    let queries = sample::queries(HOSTS);
+    let mut host = case.open(HOSTS);
+    for query in &queries {
+        host.answer(query);
+    }
+    let total = measured_answers(&mut host, &queries);
+    assert!(total > HOSTS, "answers have octets");
+}
+
+/// The name that valgrind is told to count in.
+#[inline(never)]
+fn measured_answers(host: &mut common::host::Host, queries: &[Vec<u8>]) -> usize {
+    queries.iter().map(|query| host.answer(query)).sum()
+}
+
+fn count(case: &Case) -> Result<u64, String> {
+    let own = std::env::current_exe().map_err(|e| e.to_string())?;
+    let output = Command::new("valgrind")
+        .args([
+            "--tool=callgrind",
+            "--callgrind-out-file=/dev/null",
+            "--toggle-collect=*measured_answers*",
+        ])
+        .arg(own)
+        .args([RUN, case.name])
+        .output()
+        .map_err(|e| format!("valgrind: {e}"))?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    let collected = said.lines().find_map(|line| {
+        line.split_once("Collected : ")?
+            .1
+            .trim()
+            .parse::<u64>()
+            .ok()
+    });
+    match collected {
+        Some(total) if total > 0 && output.status.success() => Ok(total / HOSTS as u64),
+        _ => Err(format!("valgrind counted nothing:\n{said}")),
+    }
+}
+
+/// Prints a line; false when the count is over the baseline and its tolerance.
+fn report(name: &str, count: u64, baseline: Option<u64>) -> bool {
+    let Some(baseline) = baseline else {
+        println!("{name:<16} {count:>6} instructions an answer (no baseline)");
+        return true;
+    };
+    let change = count as f64 / baseline as f64 - 1.0;
+    let is_good = change <= TOLERANCE;
+    let verdict = if is_good { "ok" } else { "TOO MANY" };
+    println!(
+        "{name:<16} {count:>6} instructions an answer, baseline {baseline} ({:+.1} %) {verdict}",
+        change * 100.0
+    );
+    is_good
+}
+
+fn baseline_of(text: &str, name: &str) -> Option<u64> {
+    text.lines().find_map(|line| {
+        line.strip_prefix(name)?
+            .strip_prefix(' ')?
+            .trim()
+            .parse()
+            .ok()
+    })
+}
+
+fn compiler() -> String {
+    let version = Command::new("rustc").arg("--version").output();
+    version.map_or_else(
+        |_| "unknown compiler".into(),
+        |out| String::from_utf8_lossy(&out.stdout).trim().to_owned(),
+    )
+}
+
+const RUN: &str = "--run";
+const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/instructions.txt");
+/// Between two builds of one source counts differ by less than a percent (the hash key is drawn at each start).
+const TOLERANCE: f64 = 0.04;
+/// Few, because valgrind is slow; enough that chains in hash tables average out.
+const HOSTS: usize = 1_000;
