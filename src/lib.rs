@@ -16,5 +16,6 @@ pub mod telemetry;
 pub mod testing;
 pub mod transport;
 pub mod upstream;
+pub mod version;
 pub mod wire;
 pub mod zone;

@@ -200,3 +200,8 @@ pub const TCP_BACKLOG: i32 = 4096;
 /// Octets of queries that the kernel keeps for one UDP socket while its core is busy: about 5 ms at a million queries a second.
 /// The kernel doubles it and cuts it to net.core.rmem_max.
 pub const UDP_RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
+
+// === supervisor ===
+
+/// Threads of data cores that may die within a minute before the process gives up and exits.
+pub const CORE_RESTARTS_PER_MINUTE: usize = 5;

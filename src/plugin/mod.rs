@@ -45,6 +45,13 @@ plugins! {
     "whoami" => whoami::Whoami, // never passes a query on: whatever stands after it is out of reach
 }
 
+/// What `-plugins` prints: the names of the built directives, sorted, one a line.
+pub fn list() -> String {
+    let mut names = BUILT.to_vec();
+    names.sort_unstable();
+    names.iter().flat_map(|name| [*name, "\n"]).collect()
+}
+
 /// One directive. An instance lives on one thread; `Config` is parsed once and shared by all of them.
 ///
 /// Hooks take `&self`: many queries of a task thread wait in one instance at a time, so state that changes sits in cells. State of one

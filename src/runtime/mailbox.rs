@@ -76,6 +76,20 @@ impl<T: Send> Sender<T> {
         Ok(())
     }
 
+    /// A receiver in place of one that is gone, for the successor of a thread that died. Not for use beside a living one.
+    pub fn reopen(&self) -> Receiver<T> {
+        self.shared.closed.store(false, Ordering::Release);
+        let shared = Arc::clone(&self.shared);
+        Receiver { shared }
+    }
+
+    /// As [`Sender::reopen`], for the mailbox of a packet thread.
+    pub fn reopen_packet(&self) -> PacketReceiver<T> {
+        self.shared.closed.store(false, Ordering::Release);
+        let shared = Arc::clone(&self.shared);
+        PacketReceiver { shared }
+    }
+
     /// True when the receiver is gone.
     pub fn is_closed(&self) -> bool {
         self.shared.closed.load(Ordering::Acquire)

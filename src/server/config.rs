@@ -128,7 +128,7 @@ pub struct Built {
 /// # Errors
 /// The message as CoreDNS prints it after start-up fails: file, line, directive and reason.
 pub fn build(name: &str, text: &str, around: &Surroundings<'_>) -> Result<Built, String> {
-    let corefile = parse(name, text, around)?;
+    let corefile = parse(name, text, around.source)?;
     let mut keys = Vec::with_capacity(corefile.blocks.len());
     for block in &corefile.blocks {
         keys.push(address::keys(block, around.default_port).map_err(|error| error.to_string())?);
@@ -169,7 +169,12 @@ pub fn build(name: &str, text: &str, around: &Surroundings<'_>) -> Result<Built,
     })
 }
 
-fn parse(name: &str, text: &str, around: &Surroundings<'_>) -> Result<Corefile, String> {
+/// SHA-512 of a Corefile's tokens; `None` where it does not even parse.
+pub fn digest(name: &str, text: &str) -> Option<String> {
+    parse(name, text, &corefile::RealSource).ok().map(|corefile| corefile.digest())
+}
+
+fn parse(name: &str, text: &str, source: &dyn Source) -> Result<Corefile, String> {
     let known = |name: &str| {
         if BUILT.contains(&name) {
             Known::Yes
@@ -179,7 +184,7 @@ fn parse(name: &str, text: &str, around: &Surroundings<'_>) -> Result<Corefile, 
             hints::of(name).map_or(Known::No, Known::Outside)
         }
     };
-    corefile::parse(name, text, &known, around.source).map_err(|error| error.to_string())
+    corefile::parse(name, text, &known, source).map_err(|error| error.to_string())
 }
 
 // === Draft ===

@@ -6,9 +6,15 @@
 
 mod admission;
 pub mod config;
+mod cores;
 pub mod packets;
+mod reload_watch;
 mod router;
 pub mod running;
 pub mod serve;
+mod sockets;
 pub mod stream;
+mod supervisor;
 pub mod tasks;
+
+pub use supervisor::run;

@@ -1,0 +1,211 @@
+//! The threads of the data cores: start, change of configuration, end, and a new start for one that died.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::sync::mpsc;
+use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
+
+use super::config::Config;
+use super::packets::{self, Command, Losses, Place};
+use super::sockets::Sockets;
+use super::tasks::{self, Job, Peer};
+use crate::limits;
+use crate::runtime::cores::{self, CorePlan};
+use crate::runtime::{self, Backend, PacketReceiver, Receiver, Sender, TaskThreadSpec, start_task_thread};
+use crate::telemetry::{self, log};
+
+/// All data cores.
+pub struct Cores {
+    plan: Vec<CorePlan>,
+    backend: Backend,
+    losses: Losses,
+    peers: Vec<Peer>,
+    threads: Vec<Threads>,
+    /// When threads were started anew, the latest last.
+    restarts: Vec<Instant>,
+}
+
+struct Threads {
+    commands: Sender<Command>,
+    packets: JoinHandle<()>,
+    tasks: JoinHandle<()>,
+}
+
+impl Cores {
+    /// Starts the two threads of every core, idle until the first `swap`.
+    ///
+    /// # Errors
+    /// A thread, its executor or its epoll descriptor cannot be had.
+    pub fn start(plan: Vec<CorePlan>, backend: Backend) -> Result<Cores, String> {
+        let registry = telemetry::metrics::registry();
+        let losses = Losses {
+            shed: registry.shared_counter(
+                "percoredns_shed_queries_total",
+                "Queries dropped because too many wait for an upstream already.",
+                &[],
+            ),
+            unsent: registry.shared_counter(
+                "percoredns_udp_unsent_replies_total",
+                "UDP replies that the kernel refused to send.",
+                &[],
+            ),
+        };
+        let mut receivers = Vec::with_capacity(plan.len());
+        let mut peers = Vec::with_capacity(plan.len());
+        for _ in &plan {
+            // Every waiting query has a place, plus some for configuration changes.
+            let (jobs, receiver) = runtime::mailbox(limits::PARKED_PER_CORE + SPARE_JOBS);
+            peers.push(Peer { jobs, parked: Arc::default() });
+            receivers.push(receiver);
+        }
+        let mut cores = Cores { plan, backend, losses, peers, threads: Vec::new(), restarts: Vec::new() };
+        for (core, jobs) in receivers.into_iter().enumerate() {
+            let tasks = cores.start_tasks(core, jobs)?;
+            let (commands, receiver) = runtime::packet_mailbox(SPARE_JOBS).map_err(|error| error.to_string())?;
+            let packets = cores.start_packets(core, receiver)?;
+            cores.threads.push(Threads { commands, packets, tasks });
+        }
+        Ok(cores)
+    }
+
+    /// Number of cores.
+    pub fn count(&self) -> usize {
+        self.plan.len()
+    }
+
+
+    /// The plan they were started from.
+    pub fn plan(&self) -> &[CorePlan] {
+        &self.plan
+    }
+
+    fn start_tasks(&self, core: usize, jobs: Receiver<Job>) -> Result<JoinHandle<()>, String> {
+        let spec = TaskThreadSpec { name: format!("task-{core}"), cpu: self.plan[core].cpu, backend: self.backend };
+        let (count, peers) = (self.count(), self.peers.clone());
+        start_task_thread(spec, move || {
+            log::own_ring();
+            tasks::run(core, count, peers, jobs)
+        })
+        .map_err(|error| format!("cannot start the task thread of core {core}: {error}"))
+    }
+
+    fn start_packets(&self, core: usize, commands: PacketReceiver<Command>) -> Result<JoinHandle<()>, String> {
+        let place = Place { core, cores: self.count(), peers: self.peers.clone(), losses: self.losses.clone() };
+        let cpu = self.plan[core].cpu;
+        let body = move || {
+            if let Some(cpu) = cpu
+                && let Err(error) = cores::pin_current(cpu)
+            {
+                log::warning(None, format_args!("core {core} floats: cannot pin it to CPU {cpu}: {error}"));
+            }
+            log::own_ring();
+            if let Err(error) = packets::run(place, commands) {
+                log::error(None, format_args!("packet thread of core {core} ended: {error}"));
+            }
+        };
+        let started = thread::Builder::new().name(format!("packet-{core}")).spawn(body);
+        started.map_err(|error| format!("cannot start the packet thread of core {core}: {error}"))
+    }
+
+    /// Makes every thread serve this configuration on these sockets. Task threads first: a packet thread may park a query at once.
+    ///
+    /// # Errors
+    /// A thread did not answer in time; the others serve the new configuration.
+    pub fn swap(&self, config: &Arc<Config>, sockets: &Sockets) -> Result<(), String> {
+        let (done, acks) = mpsc::channel();
+        for (core, peer) in self.peers.iter().enumerate() {
+            let (_, tcp) = sockets.of_core(core, self.count());
+            let job = Job::Swap(config.clone(), tcp, done.clone());
+            peer.jobs.try_send(job).map_err(|_| format!("the task thread of core {core} takes no orders"))?;
+        }
+        self.await_acks(&acks)?;
+        for (core, threads) in self.threads.iter().enumerate() {
+            let (udp, _) = sockets.of_core(core, self.count());
+            let command = Command::Swap(config.clone(), udp, done.clone());
+            let sent = threads.commands.try_send(command);
+            sent.map_err(|_| format!("the packet thread of core {core} takes no orders"))?;
+        }
+        self.await_acks(&acks)
+    }
+
+    fn await_acks(&self, acks: &mpsc::Receiver<()>) -> Result<(), String> {
+        for _ in 0..self.count() {
+            acks.recv_timeout(PATIENCE).map_err(|_| "a core did not take over the configuration in time".to_owned())?;
+        }
+        Ok(())
+    }
+
+    /// Lets every task thread forget configurations older than this one.
+    pub fn retire(&self, before: u64) {
+        for peer in &self.peers {
+            // Full: the next reload retires it.
+            let _ = peer.jobs.try_send(Job::Retire(before));
+        }
+    }
+
+    /// Starts threads that died anew, with their sockets. `Err` when that happens too often to go on.
+    pub fn revive(&mut self, config: &Arc<Config>, sockets: &Sockets) -> Result<(), String> {
+        for core in 0..self.count() {
+            if self.threads[core].packets.is_finished() {
+                self.note_restart(core, "packet")?;
+                let commands = self.threads[core].commands.reopen_packet();
+                self.threads[core].packets = self.start_packets(core, commands)?;
+                let (done, ack) = mpsc::channel();
+                let (udp, _) = sockets.of_core(core, self.count());
+                let _ = self.threads[core].commands.try_send(Command::Swap(config.clone(), udp, done));
+                let _ = ack.recv_timeout(PATIENCE);
+            }
+            if self.threads[core].tasks.is_finished() {
+                self.note_restart(core, "task")?;
+                let jobs = self.peers[core].jobs.reopen();
+                self.peers[core].parked.store(0, Ordering::Relaxed);
+                self.threads[core].tasks = self.start_tasks(core, jobs)?;
+                let (done, ack) = mpsc::channel();
+                let (_, tcp) = sockets.of_core(core, self.count());
+                let _ = self.peers[core].jobs.try_send(Job::Swap(config.clone(), tcp, done));
+                let _ = ack.recv_timeout(PATIENCE);
+            }
+        }
+        Ok(())
+    }
+
+    fn note_restart(&mut self, core: usize, kind: &str) -> Result<(), String> {
+        let now = Instant::now();
+        self.restarts.retain(|at| now.duration_since(*at) < Duration::from_secs(60));
+        self.restarts.push(now);
+        telemetry::panics().inc();
+        if self.restarts.len() > limits::CORE_RESTARTS_PER_MINUTE {
+            return Err(format!("the {kind} thread of core {core} dies again and again"));
+        }
+        log::error(None, format_args!("the {kind} thread of core {core} died and is started anew"));
+        Ok(())
+    }
+
+    /// Answers what was received, waits for what waits (at most `grace`), and ends all threads.
+    pub fn stop(self, grace: Duration) {
+        for threads in &self.threads {
+            let _ = threads.commands.try_send(Command::Stop);
+        }
+        let mut joined = Vec::with_capacity(self.threads.len());
+        for threads in self.threads {
+            // A panic was reported when it happened.
+            let _ = threads.packets.join();
+            joined.push(threads.tasks);
+        }
+        let deadline = Instant::now() + grace;
+        let waits = |peer: &Peer| peer.parked.load(Ordering::Relaxed) > 0;
+        while self.peers.iter().any(waits) && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(5));
+        }
+        for peer in &self.peers {
+            let _ = peer.jobs.try_send(Job::Stop);
+        }
+        joined.into_iter().for_each(|tasks| drop(tasks.join()));
+    }
+}
+
+/// Places in a mailbox beyond the waiting queries.
+const SPARE_JOBS: usize = 64;
+/// How long a core may take to open a configuration: everything slow was done before.
+const PATIENCE: Duration = Duration::from_secs(10);

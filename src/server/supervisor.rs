@@ -1,0 +1,352 @@
+//! The life of the process after the flags: start, signals, reload, lameduck, end. Runs on the main thread.
+
+use std::fs;
+use std::io::Write;
+use std::sync::Arc;
+use std::sync::mpsc::{self, RecvTimeoutError};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::config::{self, Built, Config, Surroundings};
+use super::cores::Cores;
+use super::reload_watch::ReloadWatch;
+use super::sockets::Sockets;
+use crate::admin::Bound;
+use crate::cli::{Flags, Input};
+use crate::control::{Control, PeriodicGuard, Signal};
+use crate::corefile::RealSource;
+use crate::plugin::{Carry, Lifecycle, Started};
+use crate::runtime::{choose, cores};
+use crate::telemetry::log;
+use crate::{cli, version};
+
+/// Runs the server until it is told to stop; returns the exit code.
+///
+/// # Errors
+/// What kept it from starting, for standard error.
+pub fn run(flags: &Flags, input: Input) -> Result<u8, String> {
+    let control = Control::start().map_err(|error| format!("cannot start the control thread: {error}"))?;
+    let signals = Events::listen(&control)?;
+    let plan = cores::plan(flags.cores.as_deref())?;
+    let choice = choose(flags.runtime)?;
+    let mut server = Server {
+        flags: flags.clone(),
+        input,
+        cores: Cores::start(plan, choice.backend)?,
+        control,
+        carry: Carry::default(),
+        sockets: Sockets::default(),
+        generation: 0,
+        active: None,
+        retire_at: None,
+        watch: ReloadWatch::default(),
+    };
+    server.start(&choice.to_string())?;
+    let code = server.serve(&signals);
+    log::flush();
+    Ok(code)
+}
+
+/// Everything that lives as long as the process.
+struct Server {
+    flags: Flags,
+    input: Input,
+    control: Control,
+    cores: Cores,
+    carry: Carry,
+    sockets: Sockets,
+    generation: u64,
+    active: Option<Active>,
+    /// When old configurations may be forgotten: no query of theirs is left by then.
+    retire_at: Option<(Instant, u64)>,
+    watch: ReloadWatch,
+}
+
+/// What belongs to the configuration in force.
+struct Active {
+    config: Arc<Config>,
+    admin: Bound,
+    /// Ends the periodic work when dropped.
+    _periodic: Vec<PeriodicGuard>,
+    lameduck: Duration,
+    on_drain: Vec<Box<dyn FnOnce() + Send>>,
+    on_stop: Vec<Box<dyn FnOnce() + Send>>,
+}
+
+/// How long a query of an old configuration may still run.
+const RETIRE_AFTER: Duration = Duration::from_secs(10);
+/// What waits for an answer gets this long after the last packet was read.
+const GRACE: Duration = Duration::from_secs(5);
+/// How often threads are looked after.
+const TICK: Duration = Duration::from_millis(200);
+
+impl Server {
+    fn start(&mut self, backend: &str) -> Result<(), String> {
+        let mut built = self.build(&self.input)?;
+        if built.config.blocks.is_empty() {
+            self.input = Input::builtin(self.flags.dns_port);
+            built = self.build(&self.input)?;
+        }
+        let cores = self.cores.count();
+        log::info(None, format_args!("{cores} data core{}, tasks on {backend}", if cores == 1 { "" } else { "s" }));
+        self.commit(built)?;
+        if !self.flags.quiet {
+            log::plain(format_args!("{}", version::lines().trim_end()));
+        }
+        self.write_pidfile();
+        Ok(())
+    }
+
+    fn build(&self, input: &Input) -> Result<Built, String> {
+        let around = Surroundings {
+            source: &RealSource,
+            cores: self.cores.count(),
+            default_port: self.flags.dns_port,
+            carry: &self.carry,
+            generation: self.generation + 1,
+        };
+        let built = config::build(&input.name, &input.text, &around)?;
+        for warning in &built.warnings {
+            log::warning(None, format_args!("{warning}"));
+        }
+        Ok(built)
+    }
+
+    /// Binds, then switches. Up to the switch nothing of the configuration in force is touched.
+    fn commit(&mut self, built: Built) -> Result<(), String> {
+        let Built { config, mut life, .. } = built;
+        let sockets = Sockets::open(&config, self.cores.plan(), &self.sockets)?;
+        let previous = self.active.as_ref().map(|active| &active.admin);
+        let admin = std::mem::take(&mut life.endpoints).bind(previous)?;
+        let config = Arc::new(config);
+        self.cores.swap(&config, &sockets)?;
+        // From here on the new configuration answers; the old sockets close with their last holder.
+        self.generation = config.generation;
+        self.sockets = sockets;
+        log::set_debug(config.blocks.iter().any(|block| block.settings.debug));
+        admin.serve(&self.control);
+        let reloaded = self.active.is_some();
+        if !reloaded && !self.flags.quiet {
+            self.print_listeners(&config);
+        }
+        self.watch.configure(life.reload, &config.digest);
+        let hooks = std::mem::take(&mut life.on_start);
+        let active = self.activate(config, admin, life);
+        let old = self.active.replace(active);
+        self.run_start_hooks(hooks, reloaded);
+        if let Some(old) = old {
+            old.on_stop.into_iter().for_each(|stop| stop());
+            self.retire_at = Some((Instant::now() + RETIRE_AFTER, self.generation));
+        }
+        self.carry.prune();
+        Ok(())
+    }
+
+    fn activate(&self, config: Arc<Config>, admin: Bound, life: Lifecycle) -> Active {
+        let periodic = life.periodic.into_iter();
+        let start = |work: crate::plugin::Periodic| self.control.every(work.interval, &work.name, work.work);
+        Active {
+            config,
+            admin,
+            _periodic: periodic.map(start).collect(),
+            lameduck: life.lameduck,
+            on_drain: life.on_drain,
+            on_stop: life.on_stop,
+        }
+    }
+
+    fn run_start_hooks(&self, hooks: Vec<crate::plugin::StartHook>, reloaded: bool) {
+        let Some(active) = &self.active else { return };
+        let labels = active.config.listeners.iter().map(|listener| listener.label.clone());
+        let started = Started {
+            control: self.control.clone(),
+            listeners: labels.zip(self.sockets.addresses()).collect(),
+            reloaded,
+        };
+        hooks.into_iter().for_each(|hook| hook(&started));
+    }
+
+    /// One line for each key and socket, as CoreDNS prints them; the port is the one that was bound.
+    fn print_listeners(&self, config: &Config) {
+        let groups = self.sockets.addresses().zip(self.sockets.counts());
+        for (listener, (addr, count)) in config.listeners.iter().zip(groups) {
+            let lines = if listener.sockets.is_some() { count } else { 1 };
+            for (key, _) in &listener.lines {
+                let host = listener.host.map(|ip| ip.to_string()).unwrap_or_default();
+                let real = crate::corefile::address::Key { port: addr.port(), ..key.clone() };
+                if let Some(warning) = key.zone.syntax_warning() {
+                    log::plain(format_args!("{warning}"));
+                }
+                (0..lines).for_each(|_| log::plain(format_args!("{}", real.listener_line(&host))));
+            }
+        }
+    }
+
+    fn write_pidfile(&self) {
+        if self.flags.pidfile.is_empty() {
+            return;
+        }
+        let written = fs::File::create(&self.flags.pidfile).and_then(|mut file| writeln!(file, "{}", std::process::id()));
+        if let Err(error) = written {
+            log::error(None, format_args!("Could not write pidfile: open {}: {error}", self.flags.pidfile));
+        }
+    }
+
+    fn remove_pidfile(&self) {
+        if !self.flags.pidfile.is_empty() {
+            // It may be gone already, which is what we want.
+            let _ = fs::remove_file(&self.flags.pidfile);
+        }
+    }
+
+    // === events ===
+
+    fn serve(mut self, events: &Events) -> u8 {
+        loop {
+            match events.next(TICK) {
+                None => {}
+                Some(Signal::Reload) => {
+                    log::info(None, format_args!("SIGUSR1: Reloading"));
+                    if let Err(error) = self.reload() {
+                        log::error(None, format_args!("Restart failed: {error}"));
+                    }
+                }
+                Some(Signal::Terminate) => {
+                    log::info(None, format_args!("SIGTERM: Shutting down servers then terminating"));
+                    return self.drain(events);
+                }
+                Some(Signal::Interrupt) => {
+                    log::info(None, format_args!("SIGINT: Shutting down"));
+                    return self.drain(events);
+                }
+                Some(Signal::Quit) => {
+                    log::info(None, format_args!("SIGQUIT: Quitting process immediately"));
+                    self.remove_pidfile();
+                    return 0;
+                }
+                Some(Signal::Upgrade) => {
+                    let text = "SIGUSR2: upgrading the binary in place is not built into percoredns; start the new one beside this one";
+                    log::warning(None, format_args!("{text}"));
+                }
+            }
+            if let Err(error) = self.look_after() {
+                log::fatal(None, format_args!("{error}"));
+                self.remove_pidfile();
+                return 1;
+            }
+        }
+    }
+
+    fn look_after(&mut self) -> Result<(), String> {
+        if let Some((at, generation)) = self.retire_at
+            && Instant::now() >= at
+        {
+            self.cores.retire(generation);
+            self.retire_at = None;
+        }
+        if let Some(active) = &self.active {
+            self.cores.revive(&active.config.clone(), &self.sockets)?;
+        }
+        if self.watch.is_due() {
+            self.look_for_change();
+        }
+        Ok(())
+    }
+
+    /// Reloads from where the Corefile came from.
+    fn reload(&mut self) -> Result<(), String> {
+        let input = self.load_again()?;
+        self.reload_from(input)
+    }
+
+    fn reload_from(&mut self, input: Input) -> Result<(), String> {
+        log::info(None, format_args!("Reloading"));
+        let mut built = self.build(&input)?;
+        if built.config.blocks.is_empty() {
+            built = self.build(&Input::builtin(self.flags.dns_port))?;
+        }
+        self.commit(built)?;
+        self.input = input;
+        log::info(None, format_args!("Reloading complete"));
+        Ok(())
+    }
+
+    fn load_again(&self) -> Result<Input, String> {
+        if self.flags.conf == "stdin" { Ok(self.input.clone()) } else { cli::load(&self.flags) }
+    }
+
+    /// The *reload* plugin's look at the Corefile: a changed one is tried once.
+    fn look_for_change(&mut self) {
+        let Ok(input) = self.load_again() else { return };
+        let Some(digest) = config::digest(&input.name, &input.text) else { return };
+        if !self.watch.is_new(&digest) {
+            return;
+        }
+        if let Err(error) = self.reload_from(input) {
+            self.watch.failed();
+            log::error(Some("reload"), format_args!("Corefile changed but reload failed: {error}"));
+        }
+    }
+
+    /// Goes on answering for the lameduck period, then ends. A second SIGINT ends at once.
+    fn drain(mut self, events: &Events) -> u8 {
+        let lameduck = self.active.as_mut().map_or(Duration::ZERO, |active| {
+            std::mem::take(&mut active.on_drain).into_iter().for_each(|drain| drain());
+            active.lameduck
+        });
+        let deadline = Instant::now() + lameduck;
+        while Instant::now() < deadline {
+            let left = deadline.saturating_duration_since(Instant::now());
+            match events.next(left.min(TICK)) {
+                Some(Signal::Interrupt) => {
+                    log::info(None, format_args!("SIGINT: Force quit"));
+                    self.remove_pidfile();
+                    return 2;
+                }
+                Some(Signal::Quit) => {
+                    log::info(None, format_args!("SIGQUIT: Quitting process immediately"));
+                    self.remove_pidfile();
+                    return 0;
+                }
+                _ => {}
+            }
+        }
+        self.remove_pidfile();
+        self.cores.stop(GRACE);
+        if let Some(active) = self.active {
+            active.on_stop.into_iter().for_each(|stop| stop());
+        }
+        0
+    }
+}
+
+/// Signals, with a time limit for each look.
+struct Events(mpsc::Receiver<Signal>);
+
+impl Events {
+    fn listen(control: &Control) -> Result<Events, String> {
+        let mut signals = control.signals().map_err(|error| format!("cannot listen for signals: {error}"))?;
+        let (sender, receiver) = mpsc::channel();
+        let forward = move || {
+            while let Some(signal) = signals.next_blocking() {
+                if sender.send(signal).is_err() {
+                    return;
+                }
+            }
+        };
+        let thread = thread::Builder::new().name("signals".into()).spawn(forward);
+        thread.map_err(|error| format!("cannot start the signal thread: {error}"))?;
+        Ok(Events(receiver))
+    }
+
+    fn next(&self, within: Duration) -> Option<Signal> {
+        match self.0.recv_timeout(within) {
+            Ok(signal) => Some(signal),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => {
+                thread::sleep(within);
+                None
+            }
+        }
+    }
+}
