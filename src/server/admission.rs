@@ -2,7 +2,9 @@
 
 use super::running::Running;
 use crate::plugin::Query;
+use crate::telemetry::dns::QueryReport;
 use crate::telemetry::{self, log};
+use crate::wire::HEADER;
 use crate::wire::edns::option;
 use crate::wire::query::Verdict;
 use crate::wire::rcode::Rcode;
@@ -62,7 +64,20 @@ fn is_cookie_length(len: usize) -> bool {
 
 /// Counts a query that no plugin has seen, under the zone `dropped`.
 pub fn dropped(running: &Running, query: &Query, rcode: Rcode) {
-    let _ = (running, query, rcode);
+    let Some(counters) = running.dropped(query.route.listener) else {
+        return;
+    };
+    counters.count(&QueryReport {
+        is_tcp: !query.is_udp(),
+        is_ipv6: query.peer.is_ipv6(),
+        qtype: query.qtype,
+        dnssec_ok: query.dnssec_ok(),
+        query_octets: query.size,
+        reply_octets: HEADER + query.asked().len() + query.edns.wire_len(),
+        duration_ns: 0,
+        rcode,
+        writer: 0,
+    });
 }
 
 /// Counts and logs a caught panic; the client gets SERVFAIL.

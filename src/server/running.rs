@@ -1,10 +1,13 @@
 //! One thread's instances of a configuration.
 
+use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
 use super::config::Config;
 use crate::plugin::{Chain, OpenCx, Query, Role};
+use crate::telemetry::dns::SiteMetrics;
+use crate::telemetry::metrics::registry;
 use crate::wire::rcode::Rcode;
 
 /// The chains of one configuration on one thread.
@@ -12,6 +15,8 @@ pub struct Running {
     /// What was parsed, shared by all threads.
     pub config: Arc<Config>,
     chains: Vec<Rc<Chain>>,
+    /// What no block has seen, by listener: registered with the first such query.
+    dropped: Vec<OnceCell<SiteMetrics>>,
 }
 
 impl Running {
@@ -35,7 +40,12 @@ impl Running {
             Rc::new(Chain::new(rows.collect()))
         });
         let chains = chains.collect();
-        Running { config, chains }
+        let dropped = config.listeners.iter().map(|_| OnceCell::new()).collect();
+        Running {
+            config,
+            chains,
+            dropped,
+        }
     }
 
     /// The chain for a query on its listener, which also gets block and site.
@@ -46,6 +56,14 @@ impl Running {
             .get(query.route.listener as usize)
             .ok_or(Rcode::REFUSED)?;
         listener.router.find(query, &self.chains)
+    }
+
+    /// Counters of queries on a listener that never reach a block: label zone `dropped`.
+    pub fn dropped(&self, listener: u16) -> Option<&SiteMetrics> {
+        let cell = self.dropped.get(listener as usize)?;
+        let label = &self.config.listeners.get(listener as usize)?.label;
+        let writers = [""];
+        Some(cell.get_or_init(|| SiteMetrics::new(registry(), label, "dropped", "", &writers)))
     }
 
     /// The chain of a block.

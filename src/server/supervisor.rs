@@ -91,7 +91,7 @@ impl Server {
         log::info(None, format_args!("{cores} data core{}, tasks on {backend}", if cores == 1 { "" } else { "s" }));
         self.commit(built)?;
         if !self.flags.quiet {
-            log::plain(format_args!("{}", version::lines().trim_end()));
+            version::lines().lines().for_each(|line| log::plain(format_args!("{line}")));
         }
         self.write_pidfile();
         Ok(())
