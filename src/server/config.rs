@@ -171,7 +171,9 @@ pub fn build(name: &str, text: &str, around: &Surroundings<'_>) -> Result<Built,
 
 /// SHA-512 of a Corefile's tokens; `None` where it does not even parse.
 pub fn digest(name: &str, text: &str) -> Option<String> {
-    parse(name, text, &corefile::RealSource).ok().map(|corefile| corefile.digest())
+    parse(name, text, &corefile::RealSource)
+        .ok()
+        .map(|corefile| corefile.digest())
 }
 
 fn parse(name: &str, text: &str, source: &dyn Source) -> Result<Corefile, String> {

@@ -12,7 +12,9 @@ use super::sockets::Sockets;
 use super::tasks::{self, Job, Peer};
 use crate::limits;
 use crate::runtime::cores::{self, CorePlan};
-use crate::runtime::{self, Backend, PacketReceiver, Receiver, Sender, TaskThreadSpec, start_task_thread};
+use crate::runtime::{
+    self, Backend, PacketReceiver, Receiver, Sender, TaskThreadSpec, start_task_thread,
+};
 use crate::telemetry::{self, log};
 
 /// All data cores.
@@ -56,15 +58,30 @@ impl Cores {
         for _ in &plan {
             // Every waiting query has a place, plus some for configuration changes.
             let (jobs, receiver) = runtime::mailbox(limits::PARKED_PER_CORE + SPARE_JOBS);
-            peers.push(Peer { jobs, parked: Arc::default() });
+            peers.push(Peer {
+                jobs,
+                parked: Arc::default(),
+            });
             receivers.push(receiver);
         }
-        let mut cores = Cores { plan, backend, losses, peers, threads: Vec::new(), restarts: Vec::new() };
+        let mut cores = Cores {
+            plan,
+            backend,
+            losses,
+            peers,
+            threads: Vec::new(),
+            restarts: Vec::new(),
+        };
         for (core, jobs) in receivers.into_iter().enumerate() {
             let tasks = cores.start_tasks(core, jobs)?;
-            let (commands, receiver) = runtime::packet_mailbox(SPARE_JOBS).map_err(|error| error.to_string())?;
+            let (commands, receiver) =
+                runtime::packet_mailbox(SPARE_JOBS).map_err(|error| error.to_string())?;
             let packets = cores.start_packets(core, receiver)?;
-            cores.threads.push(Threads { commands, packets, tasks });
+            cores.threads.push(Threads {
+                commands,
+                packets,
+                tasks,
+            });
         }
         Ok(cores)
     }
@@ -74,14 +91,17 @@ impl Cores {
         self.plan.len()
     }
 
-
     /// The plan they were started from.
     pub fn plan(&self) -> &[CorePlan] {
         &self.plan
     }
 
     fn start_tasks(&self, core: usize, jobs: Receiver<Job>) -> Result<JoinHandle<()>, String> {
-        let spec = TaskThreadSpec { name: format!("task-{core}"), cpu: self.plan[core].cpu, backend: self.backend };
+        let spec = TaskThreadSpec {
+            name: format!("task-{core}"),
+            cpu: self.plan[core].cpu,
+            backend: self.backend,
+        };
         let (count, peers) = (self.count(), self.peers.clone());
         start_task_thread(spec, move || {
             log::own_ring();
@@ -90,21 +110,38 @@ impl Cores {
         .map_err(|error| format!("cannot start the task thread of core {core}: {error}"))
     }
 
-    fn start_packets(&self, core: usize, commands: PacketReceiver<Command>) -> Result<JoinHandle<()>, String> {
-        let place = Place { core, cores: self.count(), peers: self.peers.clone(), losses: self.losses.clone() };
+    fn start_packets(
+        &self,
+        core: usize,
+        commands: PacketReceiver<Command>,
+    ) -> Result<JoinHandle<()>, String> {
+        let place = Place {
+            core,
+            cores: self.count(),
+            peers: self.peers.clone(),
+            losses: self.losses.clone(),
+        };
         let cpu = self.plan[core].cpu;
         let body = move || {
             if let Some(cpu) = cpu
                 && let Err(error) = cores::pin_current(cpu)
             {
-                log::warning(None, format_args!("core {core} floats: cannot pin it to CPU {cpu}: {error}"));
+                log::warning(
+                    None,
+                    format_args!("core {core} floats: cannot pin it to CPU {cpu}: {error}"),
+                );
             }
             log::own_ring();
             if let Err(error) = packets::run(place, commands) {
-                log::error(None, format_args!("packet thread of core {core} ended: {error}"));
+                log::error(
+                    None,
+                    format_args!("packet thread of core {core} ended: {error}"),
+                );
             }
         };
-        let started = thread::Builder::new().name(format!("packet-{core}")).spawn(body);
+        let started = thread::Builder::new()
+            .name(format!("packet-{core}"))
+            .spawn(body);
         started.map_err(|error| format!("cannot start the packet thread of core {core}: {error}"))
     }
 
@@ -117,7 +154,9 @@ impl Cores {
         for (core, peer) in self.peers.iter().enumerate() {
             let (_, tcp) = sockets.of_core(core, self.count());
             let job = Job::Swap(config.clone(), tcp, done.clone());
-            peer.jobs.try_send(job).map_err(|_| format!("the task thread of core {core} takes no orders"))?;
+            peer.jobs
+                .try_send(job)
+                .map_err(|_| format!("the task thread of core {core} takes no orders"))?;
         }
         self.await_acks(&acks)?;
         for (core, threads) in self.threads.iter().enumerate() {
@@ -131,7 +170,8 @@ impl Cores {
 
     fn await_acks(&self, acks: &mpsc::Receiver<()>) -> Result<(), String> {
         for _ in 0..self.count() {
-            acks.recv_timeout(PATIENCE).map_err(|_| "a core did not take over the configuration in time".to_owned())?;
+            acks.recv_timeout(PATIENCE)
+                .map_err(|_| "a core did not take over the configuration in time".to_owned())?;
         }
         Ok(())
     }
@@ -153,7 +193,10 @@ impl Cores {
                 self.threads[core].packets = self.start_packets(core, commands)?;
                 let (done, ack) = mpsc::channel();
                 let (udp, _) = sockets.of_core(core, self.count());
-                let _ = self.threads[core].commands.try_send(Command::Swap(config.clone(), udp, done));
+                let _ =
+                    self.threads[core]
+                        .commands
+                        .try_send(Command::Swap(config.clone(), udp, done));
                 let _ = ack.recv_timeout(PATIENCE);
             }
             if self.threads[core].tasks.is_finished() {
@@ -163,7 +206,9 @@ impl Cores {
                 self.threads[core].tasks = self.start_tasks(core, jobs)?;
                 let (done, ack) = mpsc::channel();
                 let (_, tcp) = sockets.of_core(core, self.count());
-                let _ = self.peers[core].jobs.try_send(Job::Swap(config.clone(), tcp, done));
+                let _ = self.peers[core]
+                    .jobs
+                    .try_send(Job::Swap(config.clone(), tcp, done));
                 let _ = ack.recv_timeout(PATIENCE);
             }
         }
@@ -172,13 +217,19 @@ impl Cores {
 
     fn note_restart(&mut self, core: usize, kind: &str) -> Result<(), String> {
         let now = Instant::now();
-        self.restarts.retain(|at| now.duration_since(*at) < Duration::from_secs(60));
+        self.restarts
+            .retain(|at| now.duration_since(*at) < Duration::from_secs(60));
         self.restarts.push(now);
         telemetry::panics().inc();
         if self.restarts.len() > limits::CORE_RESTARTS_PER_MINUTE {
-            return Err(format!("the {kind} thread of core {core} dies again and again"));
+            return Err(format!(
+                "the {kind} thread of core {core} dies again and again"
+            ));
         }
-        log::error(None, format_args!("the {kind} thread of core {core} died and is started anew"));
+        log::error(
+            None,
+            format_args!("the {kind} thread of core {core} died and is started anew"),
+        );
         Ok(())
     }
 

@@ -44,7 +44,13 @@ impl ReloadWatch {
     /// The change did not load: counted, and not tried again.
     pub fn failed(&mut self) {
         let registry = crate::telemetry::metrics::registry();
-        registry.shared_counter("coredns_reload_failed_total", "Counter of the number of failed reload attempts.", &[]).inc();
+        registry
+            .shared_counter(
+                "coredns_reload_failed_total",
+                "Counter of the number of failed reload attempts.",
+                &[],
+            )
+            .inc();
     }
 
     /// The interval plus a random part of minus to plus half the jitter, so that a fleet does not reload at once.
@@ -70,7 +76,10 @@ mod tests {
         assert!(!watch.is_new("a"));
         assert!(watch.is_new("b"));
         assert!(!watch.is_new("b"));
-        watch.configure(Some((Duration::from_secs(60), Duration::from_secs(10))), "b");
+        watch.configure(
+            Some((Duration::from_secs(60), Duration::from_secs(10))),
+            "b",
+        );
         assert!(!watch.is_due());
         assert!(watch.is_new("a"));
     }

@@ -34,8 +34,14 @@ impl Sockets {
     pub fn open(config: &Config, plan: &[CorePlan], previous: &Sockets) -> Result<Sockets, String> {
         let mut sockets = Sockets::default();
         for listener in &config.listeners {
-            let (wanted, count) = (listener.socket_addr(), listener.sockets.unwrap_or(plan.len()));
-            let held = previous.groups.iter().find(|group| group.wanted == wanted && group.count == count);
+            let (wanted, count) = (
+                listener.socket_addr(),
+                listener.sockets.unwrap_or(plan.len()),
+            );
+            let held = previous
+                .groups
+                .iter()
+                .find(|group| group.wanted == wanted && group.count == count);
             let group = match held {
                 Some(group) => group.clone(),
                 None => Arc::new(Group::open(wanted, count, plan)?),
@@ -46,13 +52,31 @@ impl Sockets {
     }
 
     /// The sockets of one core: every group's `n`-th socket belongs to core `n` modulo the number of cores.
-    pub fn of_core(&self, core: usize, cores: usize) -> (Vec<(u16, Arc<Socket>)>, Vec<(u16, tcp::Shared)>) {
+    pub fn of_core(
+        &self,
+        core: usize,
+        cores: usize,
+    ) -> (Vec<(u16, Arc<Socket>)>, Vec<(u16, tcp::Shared)>) {
         let (mut udp, mut tcp) = (Vec::new(), Vec::new());
         for (listener, group) in self.groups.iter().enumerate() {
             // limits::LISTENERS fits 16 bits.
             let listener = listener as u16;
-            udp.extend(group.udp.iter().skip(core).step_by(cores).map(|socket| (listener, socket.clone())));
-            tcp.extend(group.tcp.iter().skip(core).step_by(cores).map(|socket| (listener, socket.clone())));
+            udp.extend(
+                group
+                    .udp
+                    .iter()
+                    .skip(core)
+                    .step_by(cores)
+                    .map(|socket| (listener, socket.clone())),
+            );
+            tcp.extend(
+                group
+                    .tcp
+                    .iter()
+                    .skip(core)
+                    .step_by(cores)
+                    .map(|socket| (listener, socket.clone())),
+            );
         }
         (udp, tcp)
     }
@@ -73,13 +97,29 @@ impl Group {
         let opened = socket::open_group(wanted, count)?;
         let cpus: Option<Vec<u32>> = plan.iter().map(|core| core.cpu).collect();
         if let Some(cpus) = cpus.filter(|cpus| cpus.len() > 1 && cpus.len() == count) {
-            let steered = opened.udp.first().map_or(Ok(()), |first| socket::steer(first, &cpus));
+            let steered = opened
+                .udp
+                .first()
+                .map_or(Ok(()), |first| socket::steer(first, &cpus));
             if let Err(error) = steered {
-                log::warning(None, format_args!("packets are not steered to the core that received them: {error}"));
+                log::warning(
+                    None,
+                    format_args!("packets are not steered to the core that received them: {error}"),
+                );
             }
         }
         let addr = opened.addr;
-        let udp = opened.udp.into_iter().map(|fd| Arc::new(Socket::new(fd, addr))).collect();
-        Ok(Group { wanted, count, addr, udp, tcp: opened.tcp.into_iter().map(Arc::new).collect() })
+        let udp = opened
+            .udp
+            .into_iter()
+            .map(|fd| Arc::new(Socket::new(fd, addr)))
+            .collect();
+        Ok(Group {
+            wanted,
+            count,
+            addr,
+            udp,
+            tcp: opened.tcp.into_iter().map(Arc::new).collect(),
+        })
     }
 }

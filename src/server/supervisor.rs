@@ -25,7 +25,8 @@ use crate::{cli, version};
 /// # Errors
 /// What kept it from starting, for standard error.
 pub fn run(flags: &Flags, input: Input) -> Result<u8, String> {
-    let control = Control::start().map_err(|error| format!("cannot start the control thread: {error}"))?;
+    let control =
+        Control::start().map_err(|error| format!("cannot start the control thread: {error}"))?;
     let signals = Events::listen(&control)?;
     let plan = cores::plan(flags.cores.as_deref())?;
     let choice = choose(flags.runtime)?;
@@ -88,10 +89,18 @@ impl Server {
             built = self.build(&self.input)?;
         }
         let cores = self.cores.count();
-        log::info(None, format_args!("{cores} data core{}, tasks on {backend}", if cores == 1 { "" } else { "s" }));
+        log::info(
+            None,
+            format_args!(
+                "{cores} data core{}, tasks on {backend}",
+                if cores == 1 { "" } else { "s" }
+            ),
+        );
         self.commit(built)?;
         if !self.flags.quiet {
-            version::lines().lines().for_each(|line| log::plain(format_args!("{line}")));
+            version::lines()
+                .lines()
+                .for_each(|line| log::plain(format_args!("{line}")));
         }
         self.write_pidfile();
         Ok(())
@@ -114,7 +123,9 @@ impl Server {
 
     /// Binds, then switches. Up to the switch nothing of the configuration in force is touched.
     fn commit(&mut self, built: Built) -> Result<(), String> {
-        let Built { config, mut life, .. } = built;
+        let Built {
+            config, mut life, ..
+        } = built;
         let sockets = Sockets::open(&config, self.cores.plan(), &self.sockets)?;
         let previous = self.active.as_ref().map(|active| &active.admin);
         let admin = std::mem::take(&mut life.endpoints).bind(previous)?;
@@ -144,7 +155,9 @@ impl Server {
 
     fn activate(&self, config: Arc<Config>, admin: Bound, life: Lifecycle) -> Active {
         let periodic = life.periodic.into_iter();
-        let start = |work: crate::plugin::Periodic| self.control.every(work.interval, &work.name, work.work);
+        let start = |work: crate::plugin::Periodic| {
+            self.control.every(work.interval, &work.name, work.work)
+        };
         Active {
             config,
             admin,
@@ -157,7 +170,11 @@ impl Server {
 
     fn run_start_hooks(&self, hooks: Vec<crate::plugin::StartHook>, reloaded: bool) {
         let Some(active) = &self.active else { return };
-        let labels = active.config.listeners.iter().map(|listener| listener.label.clone());
+        let labels = active
+            .config
+            .listeners
+            .iter()
+            .map(|listener| listener.label.clone());
         let started = Started {
             control: self.control.clone(),
             listeners: labels.zip(self.sockets.addresses()).collect(),
@@ -173,7 +190,10 @@ impl Server {
             let lines = if listener.sockets.is_some() { count } else { 1 };
             for (key, _) in &listener.lines {
                 let host = listener.host.map(|ip| ip.to_string()).unwrap_or_default();
-                let real = crate::corefile::address::Key { port: addr.port(), ..key.clone() };
+                let real = crate::corefile::address::Key {
+                    port: addr.port(),
+                    ..key.clone()
+                };
                 if let Some(warning) = key.zone.syntax_warning() {
                     log::plain(format_args!("{warning}"));
                 }
@@ -186,9 +206,16 @@ impl Server {
         if self.flags.pidfile.is_empty() {
             return;
         }
-        let written = fs::File::create(&self.flags.pidfile).and_then(|mut file| writeln!(file, "{}", std::process::id()));
+        let written = fs::File::create(&self.flags.pidfile)
+            .and_then(|mut file| writeln!(file, "{}", std::process::id()));
         if let Err(error) = written {
-            log::error(None, format_args!("Could not write pidfile: open {}: {error}", self.flags.pidfile));
+            log::error(
+                None,
+                format_args!(
+                    "Could not write pidfile: open {}: {error}",
+                    self.flags.pidfile
+                ),
+            );
         }
     }
 
@@ -212,7 +239,10 @@ impl Server {
                     }
                 }
                 Some(Signal::Terminate) => {
-                    log::info(None, format_args!("SIGTERM: Shutting down servers then terminating"));
+                    log::info(
+                        None,
+                        format_args!("SIGTERM: Shutting down servers then terminating"),
+                    );
                     return self.drain(events);
                 }
                 Some(Signal::Interrupt) => {
@@ -272,26 +302,37 @@ impl Server {
     }
 
     fn load_again(&self) -> Result<Input, String> {
-        if self.flags.conf == "stdin" { Ok(self.input.clone()) } else { cli::load(&self.flags) }
+        if self.flags.conf == "stdin" {
+            Ok(self.input.clone())
+        } else {
+            cli::load(&self.flags)
+        }
     }
 
     /// The *reload* plugin's look at the Corefile: a changed one is tried once.
     fn look_for_change(&mut self) {
         let Ok(input) = self.load_again() else { return };
-        let Some(digest) = config::digest(&input.name, &input.text) else { return };
+        let Some(digest) = config::digest(&input.name, &input.text) else {
+            return;
+        };
         if !self.watch.is_new(&digest) {
             return;
         }
         if let Err(error) = self.reload_from(input) {
             self.watch.failed();
-            log::error(Some("reload"), format_args!("Corefile changed but reload failed: {error}"));
+            log::error(
+                Some("reload"),
+                format_args!("Corefile changed but reload failed: {error}"),
+            );
         }
     }
 
     /// Goes on answering for the lameduck period, then ends. A second SIGINT ends at once.
     fn drain(mut self, events: &Events) -> u8 {
         let lameduck = self.active.as_mut().map_or(Duration::ZERO, |active| {
-            std::mem::take(&mut active.on_drain).into_iter().for_each(|drain| drain());
+            std::mem::take(&mut active.on_drain)
+                .into_iter()
+                .for_each(|drain| drain());
             active.lameduck
         });
         let deadline = Instant::now() + lameduck;
@@ -325,7 +366,9 @@ struct Events(mpsc::Receiver<Signal>);
 
 impl Events {
     fn listen(control: &Control) -> Result<Events, String> {
-        let mut signals = control.signals().map_err(|error| format!("cannot listen for signals: {error}"))?;
+        let mut signals = control
+            .signals()
+            .map_err(|error| format!("cannot listen for signals: {error}"))?;
         let (sender, receiver) = mpsc::channel();
         let forward = move || {
             while let Some(signal) = signals.next_blocking() {
