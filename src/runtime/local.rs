@@ -98,7 +98,23 @@ pub struct Event {
 #[derive(Debug, Default)]
 struct Happened {
     count: Cell<u64>,
-    waiting: RefCell<Vec<Waker>>,
+    waiting: RefCell<Waiting>,
+}
+
+#[derive(Debug, Default)]
+struct Waiting {
+    slots: Vec<Rc<WakerSlot>>,
+    /// Number of slots at which those that gave up are taken off, so that it stays below twice the living.
+    prune_at: usize,
+}
+
+#[derive(Default)]
+struct WakerSlot(Cell<Option<Waker>>);
+
+impl std::fmt::Debug for WakerSlot {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("WakerSlot")
+    }
 }
 
 impl Event {
@@ -110,8 +126,10 @@ impl Event {
     /// Lets it happen: every task that waits now goes on.
     pub fn notify(&self) {
         self.inner.count.set(self.inner.count.get() + 1);
-        for waker in self.inner.waiting.take() {
-            waker.wake();
+        for slot in self.inner.waiting.take().slots {
+            if let Some(waker) = slot.0.take() {
+                waker.wake();
+            }
         }
     }
 
@@ -119,16 +137,27 @@ impl Event {
     pub fn wait(&self) -> impl Future<Output = ()> + 'static {
         let inner = Rc::clone(&self.inner);
         let seen = inner.count.get();
+        let mut slot: Option<Rc<WakerSlot>> = None;
         poll_fn(move |cx| {
             if inner.count.get() != seen {
                 return Poll::Ready(());
             }
-            let mut waiting = inner.waiting.borrow_mut();
-            if !waiting.iter().any(|waker| waker.will_wake(cx.waker())) {
-                waiting.push(cx.waker().clone());
-            }
+            let slot = slot.get_or_insert_with(|| inner.waiting.borrow_mut().add());
+            slot.0.set(Some(cx.waker().clone()));
             Poll::Pending
         })
+    }
+}
+
+impl Waiting {
+    fn add(&mut self) -> Rc<WakerSlot> {
+        if self.slots.len() >= self.prune_at {
+            self.slots.retain(|slot| Rc::strong_count(slot) > 1);
+            self.prune_at = PRUNE_MIN.max(2 * self.slots.len());
+        }
+        let slot = Rc::default();
+        self.slots.push(Rc::clone(&slot));
+        slot
     }
 }
 
@@ -226,3 +255,37 @@ impl Drop for Permit {
 }
 
 const PRUNE_MIN: usize = 32;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waits_that_gave_up_do_not_pile_up() {
+        let event = Event::new();
+        let mut cx = Context::from_waker(Waker::noop());
+        let mut kept = Box::pin(event.wait());
+        assert!(kept.as_mut().poll(&mut cx).is_pending());
+        for _ in 0..1_000 {
+            assert!(Box::pin(event.wait()).as_mut().poll(&mut cx).is_pending());
+            assert!(kept.as_mut().poll(&mut cx).is_pending());
+        }
+        assert!(event.inner.waiting.borrow().slots.len() <= 2 * PRUNE_MIN);
+        event.notify();
+        assert!(kept.as_mut().poll(&mut cx).is_ready());
+
+        let semaphore = Semaphore::new(1);
+        let held = semaphore.try_acquire();
+        for _ in 0..1_000 {
+            assert!(
+                Box::pin(semaphore.acquire())
+                    .as_mut()
+                    .poll(&mut cx)
+                    .is_pending()
+            );
+        }
+        assert!(semaphore.waiting() <= 2 * PRUNE_MIN);
+        drop(held);
+        assert!(semaphore.try_acquire().is_some());
+    }
+}

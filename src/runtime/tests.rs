@@ -385,7 +385,7 @@ fn local_channels_and_permits(backend: Backend) {
                 if acquired.is_ok() {
                     inside.set(inside.get() + 1);
                     most.set(most.get().max(inside.get()));
-                    sleep(Duration::from_micros(300)).await;
+                    sleep(Duration::from_millis(20)).await;
                     inside.set(inside.get() - 1);
                 }
                 left.set(left.get() + 1);
