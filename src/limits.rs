@@ -205,3 +205,44 @@ pub const UDP_RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
 
 /// Threads of data cores that may die within a minute before the process gives up and exits.
 pub const CORE_RESTARTS_PER_MINUTE: usize = 5;
+// === upstream ===
+
+/// Exchanges with upstreams that one core may have in flight; further ones are refused. With `UPSTREAM_UDP_OCTETS` each, 64 MiB.
+pub const UPSTREAM_IN_FLIGHT_PER_CORE: usize = 8_192;
+/// Octets read of a UDP reply; a longer one counts as truncated, and the client asks again over TCP.
+pub const UPSTREAM_UDP_OCTETS: usize = 8_192;
+/// Receive buffers that one core keeps for later.
+pub const UPSTREAM_BUFFERS: usize = 64;
+/// Idle sockets that one core keeps for one upstream and protocol.
+pub const UPSTREAM_IDLE: usize = 1_024;
+/// Exchanges over one UDP socket; then its port is given up, so that a busy port is not there to be found for long.
+pub const UPSTREAM_UDP_USES: u32 = 256;
+/// Random source ports tried for one socket before the kernel chooses: others may hold some of them.
+pub const UPSTREAM_BIND_TRIES: usize = 8;
+/// Messages that answer nothing, read in a row before other tasks get their turn.
+pub const UPSTREAM_IGNORED_IN_A_ROW: usize = 64;
+/// Milliseconds that a health probe waits for its reply.
+pub const UPSTREAM_PROBE_MS: u64 = 1_000;
+/// Shortest pause between two probes: `health_check 0s` must not spin.
+pub const UPSTREAM_PROBE_PAUSE_MS_MIN: u64 = 10;
+/// Shortest and longest wait for a TCP connection, between which twice the average is taken; CoreDNS's numbers.
+pub const UPSTREAM_DIAL_MS_MIN: u64 = 1_000;
+/// See [`UPSTREAM_DIAL_MS_MIN`].
+pub const UPSTREAM_DIAL_MS_MAX: u64 = 30_000;
+/// Rcodes of one upstream that have a series of their own in a core's metrics; the rest is counted as `other`.
+pub const UPSTREAM_RCODE_SERIES: usize = 32;
+/// Octets of a file that lists name servers.
+pub const RESOLV_CONF_OCTETS: usize = 1 << 20;
+
+// === forward, loop ===
+
+/// Upstreams of one *forward* line as written; CoreDNS's number.
+pub const FORWARD_TARGETS: usize = 15;
+/// Upstreams of one *forward* line after files and names are resolved.
+pub const FORWARD_UPSTREAMS: usize = 256;
+/// Milliseconds for one query over all attempts; CoreDNS's number.
+pub const FORWARD_DEADLINE_MS: u64 = 5_000;
+/// Pause after each round of attempts that failed at once, where nothing but the deadline ends them.
+pub const FORWARD_RETRY_PAUSE_MS: u64 = 10;
+/// Seconds that *loop* goes on with its probe; CoreDNS's number.
+pub const LOOP_PROBE_S: u64 = 30;

@@ -1,5 +1,52 @@
-//! The client side of DNS: exchanges with upstream servers and their health.
+//! The client side of DNS: who is asked, over which socket, and whether it is alive.
 //!
-//! Runs on: data core (task thread).
+//! Runs on: task threads of the data cores; [`target`] and [`resolve`] during set-up, where they may block.
 //!
-//! **Invariant**: a reply counts only if address, port, id and question match; everything else is ignored until the deadline.
+//! **Invariant**: a reply is accepted only from the address that was asked, on the port it was asked from, with the id and the
+//! question of the query; everything else is counted and ignored until the deadline. Ids and ports come from a CSPRNG.
+//!
+//! ```text
+//!   plugin/forward -> Pool (per core and upstream) -> udp | tcp -> socket
+//!                       |  idle sockets, oldest first
+//!                       +-> Health (per upstream and process): failures, one probe at a time
+//! ```
+
+mod core;
+mod entropy;
+mod error;
+mod health;
+mod idle;
+mod message;
+mod metrics;
+mod pool;
+pub mod resolve;
+pub mod target;
+mod tcp;
+#[cfg(test)]
+mod tests;
+mod udp;
+
+pub use entropy::{below, random_u64};
+pub use error::{Error, Why};
+pub use health::{Health, Probe};
+pub use message::{Request, RequestBuffer};
+pub use pool::{Pool, PoolSettings};
+
+/// What carries the messages.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Protocol {
+    /// Datagrams.
+    Udp,
+    /// A stream with a length before each message (RFC 1035 section 4.2.2).
+    Tcp,
+}
+
+impl Protocol {
+    /// `udp` or `tcp`.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Protocol::Udp => "udp",
+            Protocol::Tcp => "tcp",
+        }
+    }
+}

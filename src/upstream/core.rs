@@ -1,0 +1,105 @@
+//! What all pools of one task thread share: places for exchanges in flight and receive buffers.
+
+use std::cell::{Cell, RefCell};
+
+use crate::limits;
+use crate::telemetry::metrics::{Counter, Gauge, registry};
+
+thread_local! {
+    static CORE: Core = Core::new();
+}
+
+struct Core {
+    in_flight: Cell<usize>,
+    buffers: RefCell<Vec<Vec<u8>>>,
+    gauge: Gauge,
+    shed: Counter,
+    ignored: Counter,
+}
+
+impl Core {
+    fn new() -> Core {
+        let registry = registry();
+        Core {
+            in_flight: Cell::new(0),
+            buffers: RefCell::new(Vec::new()),
+            gauge: registry.gauge(
+                "percoredns_upstream_in_flight",
+                "Exchanges with upstreams that wait for a reply.",
+                &[],
+            ),
+            shed: registry.counter(
+                "percoredns_upstream_shed_total",
+                "Exchanges refused because a core waited for as many replies as it may.",
+                &[],
+            ),
+            ignored: registry.counter(
+                "percoredns_upstream_ignored_total",
+                "Messages from upstreams that answered no query: wrong id, wrong question or malformed.",
+                &[],
+            ),
+        }
+    }
+}
+
+/// One exchange in flight.
+pub(super) struct Place(());
+
+impl Place {
+    /// Takes a place, unless `limits::UPSTREAM_IN_FLIGHT_PER_CORE` are taken.
+    pub(super) fn take() -> Option<Place> {
+        CORE.with(|core| {
+            if core.in_flight.get() >= limits::UPSTREAM_IN_FLIGHT_PER_CORE {
+                core.shed.inc();
+                return None;
+            }
+            core.in_flight.set(core.in_flight.get() + 1);
+            core.gauge.add(1.0);
+            Some(Place(()))
+        })
+    }
+}
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        // A thread that ends has dropped its counters already, and nobody reads them any more.
+        let _ = CORE.try_with(|core| {
+            core.in_flight.set(core.in_flight.get().saturating_sub(1));
+            core.gauge.add(-1.0);
+        });
+    }
+}
+
+/// Counts a message that was no reply to the query in flight.
+pub(super) fn note_ignored() {
+    CORE.with(|core| core.ignored.inc());
+}
+
+/// A receive buffer that goes back to its thread.
+pub(super) struct Buffer(pub(super) Vec<u8>);
+
+impl Buffer {
+    /// A buffer of `len` octets of any content.
+    pub(super) fn take(len: usize) -> Buffer {
+        let mut octets = CORE
+            .with(|core| core.buffers.borrow_mut().pop())
+            .unwrap_or_default();
+        octets.resize(len, 0);
+        Buffer(octets)
+    }
+}
+
+impl Drop for Buffer {
+    fn drop(&mut self) {
+        if self.0.capacity() > 2 * limits::UPSTREAM_UDP_OCTETS {
+            return;
+        }
+        let octets = std::mem::take(&mut self.0);
+        let _ = CORE.try_with(|core| {
+            let mut buffers = core.buffers.borrow_mut();
+            if buffers.len() < limits::UPSTREAM_BUFFERS {
+                buffers.push(octets);
+            }
+        });
+    }
+}

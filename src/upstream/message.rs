@@ -1,0 +1,252 @@
+//! Queries as they are sent, and the judgement of what comes back.
+
+use super::entropy;
+use crate::wire::edns::{self, Edns};
+use crate::wire::name::NameBuf;
+use crate::wire::rcode::Rcode;
+use crate::wire::reply::{Question, Reply};
+use crate::wire::{HEADER, Malformed, flag, u16_at};
+
+/// What is asked.
+#[derive(Debug, Clone, Copy)]
+pub struct Request<'a> {
+    /// The second word of the header; only the opcode, RD, AD and CD are sent.
+    pub flags: u16,
+    /// The question, in the case it is to be sent in.
+    pub question: Question<'a>,
+    /// The OPT record, if it is present.
+    pub edns: &'a Edns,
+}
+
+/// A query in wire form behind its length, as TCP wants it; UDP leaves the length out. The id is drawn for each exchange.
+#[derive(Debug, Default)]
+pub struct RequestBuffer {
+    octets: Vec<u8>,
+    id: u16,
+}
+
+impl RequestBuffer {
+    /// Encodes a query.
+    pub fn new(request: &Request<'_>) -> RequestBuffer {
+        let question = &request.question;
+        let len = HEADER + question.len() + request.edns.wire_len();
+        let mut octets = vec![0; 2 + len];
+        // A name has 255 octets and the options came in a message, so this fits 16 bits.
+        octets[..2].copy_from_slice(&(len as u16).to_be_bytes());
+        let word = request.flags & (flag::OPCODE | flag::RD | flag::AD | flag::CD);
+        octets[4..6].copy_from_slice(&word.to_be_bytes());
+        octets[6..8].copy_from_slice(&1u16.to_be_bytes());
+        octets[12..14].copy_from_slice(&u16::from(request.edns.present).to_be_bytes());
+        let at = 2 + HEADER;
+        let end = at + question.name.len();
+        octets[at..end].copy_from_slice(question.name);
+        octets[end..end + 2].copy_from_slice(&question.qtype.to_be_bytes());
+        octets[end + 2..end + 4].copy_from_slice(&question.qclass.to_be_bytes());
+        if request.edns.present {
+            let edns = request.edns;
+            // The room was computed from the same record.
+            let _ = edns::write_opt(
+                &mut octets[end + 4..],
+                edns.udp_size,
+                0,
+                edns.flags,
+                &edns.options,
+            );
+        }
+        RequestBuffer { octets, id: 0 }
+    }
+
+    /// Draws a new id.
+    pub(super) fn draw_id(&mut self) {
+        self.id = entropy::id();
+        self.octets[2..4].copy_from_slice(&self.id.to_be_bytes());
+    }
+
+    pub(super) fn id(&self) -> u16 {
+        self.id
+    }
+
+    /// The message alone.
+    pub(super) fn datagram(&self) -> &[u8] {
+        &self.octets[2..]
+    }
+
+    /// The message behind its length.
+    pub(super) fn framed(&self) -> &[u8] {
+        &self.octets
+    }
+}
+
+/// Reads `message` into `reply` if it answers this query; false for anything else, whatever `reply` then holds.
+///
+/// `is_cut` says that the datagram was longer than what was read of it. A reply that is cut, by us or by an upstream that set TC in
+/// the middle of a record, becomes an empty one with TC: the client asks again over TCP.
+pub(super) fn accept(
+    message: &[u8],
+    is_cut: bool,
+    id: u16,
+    question: &Question<'_>,
+    reply: &mut Reply,
+) -> bool {
+    let Ok(flags) = u16_at(message, 2) else {
+        return false;
+    };
+    if message.len() < HEADER || u16_at(message, 0) != Ok(id) || flags & flag::QR == 0 {
+        return false;
+    }
+    match u16_at(message, 4) {
+        Ok(1) => {
+            if !same_question(message, question) {
+                return false;
+            }
+        }
+        Ok(0) => return bare_error(message, flags) && reply.read(message).is_ok(),
+        _ => return false,
+    }
+    if is_cut {
+        return empty_truncated(flags, reply);
+    }
+    match reply.read(message) {
+        Ok(()) => true,
+        Err(Malformed::Short) if flags & flag::TC != 0 => empty_truncated(flags, reply),
+        Err(_) => false,
+    }
+}
+
+/// An error without a question, as servers send that could not read ours: a header and nothing else.
+fn bare_error(message: &[u8], flags: u16) -> bool {
+    let rcode = Rcode(flags & flag::RCODE);
+    rcode.means_unwritten() && message[6..HEADER].iter().all(|&octet| octet == 0)
+}
+
+fn same_question(message: &[u8], question: &Question<'_>) -> bool {
+    let Ok((name, at)) = NameBuf::read(message, HEADER) else {
+        return false;
+    };
+    name.as_wire().eq_ignore_ascii_case(question.name)
+        && u16_at(message, at) == Ok(question.qtype)
+        && u16_at(message, at + 2) == Ok(question.qclass)
+}
+
+fn empty_truncated(flags: u16, reply: &mut Reply) -> bool {
+    reply.start(0);
+    reply.flags = (flags & !(flag::QR | flag::OPCODE | flag::RCODE)) | flag::TC;
+    reply.rcode = Rcode(flags & flag::RCODE);
+    true
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::wire::query::{Parsed, Verdict, parse};
+    use crate::wire::types;
+
+    fn name(text: &str) -> NameBuf {
+        NameBuf::from_text(text).unwrap()
+    }
+
+    fn question(name: &NameBuf) -> Question<'_> {
+        Question {
+            name: name.as_wire(),
+            qtype: types::A,
+            qclass: 1,
+        }
+    }
+
+    fn request(name: &NameBuf, edns: &Edns) -> RequestBuffer {
+        RequestBuffer::new(&Request {
+            flags: flag::QR | flag::AA | flag::RD | flag::CD,
+            question: question(name),
+            edns,
+        })
+    }
+
+    #[test]
+    fn queries_are_sent_as_they_are_meant() {
+        let name = name("Www.Example.org");
+        let mut edns = Edns::default();
+        edns.ensure(1232);
+        edns.flags = edns::DO;
+        edns.push(edns::option::NSID, &[]);
+        let mut sent = request(&name, &edns);
+        sent.draw_id();
+        let mut parsed = Parsed::default();
+        assert_eq!(parse(sent.datagram(), &mut parsed), Verdict::Accept);
+        assert_eq!(parsed.flags, flag::RD | flag::CD);
+        assert_eq!((parsed.id, parsed.qtype, parsed.qclass), (sent.id(), types::A, 1));
+        assert_eq!(parsed.name.as_wire(), name.as_wire());
+        assert_eq!(parsed.edns, edns);
+        assert_eq!(usize::from(u16_at(sent.framed(), 0).unwrap()), sent.datagram().len());
+    }
+
+    /// A reply to `sent` that is right, to be spoilt by each case.
+    fn answer(sent: &RequestBuffer, flags: u16) -> Vec<u8> {
+        let mut message = sent.datagram().to_vec();
+        message[2..4].copy_from_slice(&(flag::QR | flags).to_be_bytes());
+        message[7] = 1;
+        message.extend([0xc0, 12, 0, 1, 0, 1, 0, 0, 0, 60, 0, 4, 192, 0, 2, 1]);
+        message
+    }
+
+    #[test]
+    fn only_the_answer_to_the_query_is_accepted() {
+        let name = name("example.org");
+        let mut sent = request(&name, &Edns::default());
+        sent.draw_id();
+        let good = answer(&sent, flag::RA);
+        let mut reply = Reply::default();
+        let mut check = |what: &str, want: bool, spoil: &dyn Fn(&mut Vec<u8>)| {
+            let mut message = good.clone();
+            spoil(&mut message);
+            let got = accept(&message, false, sent.id(), &question(&name), &mut reply);
+            assert_eq!(got, want, "{what}");
+        };
+        check("good", true, &|_| {});
+        check("other case", true, &|m| m[13] = b'E');
+        check("wrong id", false, &|m| m[0] ^= 1);
+        check("a query", false, &|m| m[2] &= 0x7f);
+        check("wrong name", false, &|m| m[13] = b'f');
+        check("wrong type", false, &|m| m[26] = 28);
+        check("wrong class", false, &|m| m[28] = 3);
+        check("two questions", false, &|m| m[5] = 2);
+        check("no question", false, &|m| m[5] = 0);
+        check("cut", false, &|m| m.truncate(40));
+        check("header", false, &|m| m.truncate(11));
+        check("bare refusal", true, &|m| {
+            m.truncate(12);
+            (m[3], m[5], m[7]) = (5, 0, 0);
+        });
+        check("bare success", false, &|m| {
+            m.truncate(12);
+            (m[3], m[5], m[7]) = (0, 0, 0);
+        });
+    }
+
+    #[test]
+    fn cut_replies_say_truncated_and_nothing_else() {
+        let name = name("example.org");
+        let mut sent = request(&name, &Edns::default());
+        sent.draw_id();
+        let mut reply = Reply::default();
+        let mut message = answer(&sent, flag::TC);
+        message.truncate(40);
+        assert!(accept(&message, false, sent.id(), &question(&name), &mut reply));
+        assert!(reply.has_flag(flag::TC) && reply.records().is_empty());
+        let whole = answer(&sent, 0);
+        assert!(accept(&whole, true, sent.id(), &question(&name), &mut reply));
+        assert!(reply.has_flag(flag::TC) && reply.records().is_empty());
+    }
+
+    proptest! {
+        #[test]
+        fn any_octets_are_judged(mut octets in proptest::collection::vec(any::<u8>(), 0..200), fix in any::<bool>()) {
+            let name = name("a");
+            if fix && octets.len() > 5 {
+                (octets[0], octets[1], octets[2]) = (0, 7, octets[2] | 0x80);
+            }
+            accept(&octets, false, 7, &question(&name), &mut Reply::default());
+        }
+    }
+}
