@@ -26,8 +26,10 @@ pub use setup::{
 
 use crate::corefile::{Args, SetupError};
 
+pub mod cancel;
 pub mod errors;
 pub mod file;
+pub mod forward;
 pub mod health;
 pub mod log;
 pub mod prometheus;
@@ -36,12 +38,14 @@ pub mod whoami;
 
 // Rows stand in the order of CoreDNS's plugin.cfg, which is the order of execution. A row whose place matters says why.
 plugins! {
+    "cancel" => cancel::Cancel,
     "ready" => ready::Ready, // before health: it stops saying yes before lameduck begins
     "health" => health::Health,
     "prometheus" => prometheus::Prometheus, // above all that answers, so that it sees every reply
     "errors" => errors::Errors,
     "log" => log::Log,
     "file" => file::File,
+    "forward" => forward::Forward,
     "whoami" => whoami::Whoami, // never passes a query on: whatever stands after it is out of reach
 }
 

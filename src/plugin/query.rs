@@ -93,6 +93,8 @@ pub struct Query {
     pub start_ns: u64,
     /// Monotonic time of the batch or wake-up that is being worked on, in nanoseconds.
     pub now_ns: u64,
+    /// Monotonic time in nanoseconds after which no plugin shall wait for others (*cancel*).
+    pub deadline_ns: Option<u64>,
     /// The configuration, listener, block and site.
     pub route: Route,
     /// Depth of internal lookups: 0 for a client's query.
@@ -140,6 +142,7 @@ impl Query {
             start_ns: parent.now_ns,
             now_ns: parent.now_ns,
             route: parent.route,
+            deadline_ns: parent.deadline_ns,
             depth: parent.depth + 1,
             ..Query::default()
         };
@@ -156,6 +159,7 @@ impl Query {
         copy.asked = self.asked;
         (copy.asked_qtype, copy.asked_qclass) = (self.asked_qtype, self.asked_qclass);
         copy.depth = self.depth;
+        copy.deadline_ns = None;
         copy.meta = self.meta.clone();
         copy
     }
@@ -173,6 +177,7 @@ impl Query {
         self.writer = "";
         self.meta.clear();
         self.depth = 0;
+        self.deadline_ns = None;
         self.home = None;
         self.background = None;
         self.background_row = 0;

@@ -52,7 +52,10 @@ mod tests {
                 ids[id as usize >> 12] += 1;
                 ports[port as usize >> 12] += 1;
             }
-            assert!(ids.iter().chain(&ports).all(|&hits| hits > 64), "{ids:?} {ports:?}");
+            assert!(
+                ids.iter().chain(&ports).all(|&hits| hits > 64),
+                "{ids:?} {ports:?}"
+            );
         }
     }
 

@@ -71,7 +71,10 @@ mod tests {
 
     #[test]
     fn errors_read_as_gos_do() {
-        let (from, to) = ("10.0.0.1:5353".parse().ok(), "10.0.0.53:53".parse().unwrap());
+        let (from, to) = (
+            "10.0.0.1:5353".parse().ok(),
+            "10.0.0.53:53".parse().unwrap(),
+        );
         let refused = || Why::Call("connect", io::Error::from_raw_os_error(libc::ECONNREFUSED));
         let check = |error: Error, want: &str| assert_eq!(error.to_string(), want);
         check(

@@ -175,10 +175,16 @@ mod tests {
         let mut parsed = Parsed::default();
         assert_eq!(parse(sent.datagram(), &mut parsed), Verdict::Accept);
         assert_eq!(parsed.flags, flag::RD | flag::CD);
-        assert_eq!((parsed.id, parsed.qtype, parsed.qclass), (sent.id(), types::A, 1));
+        assert_eq!(
+            (parsed.id, parsed.qtype, parsed.qclass),
+            (sent.id(), types::A, 1)
+        );
         assert_eq!(parsed.name.as_wire(), name.as_wire());
         assert_eq!(parsed.edns, edns);
-        assert_eq!(usize::from(u16_at(sent.framed(), 0).unwrap()), sent.datagram().len());
+        assert_eq!(
+            usize::from(u16_at(sent.framed(), 0).unwrap()),
+            sent.datagram().len()
+        );
     }
 
     /// A reply to `sent` that is right, to be spoilt by each case.
@@ -232,10 +238,22 @@ mod tests {
         let mut reply = Reply::default();
         let mut message = answer(&sent, flag::TC);
         message.truncate(40);
-        assert!(accept(&message, false, sent.id(), &question(&name), &mut reply));
+        assert!(accept(
+            &message,
+            false,
+            sent.id(),
+            &question(&name),
+            &mut reply
+        ));
         assert!(reply.has_flag(flag::TC) && reply.records().is_empty());
         let whole = answer(&sent, 0);
-        assert!(accept(&whole, true, sent.id(), &question(&name), &mut reply));
+        assert!(accept(
+            &whole,
+            true,
+            sent.id(),
+            &question(&name),
+            &mut reply
+        ));
         assert!(reply.has_flag(flag::TC) && reply.records().is_empty());
     }
 

@@ -14,6 +14,8 @@
 mod core;
 mod entropy;
 mod error;
+#[cfg(test)]
+pub(crate) mod fake;
 mod health;
 mod idle;
 mod message;

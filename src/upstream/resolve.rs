@@ -16,7 +16,11 @@ use crate::wire::types;
 ///
 /// # Errors
 /// None was found; CoreDNS's sentence.
-pub fn addresses(host: &str, port: u16, resolvers: &[SocketAddr]) -> Result<Vec<SocketAddr>, String> {
+pub fn addresses(
+    host: &str,
+    port: u16,
+    resolvers: &[SocketAddr],
+) -> Result<Vec<SocketAddr>, String> {
     let failed = |why: &str| Err(format!("failed to resolve {host:?}: {why}"));
     let found = if resolvers.is_empty() {
         (host, port)
@@ -49,7 +53,10 @@ fn ask_all(host: &str, port: u16, resolvers: &[SocketAddr]) -> Vec<SocketAddr> {
         let mut found = ask(resolver, &name, types::A);
         found.extend(ask(resolver, &name, types::AAAA));
         if !found.is_empty() {
-            return found.into_iter().map(|ip| SocketAddr::new(ip, port)).collect();
+            return found
+                .into_iter()
+                .map(|ip| SocketAddr::new(ip, port))
+                .collect();
         }
     }
     Vec::new()
@@ -73,13 +80,15 @@ fn ask(resolver: SocketAddr, name: &NameBuf, qtype: u16) -> Vec<IpAddr> {
         return Vec::new();
     }
     let answers = reply.section(Section::Answer);
-    let addresses = answers.filter(|record| record.rtype == qtype).filter_map(|record| {
-        let octets = reply.rdata(record);
-        match qtype {
-            types::A => Some(<[u8; 4]>::try_from(octets).ok()?.into()),
-            _ => Some(<[u8; 16]>::try_from(octets).ok()?.into()),
-        }
-    });
+    let addresses = answers
+        .filter(|record| record.rtype == qtype)
+        .filter_map(|record| {
+            let octets = reply.rdata(record);
+            match qtype {
+                types::A => Some(<[u8; 4]>::try_from(octets).ok()?.into()),
+                _ => Some(<[u8; 16]>::try_from(octets).ok()?.into()),
+            }
+        });
     addresses.collect()
 }
 
@@ -96,7 +105,9 @@ fn exchange(
     let mut buffer = vec![0; limits::UPSTREAM_UDP_OCTETS];
     loop {
         let left = deadline.checked_duration_since(Instant::now())?;
-        socket.set_read_timeout(Some(left.max(Duration::from_millis(1)))).ok()?;
+        socket
+            .set_read_timeout(Some(left.max(Duration::from_millis(1))))
+            .ok()?;
         let len = socket.recv(&mut buffer).ok()?;
         if accept(buffer.get(..len)?, false, request.id(), question, reply) {
             return Some(());

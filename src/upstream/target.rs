@@ -140,7 +140,8 @@ mod tests {
     #[test]
     fn addresses_files_and_hosts() {
         let at = |text: &str| Target::Address(text.parse().unwrap());
-        let check = |text: &str, want: Target| assert_eq!(parse("forward", text), Ok(want), "{text}");
+        let check =
+            |text: &str, want: Target| assert_eq!(parse("forward", text), Ok(want), "{text}");
         check("127.0.0.1", at("127.0.0.1:53"));
         check("dns://127.0.0.1", at("127.0.0.1:53"));
         check("127.0.0.1:5301", at("127.0.0.1:5301"));
@@ -150,7 +151,10 @@ mod tests {
         check("[fe80::1%7]:53", at("[fe80::1%7]:53"));
         check("fe80::1%lo", at("[fe80::1%1]:53"));
         check("ns.example.org", Target::Host("ns.example.org".into(), 53));
-        check("ns.example.org:54", Target::Host("ns.example.org".into(), 54));
+        check(
+            "ns.example.org:54",
+            Target::Host("ns.example.org".into(), 54),
+        );
     }
 
     #[test]
@@ -159,7 +163,10 @@ mod tests {
             let error = parse("forward", text).unwrap_err();
             assert!(error.contains(want), "{text}: {error}");
         };
-        check("tls://9.9.9.9", "tls:// upstreams are not built into percoredns yet");
+        check(
+            "tls://9.9.9.9",
+            "tls:// upstreams are not built into percoredns yet",
+        );
         check("https://1.1.1.1", "https:// upstreams are not built");
         check("quic://1.1.1.1", "quic:// upstreams are not built");
         check(
@@ -167,7 +174,10 @@ mod tests {
             "'grpc' is not supported as a destination protocol in forward: grpc://1.1.1.1",
         );
         check("ftp://1.1.1.1", "not an IP address or file");
-        check("/no/such/file", "not an IP address or file: \"/no/such/file\"");
+        check(
+            "/no/such/file",
+            "not an IP address or file: \"/no/such/file\"",
+        );
         check("a..b", "not an IP address, file, or valid domain: \"a..b\"");
         check("127.0.0.1:65536", "invalid port \"65536\"");
         check(".", "file");

@@ -1,1 +1,277 @@
-//! Scripted dialogues with upstreams.
+//! Scripted dialogues with upstreams over real sockets.
+
+use std::collections::BTreeSet;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use super::fake::{Fake, answering, reply, silent};
+use super::*;
+use crate::limits;
+use crate::runtime::clock::{self, MILLISECOND};
+use crate::runtime::{self, Backend, block_on};
+use crate::wire::edns::Edns;
+use crate::wire::name::NameBuf;
+use crate::wire::reply::{Question, Reply};
+use crate::wire::{flag, types};
+
+fn settings() -> PoolSettings {
+    PoolSettings {
+        proxy: "test",
+        expire: Duration::from_secs(10),
+        max_age: Duration::ZERO,
+        max_idle: 0,
+        read_timeout: Duration::from_millis(300),
+        source: None,
+    }
+}
+
+fn pool(fake: &Fake, settings: &PoolSettings) -> Pool {
+    Pool::new(Health::new("test", fake.addr), settings)
+}
+
+async fn ask(pool: &Pool, protocol: Protocol) -> Result<Reply, Error> {
+    let name = NameBuf::from_text("www.example.org").unwrap();
+    let question = Question {
+        name: name.as_wire(),
+        qtype: types::A,
+        qclass: 1,
+    };
+    let mut request = RequestBuffer::new(&Request {
+        flags: flag::RD,
+        question,
+        edns: &Edns::default(),
+    });
+    let (mut answer, deadline) = (Reply::default(), clock::now_ns() + 5_000 * MILLISECOND);
+    pool.exchange(
+        &mut request,
+        &question,
+        protocol,
+        512,
+        deadline,
+        &mut answer,
+    )
+    .await?;
+    Ok(answer)
+}
+
+fn run<T: 'static>(main: impl Future<Output = T> + 'static) -> T {
+    block_on(Backend::Epoll, main).unwrap()
+}
+
+fn address(reply: &Reply) -> Vec<u8> {
+    reply.rdata(&reply.records()[0]).to_vec()
+}
+
+#[test]
+fn a_thousand_junk_packets_do_not_end_the_wait() {
+    let fake = Fake::udp(|_, query: &[u8]| {
+        let good = reply(query, 0, 0, Some([192, 0, 2, 1]));
+        let mut messages = Vec::new();
+        for nth in 0..1000 {
+            let mut junk = good.clone();
+            match nth % 5 {
+                0 => junk[0] ^= 0xff,
+                1 => junk[13] = b'x',
+                2 => junk.truncate(nth % 40),
+                3 => junk[2] &= 0x7f,
+                _ => junk[5] = 0,
+            }
+            messages.push(junk);
+        }
+        messages.push(good);
+        messages
+    });
+    let patient = PoolSettings {
+        read_timeout: Duration::from_secs(4),
+        ..settings()
+    };
+    let pool = pool(&fake, &patient);
+    let answer = run(async move { ask(&pool, Protocol::Udp).await.unwrap() });
+    assert_eq!(address(&answer), [192, 0, 2, 1]);
+}
+
+#[test]
+fn silence_is_a_timeout_with_both_addresses() {
+    let fake = Fake::udp(silent());
+    let to = fake.addr;
+    let pool = pool(&fake, &settings());
+    let start = Instant::now();
+    let error = run(async move { ask(&pool, Protocol::Udp).await.unwrap_err().to_string() });
+    assert!(start.elapsed() < Duration::from_secs(2));
+    assert!(error.starts_with("read udp 127.0.0.1:"), "{error}");
+    assert!(error.ends_with(&format!("->{to}: i/o timeout")), "{error}");
+}
+
+#[test]
+fn a_closed_port_is_refused_at_once() {
+    let addr = Fake::udp(silent()).addr;
+    let pool = Pool::new(Health::new("test", addr), &settings());
+    let (udp, tcp) = run(async move {
+        let udp = ask(&pool, Protocol::Udp).await.unwrap_err().to_string();
+        (
+            udp,
+            ask(&pool, Protocol::Tcp).await.unwrap_err().to_string(),
+        )
+    });
+    assert!(udp.ends_with(": read: connection refused"), "{udp}");
+    assert_eq!(tcp, format!("dial tcp {addr}: connect: connection refused"));
+}
+
+#[test]
+fn udp_sockets_are_used_again_and_then_given_up() {
+    let ids = Arc::new(Mutex::new(Vec::new()));
+    let theirs = ids.clone();
+    let mut answer = answering(1);
+    let fake = Fake::udp(move |nth, query: &[u8]| {
+        theirs
+            .lock()
+            .unwrap()
+            .push(u16::from_be_bytes([query[0], query[1]]));
+        answer(nth, query)
+    });
+    let pool = pool(&fake, &settings());
+    let uses = limits::UPSTREAM_UDP_USES as usize;
+    let idle = run(async move {
+        for _ in 0..uses - 1 {
+            ask(&pool, Protocol::Udp).await.unwrap();
+        }
+        let before = pool.idle(Protocol::Udp);
+        ask(&pool, Protocol::Udp).await.unwrap();
+        (before, pool.idle(Protocol::Udp))
+    });
+    assert_eq!(idle, (1, 0));
+    let ids: BTreeSet<u16> = ids.lock().unwrap().iter().copied().collect();
+    assert!(ids.len() > uses * 9 / 10, "ids repeat");
+}
+
+#[test]
+fn idle_sockets_expire_without_queries() {
+    let fake = Fake::udp(answering(1));
+    let short = PoolSettings {
+        expire: Duration::from_millis(20),
+        ..settings()
+    };
+    let pool = pool(&fake, &short);
+    let idle = run(async move {
+        ask(&pool, Protocol::Udp).await.unwrap();
+        let before = pool.idle(Protocol::Udp);
+        runtime::sleep(Duration::from_millis(100)).await;
+        (before, pool.idle(Protocol::Udp))
+    });
+    assert_eq!(idle, (1, 0));
+}
+
+#[test]
+fn a_long_datagram_is_a_truncated_reply() {
+    let fake = Fake::udp(|_, query: &[u8]| {
+        let mut long = reply(query, 0, 0, Some([192, 0, 2, 1]));
+        long.resize(600, 0);
+        vec![long]
+    });
+    let pool = pool(&fake, &settings());
+    let answer = run(async move { ask(&pool, Protocol::Udp).await.unwrap() });
+    assert!(answer.has_flag(flag::TC) && answer.records().is_empty());
+}
+
+#[test]
+fn tcp_connections_are_used_again() {
+    let fake = Fake::tcp(answering(2));
+    let pool = pool(&fake, &settings());
+    let idle = run(async move {
+        for _ in 0..5 {
+            let answer = ask(&pool, Protocol::Tcp).await.unwrap();
+            assert_eq!(address(&answer), [192, 0, 2, 2]);
+        }
+        pool.idle(Protocol::Tcp)
+    });
+    assert_eq!(idle, 1);
+}
+
+#[test]
+fn a_kept_connection_that_was_closed_is_replaced() {
+    let fake = Fake::tcp(|nth, query: &[u8]| match nth {
+        1 => Vec::new(),
+        _ => vec![reply(query, 0, 0, Some([192, 0, 2, 3]))],
+    });
+    let pool = pool(&fake, &settings());
+    let seen = fake.seen.clone();
+    run(async move {
+        ask(&pool, Protocol::Tcp).await.unwrap();
+        ask(&pool, Protocol::Tcp).await.unwrap();
+    });
+    assert_eq!(seen.load(std::sync::atomic::Ordering::Relaxed), 3);
+}
+
+#[test]
+fn a_new_connection_that_is_closed_is_an_error() {
+    let fake = Fake::tcp(silent());
+    let pool = pool(&fake, &settings());
+    let error = run(async move { ask(&pool, Protocol::Tcp).await.unwrap_err().to_string() });
+    assert_eq!(error, "EOF");
+}
+
+#[test]
+fn junk_on_a_stream_is_passed_over() {
+    let fake = Fake::tcp(|_, query: &[u8]| {
+        let good = reply(query, 0, 0, Some([192, 0, 2, 4]));
+        let mut other = good.clone();
+        other[0] ^= 1;
+        vec![Vec::new(), vec![7; 5000], other, good]
+    });
+    let pool = pool(&fake, &settings());
+    let answer = run(async move { ask(&pool, Protocol::Tcp).await.unwrap() });
+    assert_eq!(address(&answer), [192, 0, 2, 4]);
+}
+
+#[test]
+fn probes_run_one_at_a_time_until_a_reply() {
+    let fake = Fake::udp(|nth, query: &[u8]| match nth {
+        0 | 1 => Vec::new(),
+        _ => vec![reply(query, 0, 2, None)],
+    });
+    let health = Health::new("test", fake.addr);
+    let probe = Probe {
+        interval: Duration::from_millis(400),
+        recursion_desired: true,
+        domain: NameBuf::ROOT,
+        protocol: Protocol::Udp,
+        source: None,
+    };
+    let fails = run(async move {
+        health.start_probe(&probe);
+        health.start_probe(&probe);
+        while health.fails() < 2 {
+            runtime::sleep(Duration::from_millis(5)).await;
+        }
+        let down = (health.is_down(1), health.is_down(2), health.is_down(0));
+        runtime::sleep(Duration::from_millis(800)).await;
+        (down, health.fails())
+    });
+    assert_eq!(fails, ((true, false, false), 0));
+    assert_eq!(fake.seen(), 3);
+}
+
+#[test]
+fn a_probe_ends_with_the_last_configuration() {
+    let fake = Fake::tcp(silent());
+    let health = Health::new("test", fake.addr);
+    let probe = Probe {
+        interval: Duration::from_millis(10),
+        recursion_desired: false,
+        domain: NameBuf::ROOT,
+        protocol: Protocol::Tcp,
+        source: None,
+    };
+    let seen = fake.seen.clone();
+    let counts = run(async move {
+        health.start_probe(&probe);
+        runtime::sleep(Duration::from_millis(100)).await;
+        drop(health);
+        runtime::sleep(Duration::from_millis(50)).await;
+        let at_end = seen.load(std::sync::atomic::Ordering::Relaxed);
+        runtime::sleep(Duration::from_millis(100)).await;
+        (at_end, seen.load(std::sync::atomic::Ordering::Relaxed))
+    });
+    assert!(counts.0 > 1);
+    assert_eq!(counts.0, counts.1);
+}

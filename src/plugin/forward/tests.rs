@@ -1,0 +1,595 @@
+//! Tests of *forward*: every option, and dialogues with scripted upstreams.
+
+use std::rc::Rc;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::plugin::{AnyPlugin, Chain, Proto, Route, TaskEnv, Visit, drive};
+use crate::runtime::{self, Backend, block_on, clock};
+use crate::testing::directive::{Directive, query, set_up, set_up_error};
+use crate::upstream::fake::{Fake, answering, failing, reply, silent};
+use crate::wire::{flag, types};
+
+struct Env;
+
+impl TaskEnv for Env {
+    fn core(&self) -> usize {
+        0
+    }
+
+    fn now_ns(&self) -> u64 {
+        clock::now_ns()
+    }
+
+    fn route(&self, _: &mut Query) -> Result<Rc<Chain>, Rcode> {
+        Err(Rcode::REFUSED)
+    }
+
+    fn chain(&self, _: Route) -> Option<Rc<Chain>> {
+        None
+    }
+
+    fn visit(&self, _: usize, visit: Visit) -> Result<(), Visit> {
+        Err(visit)
+    }
+}
+
+/// Sets the lines up; `$0`, `$1`... stand for the upstreams.
+fn directive(lines: &str, fakes: &[&Fake]) -> Directive<Forward> {
+    let mut lines = lines.to_owned();
+    for (nth, fake) in fakes.iter().enumerate() {
+        lines = lines.replace(&format!("${nth}"), &fake.addr.to_string());
+    }
+    set_up("forward", &lines).unwrap()
+}
+
+async fn serve(chain: &Rc<Chain>, query: &mut Query) {
+    query.now_ns = clock::now_ns();
+    let at = chain.run(query);
+    drive(Rc::new(Env), chain.clone(), query, at).await;
+}
+
+fn chain(directive: &Directive<Forward>) -> Rc<Chain> {
+    Rc::new(Chain::new(vec![AnyPlugin::Forward(
+        directive.open(&["forward"]),
+    )]))
+}
+
+/// What the client sees of one query: the last octet of the first address, or the rcode, and the error.
+fn outcome(query: &Query) -> String {
+    match query.answer {
+        Answer::Written => match query.reply.records().first() {
+            Some(record) => query.reply.rdata(record)[3].to_string(),
+            None => query.reply.rcode.to_string(),
+        },
+        Answer::Unwritten(rcode) => {
+            format!("{rcode}: {}", query.error.as_deref().unwrap_or_default())
+        }
+        Answer::Open | Answer::Dropped => "dropped".to_owned(),
+    }
+}
+
+fn run<T: 'static>(main: impl Future<Output = T> + 'static) -> T {
+    block_on(Backend::Epoll, main).unwrap()
+}
+
+/// The outcomes of these names in turn.
+fn dialogue(lines: &str, fakes: &[&Fake], names: &[&str]) -> Vec<String> {
+    let directive = directive(lines, fakes);
+    let names: Vec<String> = names.iter().map(|name| (*name).to_owned()).collect();
+    run(async move {
+        let chain = chain(&directive);
+        let mut outcomes = Vec::new();
+        for name in names {
+            let mut query = query(&name, types::A);
+            serve(&chain, &mut query).await;
+            outcomes.push(outcome(&query));
+        }
+        outcomes
+    })
+}
+
+// === set-up ===
+
+fn line(lines: &str) -> Line {
+    let directive = set_up::<Forward>("forward", lines).unwrap();
+    assert!(directive.settings.any_class);
+    let config = Arc::try_unwrap(directive.config)
+        .map_err(|_| "shared")
+        .unwrap();
+    config.into_iter().next().unwrap()
+}
+
+#[test]
+fn defaults() {
+    let line = line("forward . 127.0.0.1");
+    assert_eq!(line.from.as_str(), ".");
+    assert_eq!(line.upstreams[0].to(), "127.0.0.1:53");
+    assert!(matches!(line.policy, Policy::Random));
+    assert_eq!(
+        (line.fails_max, line.attempts_max, line.concurrent_max),
+        (2, 2, 0)
+    );
+    assert!(!line.force_tcp && !line.prefer_udp && !line.failfast && !line.next_on_nodata);
+    assert_eq!(line.sockets.expire, Duration::from_secs(10));
+    assert_eq!(line.sockets.max_age, Duration::ZERO);
+    assert_eq!(line.sockets.read_timeout, Duration::from_secs(2));
+    assert_eq!(line.probe.interval, Duration::from_millis(500));
+    assert!(line.probe.recursion_desired);
+    assert_eq!(line.probe.domain.to_string(), ".");
+}
+
+#[test]
+fn options() {
+    let line = line(
+        "forward Example.org:53 127.0.0.1 dns://[::1]:54 127.0.0.1 {
+            except a.example.org 10.0.0.0/8
+            except b.example.org
+            force_tcp
+            prefer_udp
+            expire 20s
+            max_age 1m
+            max_idle_conns 7
+            read_timeout 1s
+            max_fails 0
+            max_connect_attempts 9
+            policy sequential
+            health_check 1s no_rec domain Example.COM
+            max_concurrent 100
+            next NXDOMAIN refused
+            next_on_nodata
+            failover SERVFAIL
+            failfast_all_unhealthy_upstreams
+            resolver 127.0.0.1 127.0.0.1:54
+        }",
+    );
+    assert_eq!(line.from.as_str(), "example.org.");
+    let to: Vec<_> = line
+        .upstreams
+        .iter()
+        .map(|upstream| upstream.to())
+        .collect();
+    assert_eq!(to, ["127.0.0.1:53", "[::1]:54"]);
+    let except: Vec<_> = line.except.iter().map(ZoneName::as_str).collect();
+    assert_eq!(
+        except,
+        ["a.example.org.", "10.in-addr.arpa.", "b.example.org."]
+    );
+    assert!(line.force_tcp && line.prefer_udp && line.failfast && line.next_on_nodata);
+    assert_eq!(
+        (line.fails_max, line.attempts_max, line.concurrent_max),
+        (0, 9, 100)
+    );
+    assert!(matches!(line.policy, Policy::Sequential));
+    assert_eq!(line.next, [Rcode::NXDOMAIN, Rcode::REFUSED]);
+    assert_eq!(line.failover, [Rcode::SERVFAIL]);
+    assert_eq!(line.sockets.expire, Duration::from_secs(20));
+    assert_eq!(line.sockets.max_age, Duration::from_secs(60));
+    assert_eq!(line.sockets.max_idle, 7);
+    assert_eq!(line.sockets.read_timeout, Duration::from_secs(1));
+    assert_eq!(line.probe.interval, Duration::from_secs(1));
+    assert!(!line.probe.recursion_desired);
+    assert_eq!(line.probe.domain.to_string(), "example.com.");
+}
+
+#[test]
+fn errors_name_the_option() {
+    let check = |lines: &str, want: &str| {
+        let error = set_up_error::<Forward>("forward", lines);
+        assert!(error.contains(want), "{lines}: {error}");
+        assert!(error.starts_with("Corefile:"), "{error}");
+    };
+    let option = |option: &str, want: &str| {
+        check(&format!("forward . 127.0.0.1 {{\n{option}\n}}"), want);
+    };
+    check("forward", "Wrong argument count");
+    check("forward .", "Wrong argument count");
+    check("forward a..b 127.0.0.1", "unable to normalize 'a..b'");
+    check(
+        "forward . tls://9.9.9.9",
+        "tls:// upstreams are not built into percoredns yet",
+    );
+    check(
+        "forward . https://9.9.9.9",
+        "https:// upstreams are not built",
+    );
+    check(
+        "forward . grpc://9.9.9.9",
+        "not supported as a destination protocol in forward",
+    );
+    check("forward . /none", "not an IP address or file: \"/none\"");
+    check("forward . /dev/null", "no nameservers found");
+    let many = (1..=16)
+        .map(|n| format!(" 127.0.0.{n}"))
+        .collect::<String>();
+    check(
+        &format!("forward .{many}"),
+        "more than 15 TOs configured: 16",
+    );
+    option("nonsense", "unknown property 'nonsense'");
+    option("except", "Wrong argument count");
+    option("force_tcp x", "Wrong argument count");
+    option("prefer_udp x", "Wrong argument count");
+    option("expire", "Wrong argument count");
+    option("expire 5", "missing unit in duration");
+    option("expire -1s", "expire can't be negative: -1s");
+    option("max_age -1s", "max_age can't be negative: -1s");
+    option(
+        "max_age 5s",
+        "max_age (5s) must not be less than expire (10s)",
+    );
+    option("max_idle_conns -1", "max_idle_conns can't be negative: -1");
+    option(
+        "max_idle_conns x",
+        "strconv.Atoi: parsing \"x\": invalid syntax",
+    );
+    option("read_timeout 0s", "read_timeout must be greater than 0");
+    option(
+        "max_fails -1",
+        "strconv.ParseUint: parsing \"-1\": invalid syntax",
+    );
+    option("max_fails 4294967296", "value out of range");
+    option("max_connect_attempts x", "strconv.ParseUint");
+    option("policy fastest", "unknown policy 'fastest'");
+    option("health_check", "Wrong argument count");
+    option(
+        "health_check -1s",
+        "health_check can't be negative: -1000000000",
+    );
+    option("health_check 1s rec", "health_check: unknown option rec");
+    option("health_check 1s domain", "Wrong argument count");
+    option(
+        "health_check 1s domain a..b",
+        "health_check: invalid domain name a..b",
+    );
+    option("max_concurrent -5", "max_concurrent can't be negative: -5");
+    option("next", "Wrong argument count");
+    option("next NOPE", "NOPE is not a valid rcode");
+    option("failover NOERROR", "NoError cannot be used in failover");
+    option("failover", "Wrong argument count");
+    option("next_on_nodata x", "Wrong argument count");
+    option("failfast_all_unhealthy_upstreams x", "Wrong argument count");
+    option("source_address x", "source_address: invalid IP address");
+    option("source_address ::1", "of another family");
+    option("resolver ns.example.org", "resolver: not an IP address");
+    option("tls", "tls:// and https:// upstreams are not built");
+    option("tls_servername x", "not built into percoredns yet");
+    option("doh_method GET", "not built into percoredns yet");
+}
+
+#[test]
+fn hosts_are_resolved_once() {
+    let fake = Fake::udp(|_, query: &[u8]| {
+        let is_a = query[query.len() - 3] == 1;
+        vec![reply(query, 0, 0, is_a.then_some([192, 0, 2, 9]))]
+    });
+    let directive = directive("forward . ns.example.org:54 {\nresolver $0\n}", &[&fake]);
+    assert_eq!(directive.config[0].upstreams[0].to(), "192.0.2.9:54");
+    let none = Fake::udp(failing(3));
+    let lines = format!("forward . ns.example.org {{\nresolver {}\n}}", none.addr);
+    let error = set_up_error::<Forward>("forward", &lines);
+    assert!(
+        error.contains("failed to resolve \"ns.example.org\": no addresses found"),
+        "{error}"
+    );
+}
+
+// === dialogues ===
+
+#[test]
+fn the_reply_is_the_upstreams() {
+    let fake = Fake::udp(|_, query: &[u8]| {
+        vec![reply(
+            query,
+            flag::AA | flag::AD | flag::RA,
+            0,
+            Some([192, 0, 2, 7]),
+        )]
+    });
+    let directive = directive("forward . $0", &[&fake]);
+    run(async move {
+        let mut query = query("wWw.Example.org.", types::A);
+        query.meta.enabled = true;
+        serve(&chain(&directive), &mut query).await;
+        assert_eq!(outcome(&query), "7");
+        assert_eq!(query.writer, "forward");
+        let flags = flag::AA | flag::AD | flag::RA | flag::RD;
+        assert_eq!(query.reply.flags, flags);
+        let owner = query.reply.owner(&query.reply.records()[0]);
+        assert_eq!(owner, b"\x03wWw\x07Example\x03org\0");
+        let to = directive.config[0].upstreams[0].to();
+        assert_eq!(query.meta.find("forward/upstream"), Some(to));
+    });
+}
+
+#[test]
+fn names_outside_and_excepted_names_pass() {
+    let fake = Fake::udp(answering(1));
+    let names = [
+        "example.org.",
+        "a.example.org.",
+        "x.a.example.org.",
+        "b.example.org.",
+        "example.com.",
+    ];
+    let pass = "SERVFAIL: plugin/forward: no next plugin found";
+    let lines = "forward example.org $0 {\nexcept a.example.org example.org\n}";
+    assert_eq!(
+        dialogue(lines, &[&fake], &names),
+        ["1", pass, pass, pass, pass]
+    );
+    let lines = "forward example.org $0 {\nexcept a.example.org\n}";
+    assert_eq!(
+        dialogue(lines, &[&fake], &names),
+        ["1", pass, pass, "1", pass]
+    );
+}
+
+#[test]
+fn one_dead_upstream_of_three_is_passed_over() {
+    let (good, other) = (Fake::udp(answering(1)), Fake::udp(answering(2)));
+    let dead = Fake::udp(silent()).addr;
+    let lines = format!("forward . {dead} $0 $1 {{\npolicy round_robin\nhealth_check 10ms\n}}");
+    let names = ["a."; 9];
+    let outcomes = dialogue(&lines, &[&good, &other], &names);
+    assert!(
+        outcomes
+            .iter()
+            .all(|outcome| outcome == "1" || outcome == "2"),
+        "{outcomes:?}"
+    );
+}
+
+#[test]
+fn all_dead_is_servfail_with_the_last_error() {
+    let dead = [Fake::udp(silent()).addr, Fake::udp(silent()).addr];
+    let lines = format!("forward . {} {}", dead[0], dead[1]);
+    let outcomes = dialogue(&lines, &[], &["a."]);
+    assert!(
+        outcomes[0].starts_with("SERVFAIL: read udp 127.0.0.1:"),
+        "{outcomes:?}"
+    );
+    assert!(
+        outcomes[0].ends_with("read: connection refused"),
+        "{outcomes:?}"
+    );
+}
+
+#[test]
+fn a_stalling_upstream_costs_its_attempts_and_no_more() {
+    let stalled = Fake::udp(silent());
+    let start = Instant::now();
+    let lines = "forward . $0 {\nread_timeout 100ms\nmax_connect_attempts 3\nmax_fails 0\n}";
+    let outcomes = dialogue(lines, &[&stalled], &["a."]);
+    assert!(outcomes[0].ends_with("i/o timeout"), "{outcomes:?}");
+    assert!(start.elapsed() >= Duration::from_millis(290));
+    assert!(start.elapsed() < Duration::from_secs(2));
+    assert_eq!(stalled.seen(), 3);
+}
+
+#[test]
+fn the_deadline_of_cancel_is_kept() {
+    let stalled = Fake::udp(silent());
+    let directive = directive("forward . $0 {\nmax_connect_attempts 0\n}", &[&stalled]);
+    let start = Instant::now();
+    run(async move {
+        let mut query = query("a.", types::A);
+        query.deadline_ns = Some(clock::now_ns() + 200_000_000);
+        serve(&chain(&directive), &mut query).await;
+        assert!(outcome(&query).ends_with("i/o timeout"));
+    });
+    assert!(start.elapsed() < Duration::from_millis(900));
+}
+
+#[test]
+fn a_closed_port_does_not_spin_until_the_deadline() {
+    let dead = Fake::udp(silent()).addr;
+    let directive = directive(
+        &format!("forward . {dead} {{\nmax_connect_attempts 0\n}}"),
+        &[],
+    );
+    run(async move {
+        let mut query = query("a.", types::A);
+        query.deadline_ns = Some(clock::now_ns() + 100_000_000);
+        serve(&chain(&directive), &mut query).await;
+        assert!(outcome(&query).ends_with("connection refused"));
+    });
+}
+
+/// Waits until the probes of all upstreams have failed more than twice.
+async fn until_down(line: &Line) {
+    for _ in 0..500 {
+        if line.upstreams.iter().all(|upstream| upstream.is_down(2)) {
+            return;
+        }
+        runtime::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("never down");
+}
+
+#[test]
+fn all_down_fails_fast_or_tries_any() {
+    let dead = Fake::udp(silent()).addr;
+    for (option, want) in [
+        (
+            "failfast_all_unhealthy_upstreams",
+            "SERVFAIL: no healthy proxies",
+        ),
+        ("prefer_udp", "connection refused"),
+    ] {
+        let lines = format!("forward . {dead} {{\nhealth_check 10ms\n{option}\n}}");
+        let directive = directive(&lines, &[]);
+        run(async move {
+            let chain = chain(&directive);
+            serve(&chain, &mut query("a.", types::A)).await;
+            until_down(&directive.config[0]).await;
+            let mut query = query("a.", types::A);
+            serve(&chain, &mut query).await;
+            assert!(outcome(&query).ends_with(want), "{}", outcome(&query));
+        });
+    }
+}
+
+#[test]
+fn an_upstream_that_comes_back_is_used_again() {
+    let addr = Fake::udp(silent()).addr;
+    let directive = directive(
+        &format!("forward . {addr} {{\nhealth_check 10ms\nfailfast_all_unhealthy_upstreams\n}}"),
+        &[],
+    );
+    run(async move {
+        let chain = chain(&directive);
+        serve(&chain, &mut query("a.", types::A)).await;
+        until_down(&directive.config[0]).await;
+        let back = Fake::udp_at(addr, answering(5));
+        for _ in 0..300 {
+            if !directive.config[0].upstreams[0].is_down(2) {
+                break;
+            }
+            runtime::sleep(Duration::from_millis(10)).await;
+        }
+        let mut query = query("a.", types::A);
+        serve(&chain, &mut query).await;
+        assert_eq!(outcome(&query), "5");
+        drop(back);
+    });
+}
+
+#[test]
+fn truncated_replies_go_to_the_client_or_to_tcp() {
+    let cut = |_: usize, query: &[u8]| vec![reply(query, flag::TC, 0, None)];
+    let udp = Fake::udp(cut);
+    let directive = directive("forward . $0", &[&udp]);
+    run(async move {
+        let mut query = query("a.", types::A);
+        serve(&chain(&directive), &mut query).await;
+        assert!(query.reply.has_flag(flag::TC));
+        assert_eq!(outcome(&query), "NOERROR");
+    });
+}
+
+#[test]
+fn the_protocol_is_the_clients_unless_an_option_says_otherwise() {
+    let (udp, tcp) = (Fake::udp(answering(1)), Fake::tcp(answering(2)));
+    let ask = |to: &Fake, options: &str, proto: Proto| {
+        let options = options.to_owned();
+        let directive = directive(
+            &format!("forward . $0 {{\n{options}\nmax_fails 0\n}}"),
+            &[to],
+        );
+        run(async move {
+            let mut query = query("a.", types::A);
+            query.proto = proto;
+            serve(&chain(&directive), &mut query).await;
+            outcome(&query)
+        })
+    };
+    assert_eq!(ask(&udp, "", Proto::Udp), "1");
+    assert_eq!(ask(&tcp, "", Proto::Tcp), "2");
+    assert_eq!(ask(&tcp, "force_tcp", Proto::Udp), "2");
+    assert_eq!(ask(&udp, "prefer_udp", Proto::Tcp), "1");
+    assert_eq!(ask(&tcp, "force_tcp\nprefer_udp", Proto::Udp), "2");
+    assert!(ask(&tcp, "", Proto::Udp).ends_with("connection refused"));
+}
+
+#[test]
+fn too_many_at_once_are_refused() {
+    let slow = Fake::udp(silent());
+    let lines = "forward . $0 {\nmax_concurrent 2\nread_timeout 300ms\nmax_connect_attempts 1\n}";
+    let directive = directive(lines, &[&slow]);
+    run(async move {
+        let chain = chain(&directive);
+        for _ in 0..2 {
+            let chain = chain.clone();
+            runtime::spawn(async move { serve(&chain, &mut query("a.", types::A)).await });
+        }
+        runtime::sleep(Duration::from_millis(50)).await;
+        let mut third = query("b.", types::A);
+        serve(&chain, &mut third).await;
+        assert_eq!(
+            outcome(&third),
+            "REFUSED: concurrent queries exceeded maximum 2"
+        );
+        runtime::sleep(Duration::from_millis(500)).await;
+        let mut fourth = query("b.", types::A);
+        serve(&chain, &mut fourth).await;
+        assert!(outcome(&fourth).ends_with("i/o timeout"));
+        assert_eq!(directive.config[0].concurrent.load(Ordering::Relaxed), 0);
+    });
+}
+
+#[test]
+fn failover_returns_the_last_reply() {
+    let (servfail, refused, good) = (
+        Fake::udp(failing(2)),
+        Fake::udp(failing(5)),
+        Fake::udp(answering(1)),
+    );
+    let check = |lines: &str, fakes: &[&Fake], want: &str| {
+        let lines = format!("forward . {lines}\npolicy sequential\nhealth_check 10ms\n}}");
+        assert_eq!(dialogue(&lines, fakes, &["a."]), [want], "{lines}");
+    };
+    check("$0 $1 {\n", &[&servfail, &good], "SERVFAIL");
+    check("$0 $1 {\nfailover SERVFAIL", &[&servfail, &good], "1");
+    check(
+        "$0 $1 {\nfailover SERVFAIL REFUSED",
+        &[&servfail, &refused],
+        "REFUSED",
+    );
+    check(
+        "$0 $1 {\nfailover REFUSED",
+        &[&servfail, &refused],
+        "SERVFAIL",
+    );
+    // The second is dead: the reply that there was is returned.
+    let dead = Fake::udp(silent()).addr;
+    check(
+        &format!("$0 {dead} {{\nfailover SERVFAIL\nmax_connect_attempts 1"),
+        &[&servfail],
+        "SERVFAIL",
+    );
+}
+
+#[test]
+fn next_goes_to_the_next_line_only() {
+    let (nxdomain, empty, good) = (
+        Fake::udp(failing(3)),
+        Fake::udp(failing(0)),
+        Fake::udp(answering(1)),
+    );
+    let check = |lines: &str, fakes: &[&Fake], want: &str| {
+        assert_eq!(
+            dialogue(lines, fakes, &["a.example.org."]),
+            [want],
+            "{lines}"
+        );
+    };
+    check(
+        "forward . $0 {\nnext NXDOMAIN\n}\nforward . $1",
+        &[&nxdomain, &good],
+        "1",
+    );
+    check(
+        "forward . $0 {\nnext REFUSED\n}\nforward . $1",
+        &[&nxdomain, &good],
+        "NXDOMAIN",
+    );
+    check("forward . $0 {\nnext NXDOMAIN\n}", &[&nxdomain], "NXDOMAIN");
+    check(
+        "forward . $0 {\nnext_on_nodata\n}\nforward . $1",
+        &[&empty, &good],
+        "1",
+    );
+    check("forward . $0\nforward . $1", &[&empty, &good], "NOERROR");
+    // The next line is for other names: the query leaves the plugin.
+    check(
+        "forward . $0 {\nnext NXDOMAIN\n}\nforward example.com $1",
+        &[&nxdomain, &good],
+        "SERVFAIL: plugin/forward: no next plugin found",
+    );
+    check(
+        "forward example.com $0\nforward org $1\nforward . $0",
+        &[&nxdomain, &good],
+        "1",
+    );
+}
