@@ -10,6 +10,7 @@ use std::sync::Arc;
 use crate::corefile::{Args, SetupError, ZoneName};
 use crate::lang::replacer::Format;
 use crate::plugin::{Answer, Flow, OpenCx, Plugin, Query, SetupCx};
+use crate::runtime::clock;
 use crate::telemetry::log;
 use crate::wire::kind::{Class, Kind};
 
@@ -56,6 +57,10 @@ impl Plugin for Log {
             .meta
             .set("log/class", || kind.class().as_str().to_owned());
         if rule.classes.is_empty() || rule.classes.contains(&kind.class()) {
+            if query.now_ns == query.start_ns {
+                // Answered from memory: the clock of the batch would show 0s.
+                query.now_ns = clock::now_ns();
+            }
             let line = Line {
                 format: &rule.format,
                 query,
