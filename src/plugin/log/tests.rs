@@ -111,7 +111,8 @@ fn a_reply_that_the_server_will_write_is_shown_as_it_will_be() {
 fn a_dropped_query_has_no_reply_values() {
     let mut query = query("example.org.", types::A);
     query.answer = Answer::Dropped;
-    let line = "[INFO] 10.240.0.1:40212 - 29008 \"A IN example.org. udp 29 false 512\" - - 0 0.000037s";
+    let line =
+        "[INFO] 10.240.0.1:40212 - 29008 \"A IN example.org. udp 29 false 512\" - - 0 0.000037s";
     check("log", query, &[line]);
 }
 
