@@ -71,7 +71,7 @@ pub struct Outcome {
     /// How it ended.
     pub kind: Kind,
     /// With `Kind::Chase`: the name to look up, lower-cased.
-    pub target: WireName,
+    pub target: Option<WireName>,
     wildcard: u32,
     proofs: NodeList<PROOFS>,
     may_fall_through: bool,
@@ -130,8 +130,6 @@ struct Lookup<'z, 's, S> {
     proofs: NodeList<PROOFS>,
     /// The name asked has no records of its own.
     nameless: bool,
-    /// Nodes whose addresses are in the additional section.
-    shown: NodeList<{ limits::ZONE_ADDITIONAL_NAMES }>,
     /// DNAME owners in the answer section: a chain may pass one DNAME several times.
     dnames: NodeList<{ limits::ZONE_CNAME_CHAIN }>,
     /// Hashes of the owners of CNAMEs so far; their number is the length of the chain.
@@ -161,10 +159,9 @@ impl<'z, 's, S: Sink> Lookup<'z, 's, S> {
             dnssec: dnssec && zone.is_signed(),
             sink,
             wildcard: NONE,
-            proofs: NodeList::EMPTY,
+            proofs: NodeList::new(),
             nameless: false,
-            shown: NodeList::EMPTY,
-            dnames: NodeList::EMPTY,
+            dnames: NodeList::new(),
             seen: [0; limits::ZONE_CNAME_CHAIN],
             chain: 0,
         }
@@ -174,8 +171,8 @@ impl<'z, 's, S: Sink> Lookup<'z, 's, S> {
         let mut step = self.step(name);
         loop {
             let next = match step {
-                Step::Done(kind) => return self.outcome(kind, WireName::ROOT),
-                Step::Chase(target) => return self.outcome(Kind::Chase, target),
+                Step::Done(kind) => return self.outcome(kind, None),
+                Step::Chase(target) => return self.outcome(Kind::Chase, Some(target)),
                 Step::Follow(next) => next,
             };
             let name = match &next {
@@ -187,13 +184,13 @@ impl<'z, 's, S: Sink> Lookup<'z, 's, S> {
             {
                 self.apex_set(rtype::NS);
                 self.push_proofs();
-                return self.outcome(Kind::Success, WireName::ROOT);
+                return self.outcome(Kind::Success, None);
             }
             step = self.step(name);
         }
     }
 
-    fn outcome(self, kind: Kind, target: WireName) -> Outcome {
+    fn outcome(self, kind: Kind, target: Option<WireName>) -> Outcome {
         Outcome {
             kind,
             target,
@@ -295,8 +292,9 @@ impl<'z, 's, S: Sink> Lookup<'z, 's, S> {
         }
         // Glue in the child zone first: it is what a resolver cannot do without (RFC 9471).
         let in_child = |target: &[u8]| WireName::below(target, owner).is_some();
-        self.addresses(servers, 0, in_child);
-        self.addresses(servers, 0, |target| !in_child(target));
+        let mut shown = NodeList::new();
+        self.addresses(servers, 0, &mut shown, in_child);
+        self.addresses(servers, 0, &mut shown, |target| !in_child(target));
         Step::Done(Kind::Delegation)
     }
 
@@ -364,9 +362,11 @@ impl<'z, 's, S: Sink> Lookup<'z, 's, S> {
         }
         if self.chain == 0 {
             match self.qtype {
-                rtype::NS => self.addresses(set, 0, |_| true),
-                rtype::MX | rtype::SVCB | rtype::HTTPS => self.addresses(set, 2, |_| true),
-                rtype::SRV => self.addresses(set, 6, |_| true),
+                rtype::NS => self.addresses(set, 0, &mut NodeList::new(), |_| true),
+                rtype::MX | rtype::SVCB | rtype::HTTPS => {
+                    self.addresses(set, 2, &mut NodeList::new(), |_| true)
+                }
+                rtype::SRV => self.addresses(set, 6, &mut NodeList::new(), |_| true),
                 _ => {}
             }
         }
@@ -391,8 +391,14 @@ impl<'z, 's, S: Sink> Lookup<'z, 's, S> {
         Step::Done(Kind::Success)
     }
 
-    /// Pushes the addresses that the zone holds of the names at `offset` in the records of `set`.
-    fn addresses(&mut self, set: &Rrset, offset: usize, wanted: impl Fn(&[u8]) -> bool) {
+    /// Pushes the addresses that the zone holds of the names at `offset` in the records of `set`, once for each node.
+    fn addresses(
+        &mut self,
+        set: &Rrset,
+        offset: usize,
+        shown: &mut NodeList<{ limits::ZONE_ADDITIONAL_NAMES }>,
+        wanted: impl Fn(&[u8]) -> bool,
+    ) {
         let zone = self.zone;
         for rdata in zone.rdata(set) {
             let rest = rdata.get(offset..).unwrap_or_default();
@@ -410,7 +416,7 @@ impl<'z, 's, S: Sink> Lookup<'z, 's, S> {
             let Found::Node(node) = zone.find(relative) else {
                 continue;
             };
-            if self.shown.contains(node) || !self.shown.add(node) {
+            if shown.contains(node) || !shown.add(node) {
                 continue;
             }
             self.push_typed(Section::Additional, target, node, rtype::A);
@@ -482,10 +488,12 @@ impl<'z, 's, S: Sink> Lookup<'z, 's, S> {
 // === impl NodeList ===
 
 impl<const N: usize> NodeList<N> {
-    const EMPTY: Self = Self {
-        nodes: [0; N],
-        len: 0,
-    };
+    const fn new() -> Self {
+        Self {
+            nodes: [0; N],
+            len: 0,
+        }
+    }
 
     fn as_slice(&self) -> &[u32] {
         &self.nodes[..self.len]

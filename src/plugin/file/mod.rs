@@ -100,16 +100,15 @@ impl Plugin for File {
         let outcome = self
             .find(name.as_wire())
             .and_then(|served| self.answer(served, query, &name));
-        // The zone may have been replaced since the query parked.
-        let target = match outcome {
-            None => {
-                query.unwritten(Rcode::SERVFAIL);
-                return Flow::Reply;
-            }
-            Some(outcome) if outcome.kind == Kind::Chase => outcome.target,
-            Some(_) => return Flow::Reply,
+        let Some(outcome) = outcome else {
+            query.unwritten(Rcode::SERVFAIL);
+            return Flow::Reply;
         };
-        let Ok(target) = NameBuf::from_wire(target.as_slice()) else {
+        // Without a target, the zone has been replaced since the query parked.
+        let target = outcome
+            .target
+            .map(|target| NameBuf::from_wire(target.as_slice()));
+        let Some(Ok(target)) = target else {
             return Flow::Reply;
         };
         let child = cx.lookup(query, &target, query.qtype).await;
