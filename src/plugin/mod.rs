@@ -34,6 +34,7 @@ pub mod health;
 pub mod log;
 pub mod prometheus;
 pub mod ready;
+pub mod rewrite;
 pub mod whoami;
 
 // Rows stand in the order of CoreDNS's plugin.cfg, which is the order of execution. A row whose place matters says why.
@@ -44,6 +45,7 @@ plugins! {
     "prometheus" => prometheus::Prometheus, // above all that answers, so that it sees every reply
     "errors" => errors::Errors,
     "log" => log::Log,
+    "rewrite" => rewrite::Rewrite, // above acl and cache: both see the new question
     "file" => file::File,
     "forward" => forward::Forward,
     "whoami" => whoami::Whoami, // never passes a query on: whatever stands after it is out of reach

@@ -38,6 +38,8 @@ pub struct BlockSettings {
     pub any_class: bool,
     /// The name of the *view* filter.
     pub view: Option<String>,
+    /// EDNS option codes that replies may echo (*rewrite*); they count for the whole process.
+    pub echoed_options: Vec<u16>,
 }
 
 impl Default for BlockSettings {
@@ -55,6 +57,7 @@ impl Default for BlockSettings {
             max_tcp_queries: None,
             any_class: false,
             view: None,
+            echoed_options: Vec::new(),
         }
     }
 }

@@ -154,13 +154,17 @@ pub fn build(name: &str, text: &str, around: &Surroundings<'_>) -> Result<Built,
             .add_block(index, draft)
             .map_err(|error| error.to_string())?;
     }
-    let blocks = drafts.into_iter().map(Draft::finish).collect();
+    let blocks: Vec<Block> = drafts.into_iter().map(Draft::finish).collect();
+    let echoed = blocks
+        .iter()
+        .flat_map(|block| &block.settings.echoed_options);
+    let echoed_options = echoed.copied().collect();
     let config = Config {
         generation: around.generation,
         blocks,
         listeners: listeners.list,
         digest: corefile.digest(),
-        echoed_options: Vec::new(),
+        echoed_options,
     };
     Ok(Built {
         config,

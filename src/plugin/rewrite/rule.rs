@@ -1,0 +1,150 @@
+//! What a rule does to a question.
+
+use std::fmt::Write as _;
+
+use super::edns::EdnsRule;
+use super::name::{Answer, Matcher, NameRule};
+use crate::plugin::Query;
+use crate::wire::name::{NameBuf, Text};
+use crate::wire::rcode::Rcode;
+
+/// One rule of the Corefile.
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// No further rule is looked at once this one applied.
+    pub(super) stops: bool,
+    pub(super) field: Field,
+}
+
+/// What a rule is about.
+#[derive(Clone, Debug)]
+pub(super) enum Field {
+    Name(Box<NameRule>),
+    Type {
+        from: u16,
+        to: u16,
+    },
+    Class {
+        from: u16,
+        to: u16,
+    },
+    Edns(EdnsRule),
+    /// Bounds for the TTLs of replies to these names.
+    Ttl {
+        names: Matcher,
+        min_s: u32,
+        max_s: u32,
+    },
+    Rcode {
+        names: Matcher,
+        from: Rcode,
+        to: Rcode,
+    },
+    Cname(Box<CnameRule>),
+}
+
+/// CNAME targets in replies that are looked up elsewhere.
+#[derive(Clone, Debug)]
+pub(super) struct CnameRule {
+    pub targets: Matcher,
+    pub replacement: String,
+}
+
+/// What became of a question.
+pub(super) enum Applied {
+    No,
+    Yes {
+        remap: Option<Box<(NameBuf, NameBuf)>>,
+        option: Option<(u16, Option<Vec<u8>>)>,
+    },
+    /// The new name is none.
+    BadName(String),
+}
+
+impl Rule {
+    /// Changes the question if it matches. `text` is scratch room.
+    pub(super) fn apply(&self, query: &mut Query, text: &mut String) -> Applied {
+        let matched = match &self.field {
+            Field::Name(rule) => return rename(rule, query, text),
+            Field::Edns(rule) => return rule.apply(query),
+            Field::Type { from, to } => {
+                let matched = query.qtype == *from;
+                if matched {
+                    query.qtype = *to;
+                }
+                matched
+            }
+            Field::Class { from, to } => {
+                let matched = query.qclass == *from;
+                if matched {
+                    query.qclass = *to;
+                }
+                matched
+            }
+            Field::Ttl { names, .. } | Field::Rcode { names, .. } => matches(names, query, text),
+            // Which replies hold such a target shows later.
+            Field::Cname(_) => true,
+        };
+        if matched { DONE } else { Applied::No }
+    }
+
+    /// The option code that the server lets through in replies because of this rule.
+    pub(super) fn echoed_option(&self) -> Option<u16> {
+        match &self.field {
+            Field::Edns(rule) => rule.local_code(),
+            _ => None,
+        }
+    }
+}
+
+/// Whether the question's name matches; its text is rendered only if the matcher reads text.
+fn matches(names: &Matcher, query: &Query, text: &mut String) -> bool {
+    if let Matcher::Exact(_, wire) = names {
+        return wire
+            .as_ref()
+            .is_some_and(|wire| wire.as_wire() == query.name());
+    }
+    render(query, text);
+    names.is_match(text)
+}
+
+fn rename(rule: &NameRule, query: &mut Query, text: &mut String) -> Applied {
+    if !matches(&rule.names, query, text) {
+        return Applied::No;
+    }
+    let before = query.name_buf();
+    let new = match (&rule.names, &rule.exact_name) {
+        (Matcher::Exact(..), Some(name)) => *name,
+        _ => {
+            render(query, text);
+            let replaced = rule
+                .names
+                .replace(text, &rule.replacement)
+                .unwrap_or_default();
+            match NameBuf::from_text(&replaced) {
+                Ok(name) => name.to_lower(),
+                Err(_) => return Applied::BadName(replaced),
+            }
+        }
+    };
+    query.set_name(&new);
+    let remap = rule
+        .answers
+        .contains(&Answer::Auto)
+        .then(|| Box::new((new, before)));
+    Applied::Yes {
+        remap,
+        option: None,
+    }
+}
+
+fn render(query: &Query, text: &mut String) {
+    text.clear();
+    // Writing to a String cannot fail.
+    let _ = write!(text, "{}", Text(query.name()));
+}
+
+const DONE: Applied = Applied::Yes {
+    remap: None,
+    option: None,
+};
