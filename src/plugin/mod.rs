@@ -32,6 +32,7 @@ pub mod file;
 pub mod forward;
 pub mod health;
 pub mod log;
+pub mod loop_;
 pub mod prometheus;
 pub mod ready;
 pub mod rewrite;
@@ -47,6 +48,7 @@ plugins! {
     "log" => log::Log,
     "rewrite" => rewrite::Rewrite, // above acl and cache: both see the new question
     "file" => file::File,
+    "loop" => loop_::Loop,
     "forward" => forward::Forward,
     "whoami" => whoami::Whoami, // never passes a query on: whatever stands after it is out of reach
 }

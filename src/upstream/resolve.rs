@@ -45,13 +45,18 @@ pub fn addresses(
     }
 }
 
+/// Whether `resolver` answers that question within two seconds, in whatever way.
+pub fn answers(resolver: SocketAddr, name: &NameBuf, qtype: u16) -> bool {
+    ask(resolver, name, qtype).is_some()
+}
+
 fn ask_all(host: &str, port: u16, resolvers: &[SocketAddr]) -> Vec<SocketAddr> {
     let Ok(name) = NameBuf::from_text(host) else {
         return Vec::new();
     };
     for &resolver in resolvers {
-        let mut found = ask(resolver, &name, types::A);
-        found.extend(ask(resolver, &name, types::AAAA));
+        let mut found = addresses_of(resolver, &name, types::A);
+        found.extend(addresses_of(resolver, &name, types::AAAA));
         if !found.is_empty() {
             return found
                 .into_iter()
@@ -63,22 +68,10 @@ fn ask_all(host: &str, port: u16, resolvers: &[SocketAddr]) -> Vec<SocketAddr> {
 }
 
 /// The addresses of one type that one resolver knows; none after any failure.
-fn ask(resolver: SocketAddr, name: &NameBuf, qtype: u16) -> Vec<IpAddr> {
-    let question = Question {
-        name: name.as_wire(),
-        qtype,
-        qclass: 1,
-    };
-    let mut request = RequestBuffer::new(&Request {
-        flags: flag::RD,
-        question,
-        edns: &Edns::default(),
-    });
-    request.draw_id();
-    let mut reply = Reply::default();
-    if exchange(resolver, &request, &question, &mut reply).is_none() {
+fn addresses_of(resolver: SocketAddr, name: &NameBuf, qtype: u16) -> Vec<IpAddr> {
+    let Some(reply) = ask(resolver, name, qtype) else {
         return Vec::new();
-    }
+    };
     let answers = reply.section(Section::Answer);
     let addresses = answers
         .filter(|record| record.rtype == qtype)
@@ -92,25 +85,36 @@ fn ask(resolver: SocketAddr, name: &NameBuf, qtype: u16) -> Vec<IpAddr> {
     addresses.collect()
 }
 
-fn exchange(
-    resolver: SocketAddr,
-    request: &RequestBuffer,
-    question: &Question<'_>,
-    reply: &mut Reply,
-) -> Option<()> {
+fn ask(resolver: SocketAddr, name: &NameBuf, qtype: u16) -> Option<Reply> {
+    let question = Question {
+        name: name.as_wire(),
+        qtype,
+        qclass: 1,
+    };
+    let mut request = RequestBuffer::new(&Request {
+        flags: flag::RD,
+        question,
+        edns: &Edns::default(),
+    });
+    request.draw_id();
     let socket = UdpSocket::bind(any_local(resolver)).ok()?;
     socket.connect(resolver).ok()?;
     socket.send(request.datagram()).ok()?;
     let deadline = Instant::now() + WAIT;
-    let mut buffer = vec![0; limits::UPSTREAM_UDP_OCTETS];
+    let (mut buffer, mut reply) = (vec![0; limits::UPSTREAM_UDP_OCTETS], Reply::default());
     loop {
         let left = deadline.checked_duration_since(Instant::now())?;
-        socket
-            .set_read_timeout(Some(left.max(Duration::from_millis(1))))
-            .ok()?;
+        let left = left.max(Duration::from_millis(1));
+        socket.set_read_timeout(Some(left)).ok()?;
         let len = socket.recv(&mut buffer).ok()?;
-        if accept(buffer.get(..len)?, false, request.id(), question, reply) {
-            return Some(());
+        if accept(
+            buffer.get(..len)?,
+            false,
+            request.id(),
+            &question,
+            &mut reply,
+        ) {
+            return Some(reply);
         }
     }
 }
