@@ -8,6 +8,8 @@
 mod chain;
 mod metadata_values;
 mod order;
+#[cfg(test)]
+mod panicker;
 mod query;
 mod setup;
 #[macro_use]
@@ -51,6 +53,8 @@ plugins! {
     "loop" => loop_::Loop,
     "forward" => forward::Forward,
     "whoami" => whoami::Whoami, // never passes a query on: whatever stands after it is out of reach
+    #[cfg(test)]
+    "panicker" => panicker::Panicker,
 }
 
 /// What `-plugins` prints: the names of the built directives, sorted, one a line.

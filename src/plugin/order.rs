@@ -72,7 +72,7 @@ mod tests {
     #[test]
     fn the_table_is_in_plugin_cfg_order() {
         let mut rest = PLUGIN_CFG.iter();
-        for name in BUILT {
+        for name in BUILT.iter().filter(|name| **name != "panicker") {
             assert!(
                 rest.any(|known| known == name),
                 "{name} is out of order or not in plugin.cfg"

@@ -260,3 +260,94 @@ impl Cores {
 const SPARE_JOBS: usize = 64;
 /// How long a core may take to open a configuration: everything slow was done before.
 const PATIENCE: Duration = Duration::from_secs(10);
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Read, Write};
+    use std::net::{Ipv6Addr, SocketAddr, TcpStream, UdpSocket};
+
+    use super::*;
+    use crate::corefile::RealSource;
+    use crate::plugin::Carry;
+    use crate::server::config::{self, Surroundings};
+    use crate::testing::host::{decode, encode};
+
+    struct Bench {
+        cores: Cores,
+        config: Arc<Config>,
+        sockets: Sockets,
+        server: SocketAddr,
+    }
+
+    fn bench() -> Bench {
+        let plan = vec![CorePlan { index: 0, cpu: None }];
+        let carry = Carry::default();
+        let (source, default_port) = (&RealSource, 53);
+        let around = Surroundings { source, cores: 1, default_port, carry: &carry, generation: 1 };
+        let built = config::build("Corefile", ".:0 {\n panicker\n}\n", &around).unwrap();
+        let config = Arc::new(built.config);
+        let sockets = Sockets::open(&config, &plan, &Sockets::default()).unwrap();
+        let cores = Cores::start(plan, Backend::Epoll).unwrap();
+        cores.swap(&config, &sockets).unwrap();
+        let port = sockets.addresses().next().unwrap().port();
+        Bench { cores, config, sockets, server: (Ipv6Addr::LOCALHOST, port).into() }
+    }
+
+    fn udp(server: SocketAddr, query: &str) -> String {
+        let client = UdpSocket::bind("[::1]:0").unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        client.send_to(&encode(query).0, server).unwrap();
+        let mut reply = [0; 512];
+        let len = client.recv(&mut reply).unwrap();
+        decode(&reply[..len]).rcode
+    }
+
+    fn tcp(server: SocketAddr, query: &str) -> String {
+        let mut client = TcpStream::connect(server).unwrap();
+        client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        let message = encode(query).0;
+        client.write_all(&(message.len() as u16).to_be_bytes()).unwrap();
+        client.write_all(&message).unwrap();
+        let mut len = [0; 2];
+        client.read_exact(&mut len).unwrap();
+        let mut reply = vec![0; u16::from_be_bytes(len) as usize];
+        client.read_exact(&mut reply).unwrap();
+        decode(&reply).rcode
+    }
+
+    #[test]
+    fn a_panic_costs_its_query_alone() {
+        let Bench { cores, server, .. } = bench();
+        for ask in [udp, tcp] {
+            let before = telemetry::panics().value();
+            for name in ["down.example", "wait.example"] {
+                assert_eq!(ask(server, name), "SERVFAIL", "{name}");
+                assert_eq!(ask(server, "fine.example"), "NOERROR", "after {name}");
+            }
+            assert!(telemetry::panics().value() >= before + 2);
+        }
+        cores.stop(Duration::from_secs(1));
+    }
+
+    #[test]
+    fn threads_that_die_are_started_anew_with_their_sockets() {
+        let Bench { mut cores, config, sockets, server } = bench();
+        for _ in 0..2 {
+            assert!(cores.threads[0].commands.try_send(Command::Die).is_ok());
+            assert!(cores.peers[0].jobs.try_send(Job::Die).is_ok());
+            while !(cores.threads[0].packets.is_finished() && cores.threads[0].tasks.is_finished()) {
+                thread::sleep(Duration::from_millis(1));
+            }
+            cores.revive(&config, &sockets).unwrap();
+            assert_eq!(udp(server, "fine.example"), "NOERROR");
+            assert_eq!(udp(server, "wait.example"), "SERVFAIL");
+            assert_eq!(tcp(server, "fine.example"), "NOERROR");
+        }
+        cores.restarts.extend([Instant::now(); limits::CORE_RESTARTS_PER_MINUTE]);
+        assert!(cores.threads[0].commands.try_send(Command::Die).is_ok());
+        while !cores.threads[0].packets.is_finished() {
+            thread::sleep(Duration::from_millis(1));
+        }
+        assert!(cores.revive(&config, &sockets).is_err());
+    }
+}

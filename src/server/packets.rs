@@ -21,6 +21,9 @@ pub enum Command {
     Swap(Arc<Config>, Vec<(u16, Arc<Socket>)>, mpsc::Sender<()>),
     /// End the thread after a last look at every socket.
     Stop,
+    /// Die as a fault of ours would make it.
+    #[cfg(test)]
+    Die,
 }
 
 /// Counters that every packet thread shares; only bumped when something is lost.
@@ -158,6 +161,8 @@ impl Thread {
                     self.drain_all();
                     return Ok(true);
                 }
+                #[cfg(test)]
+                Command::Die => panic!("told to die"),
             }
         }
         Ok(false)

@@ -34,6 +34,9 @@ pub enum Job {
     Retire(u64),
     /// End the thread.
     Stop,
+    /// Die as a fault of ours would make it.
+    #[cfg(test)]
+    Die,
 }
 
 /// Another core, as seen from any thread.
@@ -197,6 +200,8 @@ pub async fn run(core: usize, cores: usize, peers: Vec<Peer>, mut jobs: Receiver
             }
             Job::Retire(before) => env.retire(before),
             Job::Stop => return,
+            #[cfg(test)]
+            Job::Die => panic!("told to die"),
         }
     }
 }
