@@ -280,22 +280,38 @@ mod tests {
     }
 
     fn bench() -> Bench {
-        let plan = vec![CorePlan { index: 0, cpu: None }];
+        let plan = vec![CorePlan {
+            index: 0,
+            cpu: None,
+        }];
         let carry = Carry::default();
         let (source, default_port) = (&RealSource, 53);
-        let around = Surroundings { source, cores: 1, default_port, carry: &carry, generation: 1 };
+        let around = Surroundings {
+            source,
+            cores: 1,
+            default_port,
+            carry: &carry,
+            generation: 1,
+        };
         let built = config::build("Corefile", ".:0 {\n panicker\n}\n", &around).unwrap();
         let config = Arc::new(built.config);
         let sockets = Sockets::open(&config, &plan, &Sockets::default()).unwrap();
         let cores = Cores::start(plan, Backend::Epoll).unwrap();
         cores.swap(&config, &sockets).unwrap();
         let port = sockets.addresses().next().unwrap().port();
-        Bench { cores, config, sockets, server: (Ipv6Addr::LOCALHOST, port).into() }
+        Bench {
+            cores,
+            config,
+            sockets,
+            server: (Ipv6Addr::LOCALHOST, port).into(),
+        }
     }
 
     fn udp(server: SocketAddr, query: &str) -> String {
         let client = UdpSocket::bind("[::1]:0").unwrap();
-        client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        client
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
         client.send_to(&encode(query).0, server).unwrap();
         let mut reply = [0; 512];
         let len = client.recv(&mut reply).unwrap();
@@ -304,9 +320,13 @@ mod tests {
 
     fn tcp(server: SocketAddr, query: &str) -> String {
         let mut client = TcpStream::connect(server).unwrap();
-        client.set_read_timeout(Some(Duration::from_secs(5))).unwrap();
+        client
+            .set_read_timeout(Some(Duration::from_secs(5)))
+            .unwrap();
         let message = encode(query).0;
-        client.write_all(&(message.len() as u16).to_be_bytes()).unwrap();
+        client
+            .write_all(&(message.len() as u16).to_be_bytes())
+            .unwrap();
         client.write_all(&message).unwrap();
         let mut len = [0; 2];
         client.read_exact(&mut len).unwrap();
@@ -331,11 +351,17 @@ mod tests {
 
     #[test]
     fn threads_that_die_are_started_anew_with_their_sockets() {
-        let Bench { mut cores, config, sockets, server } = bench();
+        let Bench {
+            mut cores,
+            config,
+            sockets,
+            server,
+        } = bench();
         for _ in 0..2 {
             assert!(cores.threads[0].commands.try_send(Command::Die).is_ok());
             assert!(cores.peers[0].jobs.try_send(Job::Die).is_ok());
-            while !(cores.threads[0].packets.is_finished() && cores.threads[0].tasks.is_finished()) {
+            while !(cores.threads[0].packets.is_finished() && cores.threads[0].tasks.is_finished())
+            {
                 thread::sleep(Duration::from_millis(1));
             }
             cores.revive(&config, &sockets).unwrap();
@@ -343,7 +369,9 @@ mod tests {
             assert_eq!(udp(server, "wait.example"), "SERVFAIL");
             assert_eq!(tcp(server, "fine.example"), "NOERROR");
         }
-        cores.restarts.extend([Instant::now(); limits::CORE_RESTARTS_PER_MINUTE]);
+        cores
+            .restarts
+            .extend([Instant::now(); limits::CORE_RESTARTS_PER_MINUTE]);
         assert!(cores.threads[0].commands.try_send(Command::Die).is_ok());
         while !cores.threads[0].packets.is_finished() {
             thread::sleep(Duration::from_millis(1));
