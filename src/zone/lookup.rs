@@ -14,20 +14,11 @@ use super::tree::{Found, HAS_WILDCARD, IS_CUT, IS_DNAME, NONE, Rrset, Zone};
 use super::{CLASS_IN, rtype};
 use crate::limits;
 
-/// A section of a reply; lookups push them in this order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Section {
-    /// Records that answer the question, and the CNAMEs and DNAMEs that lead to them.
-    Answer,
-    /// NS records, or the SOA and the proofs of a negative answer.
-    Authority,
-    /// Addresses of names in the other sections; glue.
-    Additional,
-}
+pub use crate::wire::reply::Section;
 
 /// Where a lookup puts its records.
 pub trait Sink {
-    /// Takes one record. `owner` (lower-cased) and `rdata` are uncompressed wire octets; `ttl` is in seconds.
+    /// Takes one record; sections come in their order on the wire. `owner` (lower-cased) and `rdata` are uncompressed wire octets; `ttl` is in seconds.
     fn push(
         &mut self,
         section: Section,

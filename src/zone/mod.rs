@@ -19,6 +19,7 @@ mod load;
 mod lookup;
 mod name;
 mod rdata;
+mod reply;
 mod special;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,7 @@ pub use build::{Builder, Reject};
 pub use load::{LoadError, Loaded, load_file, load_text, load_with};
 pub use lookup::{Kind, Outcome, Section, Sink};
 pub use name::{NameError, WireName, label_count, name_octets};
+pub use reply::join;
 pub use tree::{Cursor, Record, Zone};
 
 /// The record types that zone code treats by name (IANA numbers).

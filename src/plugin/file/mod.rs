@@ -13,9 +13,7 @@ use crate::plugin::{Answer, Flow, OpenCx, Plugin, Query, SetupCx, TaskCx};
 use crate::telemetry::log;
 use crate::wire::name::{NameBuf, Suffixes, Text};
 use crate::wire::rcode::Rcode;
-use crate::wire::reply::{Record, Reply, Section};
-use crate::wire::{flag, types};
-use crate::zone::{self, Kind, Outcome, Sink, Zone};
+use crate::zone::{self, Kind, Outcome, Zone};
 
 /// See the README beside this file.
 pub struct File {
@@ -112,7 +110,12 @@ impl Plugin for File {
             return Flow::Reply;
         };
         let child = cx.lookup(query, &target, query.qtype).await;
-        join(&mut query.reply, &child);
+        let end = (child.answer == Answer::Written).then_some(&child.reply);
+        zone::join(
+            &mut query.reply,
+            child.rcode().unwrap_or(Rcode::SERVFAIL),
+            end,
+        );
         Flow::Reply
     }
 }
@@ -135,119 +138,19 @@ impl File {
         let zone = subscriber.current().as_ref()?;
         let (qtype, dnssec) = (query.qtype, query.dnssec_ok());
         let reply = query.respond();
-        let mut sink = ReplySink {
-            reply,
-            file: self,
-            origin: &served.origin,
+        // A name without records here may be served by another block of the listener (a cluster's zone, a forwarded one),
+        // so it is asked for as CoreDNS does; so is one that another zone of this directive is closer to.
+        let elsewhere = |target: &[u8], exists: bool| {
+            !exists
+                || self
+                    .find(target)
+                    .is_some_and(|other| other.origin != served.origin)
         };
-        let outcome = zone.lookup(name.as_wire(), qtype, dnssec, &mut sink);
-        if outcome.kind == Kind::Chase {
-            zone.finish_chase(&outcome, dnssec, &mut sink);
-        }
-        reply.set_flag(flag::AA, outcome.authoritative());
-        reply.rcode = match outcome.kind {
-            Kind::NameError => Rcode::NXDOMAIN,
-            Kind::NameTooLong => Rcode::YXDOMAIN,
-            _ => Rcode::NOERROR,
-        };
+        let outcome = zone.answer(name.as_wire(), qtype, dnssec, reply, elsewhere);
         if let Some(wildcard) = outcome.wildcard(zone) {
             query.meta.set("zone/wildcard", || wildcard.to_string());
         }
         Some(outcome)
-    }
-}
-
-/// Adds what an internal lookup of the chain's end gave: its answers, its rcode, and what proves them.
-fn join(reply: &mut Reply, child: &Query) {
-    let rcode = child.rcode().unwrap_or(Rcode::SERVFAIL);
-    // RFC 6604 section 3: the rcode is that of the last name. A name that nobody here serves leaves the bare CNAME.
-    reply.rcode = match rcode {
-        Rcode::NXDOMAIN | Rcode::SERVFAIL => rcode,
-        _ => Rcode::NOERROR,
-    };
-    if child.answer != Answer::Written {
-        return;
-    }
-    let from = &child.reply;
-    for record in from.section(Section::Answer) {
-        push_once(reply, from, record);
-    }
-    let authority = || from.section(Section::Authority);
-    if authority().any(|record| record.rtype == types::SOA) {
-        // A negative answer: the SOA of the zone that gives it stands in place of our servers (RFC 2308 section 2).
-        reply.retain(|record| record.section != Section::Authority || record.rtype != types::NS);
-        authority().for_each(|record| push_once(reply, from, record));
-    } else {
-        let proves = |record: &&Record| {
-            matches!(record.rtype, types::NSEC | types::NSEC3) || covers_proof(from, record)
-        };
-        authority()
-            .filter(proves)
-            .for_each(|record| push_once(reply, from, record));
-    }
-}
-
-/// Whether it is the signature of an NSEC or NSEC3 record.
-fn covers_proof(reply: &Reply, record: &Record) -> bool {
-    let covered = reply
-        .rdata(record)
-        .get(..2)
-        .map(|octets| u16::from_be_bytes([octets[0], octets[1]]));
-    record.rtype == types::RRSIG && matches!(covered, Some(types::NSEC | types::NSEC3))
-}
-
-/// Copies a record unless the reply has it in that section.
-fn push_once(reply: &mut Reply, from: &Reply, record: &Record) {
-    let (owner, rdata) = (from.owner(record), from.rdata(record));
-    let same = |other: &Record| {
-        other.rtype == record.rtype
-            && reply.owner(other).eq_ignore_ascii_case(owner)
-            && reply.rdata(other) == rdata
-    };
-    if !reply.section(record.section).any(same) {
-        reply.push(
-            record.section,
-            owner,
-            record.rtype,
-            record.class,
-            record.ttl,
-            rdata,
-        );
-    }
-}
-
-struct ReplySink<'a> {
-    reply: &'a mut Reply,
-    file: &'a File,
-    origin: &'a [u8],
-}
-
-impl Sink for ReplySink<'_> {
-    fn push(
-        &mut self,
-        section: zone::Section,
-        owner: &[u8],
-        rtype: u16,
-        class: u16,
-        ttl: u32,
-        rdata: &[u8],
-    ) {
-        let section = match section {
-            zone::Section::Answer => Section::Answer,
-            zone::Section::Authority => Section::Authority,
-            zone::Section::Additional => Section::Additional,
-        };
-        self.reply.push(section, owner, rtype, class, ttl, rdata);
-    }
-
-    /// A name without records here may be served by another block of the listener (a cluster's zone, a forwarded one), so it
-    /// is asked for as CoreDNS does; so is one that another zone of this directive is closer to.
-    fn elsewhere(&mut self, target: &[u8], exists: bool) -> bool {
-        !exists
-            || self
-                .file
-                .find(target)
-                .is_some_and(|served| *served.origin != *self.origin)
     }
 }
 

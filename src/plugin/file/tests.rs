@@ -1,18 +1,16 @@
 //! Tests of *file*: options, reloads, refusals, and answers that need the rest of the server.
 
 use std::fs;
-use std::future::Future;
 use std::path::PathBuf;
-use std::pin::pin;
-use std::rc::Rc;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::task::{Context, Poll, Waker};
 use std::time::SystemTime;
 
 use super::*;
-use crate::plugin::{AnyPlugin, Chain, Route, TaskEnv, Visit, drive};
 use crate::telemetry::log::capture;
 use crate::testing::directive::{Directive, query, set_up_error, set_up_in};
+use crate::testing::{Host, Seen, check_seen};
+use crate::wire::reply::{Record, Section};
+use crate::wire::{flag, types};
 
 /// A directory of its own that goes with the test.
 struct Dir(PathBuf);
@@ -320,109 +318,87 @@ fn mistakes_stop_the_start() {
     );
 }
 
-// === chains of names over several blocks ===
+// === a whole server ===
 
-/// Two blocks: what the second answers is reached only through an internal lookup.
-struct Env(Vec<(NameBuf, Rc<Chain>)>);
-
-impl TaskEnv for Env {
-    fn core(&self) -> usize {
-        0
-    }
-
-    fn now_ns(&self) -> u64 {
-        0
-    }
-
-    fn route(&self, query: &mut Query) -> Result<Rc<Chain>, Rcode> {
-        let found = self
-            .0
-            .iter()
-            .find(|(zone, _)| query.name().ends_with(zone.as_wire()));
-        found.map(|(_, chain)| chain.clone()).ok_or(Rcode::REFUSED)
-    }
-
-    fn chain(&self, _: Route) -> Option<Rc<Chain>> {
-        None
-    }
-
-    fn visit(&self, _: usize, visit: Visit) -> Result<(), Visit> {
-        Err(visit)
-    }
-}
-
-fn block_on<F: Future>(future: F) -> F::Output {
-    let mut future = pin!(future);
-    match future
-        .as_mut()
-        .poll(&mut Context::from_waker(Waker::noop()))
-    {
-        Poll::Ready(output) => output,
-        Poll::Pending => panic!("nothing in these chains waits for the world"),
-    }
-}
-
-/// The answer of a server with these `(zone, text)` blocks to a question for the last of them.
-fn serve(blocks: &[(&str, String)], name: &str, qtype: u16) -> String {
+/// A server with one block for each `(zone, text)`.
+fn serve(blocks: &[(&str, String)]) -> (Dir, Host) {
     let dir = Dir::new();
-    let mut chains = Vec::new();
-    for (number, (origin, text)) in blocks.iter().enumerate() {
+    let block = |(number, (origin, text)): (usize, &(&str, String))| {
         let path = dir.write(&number.to_string(), text);
-        let file = set_up(&format!("file {path} {origin}")).open(&["file"]);
-        chains.push((
-            NameBuf::from_text(origin).unwrap(),
-            Rc::new(Chain::new(vec![AnyPlugin::File(file)])),
-        ));
-    }
-    let env = Rc::new(Env(chains));
-    let mut query = query(name, qtype);
-    let Ok(chain) = env.route(&mut query) else {
-        panic!("no block for {name}");
+        format!("{origin}:53 {{\n file {path}\n}}\n")
     };
-    let run = chain.run(&mut query);
-    block_on(drive(env, chain, &mut query, run));
-    format!("{} {}", query.reply.rcode, records(&query).join(", "))
+    let corefile: String = blocks.iter().enumerate().map(block).collect();
+    let host = Host::new(&corefile).unwrap_or_else(|error| panic!("{error}"));
+    (dir, host)
+}
+
+/// Owner and type of the records of a reply after its rcode.
+fn outline(seen: &Seen) -> String {
+    let mut text = seen.rcode.clone();
+    for (section, records) in [
+        (" an", &seen.answer),
+        (" au", &seen.authority),
+        (" ad", &seen.additional),
+    ] {
+        for record in records {
+            let words: Vec<&str> = record.split_whitespace().collect();
+            text += &format!("{section} {} {},", words[0], words[3]);
+        }
+    }
+    text.trim_end_matches(',').into()
 }
 
 #[test]
 fn chains_leave_the_zone() {
-    let blocks = |rest: &str| {
-        [
-            ("k.z", zone(1, "a A 192.0.2.8\nback CNAME w.z.")),
-            ("y", zone(1, "a A 192.0.2.7")),
-            ("z", zone(1, rest)),
-        ]
-    };
     for (rest, expect) in [
-        ("w CNAME a.y.", "NOERROR an w.z. 5, an a.y. 1, au z. 2"),
-        ("w CNAME none.y.", "NXDOMAIN an w.z. 5, au y. 6"),
-        ("w DNAME y.\na.w A 192.0.2.1", "NOERROR au z. 6"),
+        ("w CNAME a.y.", "NOERROR an w.z. CNAME, an a.y. A, au z. NS"),
+        ("w CNAME none.y.", "NXDOMAIN an w.z. CNAME, au y. SOA"),
+        ("w CNAME t.y.", "NOERROR an w.z. CNAME, au y. SOA"),
         // Inside this zone by name, but another block is closer.
-        ("w CNAME a.k", "NOERROR an w.z. 5, an a.k.z. 1, au z. 2"),
+        (
+            "w CNAME a.k",
+            "NOERROR an w.z. CNAME, an a.k.z. A, au z. NS",
+        ),
+        (
+            "w CNAME a.k\n*.k A 192.0.2.6",
+            "NOERROR an w.z. CNAME, an a.k.z. A, au z. NS",
+        ),
         // Nobody serves it: the resolver gets the CNAME and goes on by itself.
-        ("w CNAME a.example.", "NOERROR an w.z. 5, au z. 2"),
+        ("w CNAME a.example.", "NOERROR an w.z. CNAME, au z. NS"),
         // Nothing at the end, and a wildcard at the end.
-        ("w CNAME none", "NXDOMAIN an w.z. 5, au z. 6"),
+        ("w CNAME none", "NXDOMAIN an w.z. CNAME, au z. SOA"),
         (
             "w CNAME q.x\n*.x A 192.0.2.6",
-            "NOERROR an w.z. 5, an q.x.z. 1, au z. 2",
+            "NOERROR an w.z. CNAME, an q.x.z. A, au z. NS",
         ),
+        // A delegated name is not ours to answer.
+        ("w CNAME q.x\nx NS ns", "NOERROR an w.z. CNAME, au z. NS"),
         // A loop over two blocks ends.
         (
             "w CNAME back.k",
-            "SERVFAIL an w.z. 5, an back.k.z. 5, au z. 2",
+            "SERVFAIL an w.z. CNAME, an back.k.z. CNAME, au z. NS",
         ),
     ] {
-        assert_eq!(serve(&blocks(rest), "w.z", 1), expect, "{rest}");
+        let (_dir, host) = serve(&[
+            ("k.z", zone(1, "a A 192.0.2.8\nback CNAME w.z.")),
+            ("y", zone(1, "a A 192.0.2.7\nt TXT t")),
+            ("z", zone(1, rest)),
+        ]);
+        assert_eq!(outline(&host.ask("w.z A")), expect, "{rest}");
     }
 }
 
 #[test]
-fn query_types_are_passed_on() {
-    let blocks = [("y", zone(1, "a TXT t")), ("z", zone(1, "w CNAME a.y."))];
-    assert_eq!(
-        serve(&blocks, "w.z", 16),
-        "NOERROR an w.z. 5, an a.y. 16, au z. 2"
-    );
-    assert_eq!(serve(&blocks, "w.z", 1), "NOERROR an w.z. 5, au y. 6");
+fn replies_on_the_wire() {
+    let (_dir, host) = serve(&[("z", zone(1, "a A 192.0.2.2\nm MX 5 a"))]);
+    let expect = "rcode: NOERROR
+        flags: qr aa rd
+        answer: M.z. 60 IN MX 5 a.z.
+        authority: z. 60 IN NS ns.z.
+        additional: a.z. 60 IN A 192.0.2.2";
+    for query in ["M.z MX", "M.z MX +tcp", "M.z MX +do"] {
+        check_seen(&host.ask(query), query, expect);
+    }
+    check_seen(&host.ask("z AXFR +tcp"), "AXFR", "rcode: REFUSED\nanswer:");
+    check_seen(&host.ask("a.z A class=CH"), "CH", "rcode: REFUSED\nanswer:");
 }
