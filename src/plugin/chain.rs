@@ -64,7 +64,10 @@ impl Chain {
 
     /// Collects metadata, then asks every view filter of the block. Runs when the router considers this block.
     pub fn admits(&self, query: &mut Query) -> bool {
-        if self.collects_metadata {
+        if !self.collects_metadata {
+            // A block that was tried before may have left its labels.
+            query.meta.clear();
+        } else {
             self.rows.iter().for_each(|row| row.on_metadata(query));
         }
         self.rows.iter().all(|row| row.filter(query))

@@ -6,6 +6,8 @@
 //! [`Query`].
 
 mod chain;
+#[cfg(any(feature = "template", feature = "view"))]
+mod expression;
 mod metadata_values;
 mod order;
 #[cfg(test)]
@@ -19,6 +21,8 @@ use std::future::Future;
 use std::sync::Arc;
 
 pub use chain::{Chain, Run, TaskCx, TaskEnv, Visit, background, drive, receive};
+#[cfg(any(feature = "template", feature = "view"))]
+pub use expression::QueryEnv;
 pub use metadata_values::Metadata;
 pub use order::PLUGIN_CFG;
 pub use query::{Answer, Proto, Query, Route, SocketAddrSlot};
@@ -35,13 +39,17 @@ pub mod forward;
 pub mod health;
 pub mod log;
 pub mod loop_;
+pub mod metadata;
 pub mod prometheus;
 pub mod ready;
 pub mod rewrite;
+#[cfg(feature = "view")]
+pub mod view;
 pub mod whoami;
 
 // Rows stand in the order of CoreDNS's plugin.cfg, which is the order of execution. A row whose place matters says why.
 plugins! {
+    "metadata" => metadata::Metadata, // first, so that labels can be set before views are asked
     "cancel" => cancel::Cancel,
     "ready" => ready::Ready, // before health: it stops saying yes before lameduck begins
     "health" => health::Health,
@@ -55,6 +63,8 @@ plugins! {
     "whoami" => whoami::Whoami, // never passes a query on: whatever stands after it is out of reach
     #[cfg(test)]
     "panicker" => panicker::Panicker,
+    #[cfg(feature = "view")]
+    "view" => view::View, // asked before the chain runs; in it, it does nothing
 }
 
 /// What `-plugins` prints: the names of the built directives, sorted, one a line.
