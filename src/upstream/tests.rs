@@ -1,4 +1,4 @@
-//! Scripted dialogues with upstreams over real sockets.
+//! Scripted dialogues with upstreams over real sockets, on both backends; those on glommio skip, loudly, where io_uring is refused.
 
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex};
@@ -8,7 +8,7 @@ use super::fake::{Fake, answering, reply, silent};
 use super::*;
 use crate::limits;
 use crate::runtime::clock::{self, MILLISECOND};
-use crate::runtime::{self, Backend, block_on};
+use crate::runtime::{self, Backend, Wish, block_on, choose};
 use crate::wire::edns::Edns;
 use crate::wire::name::NameBuf;
 use crate::wire::reply::{Question, Reply};
@@ -54,16 +54,46 @@ async fn ask(pool: &Pool, protocol: Protocol) -> Result<Reply, Error> {
     Ok(answer)
 }
 
-fn run<T: 'static>(main: impl Future<Output = T> + 'static) -> T {
-    block_on(Backend::Epoll, main).unwrap()
+macro_rules! battery {
+    ($($test:ident),+ $(,)?) => {
+        mod epoll {
+            $(#[test] fn $test() { super::$test(super::Backend::Epoll); })+
+        }
+        mod glommio {
+            $(#[test] fn $test() {
+                match super::choose(super::Wish::Glommio) {
+                    Ok(choice) => super::$test(choice.backend),
+                    Err(refusal) => eprintln!("SKIPPED {}: {refusal}", stringify!($test)),
+                }
+            })+
+        }
+    };
+}
+
+battery!(
+    a_closed_port_is_refused_at_once,
+    a_kept_connection_that_was_closed_is_replaced,
+    a_long_datagram_is_a_truncated_reply,
+    a_new_connection_that_is_closed_is_an_error,
+    a_probe_ends_with_the_last_configuration,
+    a_thousand_junk_packets_do_not_end_the_wait,
+    idle_sockets_expire_without_queries,
+    junk_on_a_stream_is_passed_over,
+    probes_run_one_at_a_time_until_a_reply,
+    silence_is_a_timeout_with_both_addresses,
+    tcp_connections_are_used_again,
+    udp_sockets_are_used_again_and_then_given_up,
+);
+
+fn run<T: 'static>(backend: Backend, main: impl Future<Output = T> + 'static) -> T {
+    block_on(backend, main).unwrap()
 }
 
 fn address(reply: &Reply) -> Vec<u8> {
     reply.rdata(&reply.records()[0]).to_vec()
 }
 
-#[test]
-fn a_thousand_junk_packets_do_not_end_the_wait() {
+fn a_thousand_junk_packets_do_not_end_the_wait(backend: Backend) {
     let fake = Fake::udp(|_, query: &[u8]| {
         let good = reply(query, 0, 0, Some([192, 0, 2, 1]));
         let mut messages = Vec::new();
@@ -86,27 +116,30 @@ fn a_thousand_junk_packets_do_not_end_the_wait() {
         ..settings()
     };
     let pool = pool(&fake, &patient);
-    let answer = run(async move { ask(&pool, Protocol::Udp).await.unwrap() });
+    let answer = run(
+        backend,
+        async move { ask(&pool, Protocol::Udp).await.unwrap() },
+    );
     assert_eq!(address(&answer), [192, 0, 2, 1]);
 }
 
-#[test]
-fn silence_is_a_timeout_with_both_addresses() {
+fn silence_is_a_timeout_with_both_addresses(backend: Backend) {
     let fake = Fake::udp(silent());
     let to = fake.addr;
     let pool = pool(&fake, &settings());
     let start = Instant::now();
-    let error = run(async move { ask(&pool, Protocol::Udp).await.unwrap_err().to_string() });
+    let error = run(backend, async move {
+        ask(&pool, Protocol::Udp).await.unwrap_err().to_string()
+    });
     assert!(start.elapsed() < Duration::from_secs(2));
     assert!(error.starts_with("read udp 127.0.0.1:"), "{error}");
     assert!(error.ends_with(&format!("->{to}: i/o timeout")), "{error}");
 }
 
-#[test]
-fn a_closed_port_is_refused_at_once() {
+fn a_closed_port_is_refused_at_once(backend: Backend) {
     let addr = Fake::udp(silent()).addr;
     let pool = Pool::new(Health::new("test", addr), &settings());
-    let (udp, tcp) = run(async move {
+    let (udp, tcp) = run(backend, async move {
         let udp = ask(&pool, Protocol::Udp).await.unwrap_err().to_string();
         (
             udp,
@@ -117,8 +150,7 @@ fn a_closed_port_is_refused_at_once() {
     assert_eq!(tcp, format!("dial tcp {addr}: connect: connection refused"));
 }
 
-#[test]
-fn udp_sockets_are_used_again_and_then_given_up() {
+fn udp_sockets_are_used_again_and_then_given_up(backend: Backend) {
     let ids = Arc::new(Mutex::new(Vec::new()));
     let theirs = ids.clone();
     let mut answer = answering(1);
@@ -131,7 +163,7 @@ fn udp_sockets_are_used_again_and_then_given_up() {
     });
     let pool = pool(&fake, &settings());
     let uses = limits::UPSTREAM_UDP_USES as usize;
-    let idle = run(async move {
+    let idle = run(backend, async move {
         for _ in 0..uses - 1 {
             ask(&pool, Protocol::Udp).await.unwrap();
         }
@@ -144,15 +176,14 @@ fn udp_sockets_are_used_again_and_then_given_up() {
     assert!(ids.len() > uses * 9 / 10, "ids repeat");
 }
 
-#[test]
-fn idle_sockets_expire_without_queries() {
+fn idle_sockets_expire_without_queries(backend: Backend) {
     let fake = Fake::udp(answering(1));
     let short = PoolSettings {
         expire: Duration::from_millis(20),
         ..settings()
     };
     let pool = pool(&fake, &short);
-    let idle = run(async move {
+    let idle = run(backend, async move {
         ask(&pool, Protocol::Udp).await.unwrap();
         let before = pool.idle(Protocol::Udp);
         runtime::sleep(Duration::from_millis(100)).await;
@@ -161,23 +192,24 @@ fn idle_sockets_expire_without_queries() {
     assert_eq!(idle, (1, 0));
 }
 
-#[test]
-fn a_long_datagram_is_a_truncated_reply() {
+fn a_long_datagram_is_a_truncated_reply(backend: Backend) {
     let fake = Fake::udp(|_, query: &[u8]| {
         let mut long = reply(query, 0, 0, Some([192, 0, 2, 1]));
         long.resize(600, 0);
         vec![long]
     });
     let pool = pool(&fake, &settings());
-    let answer = run(async move { ask(&pool, Protocol::Udp).await.unwrap() });
+    let answer = run(
+        backend,
+        async move { ask(&pool, Protocol::Udp).await.unwrap() },
+    );
     assert!(answer.has_flag(flag::TC) && answer.records().is_empty());
 }
 
-#[test]
-fn tcp_connections_are_used_again() {
+fn tcp_connections_are_used_again(backend: Backend) {
     let fake = Fake::tcp(answering(2));
     let pool = pool(&fake, &settings());
-    let idle = run(async move {
+    let idle = run(backend, async move {
         for _ in 0..5 {
             let answer = ask(&pool, Protocol::Tcp).await.unwrap();
             assert_eq!(address(&answer), [192, 0, 2, 2]);
@@ -187,31 +219,30 @@ fn tcp_connections_are_used_again() {
     assert_eq!(idle, 1);
 }
 
-#[test]
-fn a_kept_connection_that_was_closed_is_replaced() {
+fn a_kept_connection_that_was_closed_is_replaced(backend: Backend) {
     let fake = Fake::tcp(|nth, query: &[u8]| match nth {
         1 => Vec::new(),
         _ => vec![reply(query, 0, 0, Some([192, 0, 2, 3]))],
     });
     let pool = pool(&fake, &settings());
     let seen = fake.seen.clone();
-    run(async move {
+    run(backend, async move {
         ask(&pool, Protocol::Tcp).await.unwrap();
         ask(&pool, Protocol::Tcp).await.unwrap();
     });
     assert_eq!(seen.load(std::sync::atomic::Ordering::Relaxed), 3);
 }
 
-#[test]
-fn a_new_connection_that_is_closed_is_an_error() {
+fn a_new_connection_that_is_closed_is_an_error(backend: Backend) {
     let fake = Fake::tcp(silent());
     let pool = pool(&fake, &settings());
-    let error = run(async move { ask(&pool, Protocol::Tcp).await.unwrap_err().to_string() });
+    let error = run(backend, async move {
+        ask(&pool, Protocol::Tcp).await.unwrap_err().to_string()
+    });
     assert_eq!(error, "EOF");
 }
 
-#[test]
-fn junk_on_a_stream_is_passed_over() {
+fn junk_on_a_stream_is_passed_over(backend: Backend) {
     let fake = Fake::tcp(|_, query: &[u8]| {
         let good = reply(query, 0, 0, Some([192, 0, 2, 4]));
         let mut other = good.clone();
@@ -219,12 +250,14 @@ fn junk_on_a_stream_is_passed_over() {
         vec![Vec::new(), vec![7; 5000], other, good]
     });
     let pool = pool(&fake, &settings());
-    let answer = run(async move { ask(&pool, Protocol::Tcp).await.unwrap() });
+    let answer = run(
+        backend,
+        async move { ask(&pool, Protocol::Tcp).await.unwrap() },
+    );
     assert_eq!(address(&answer), [192, 0, 2, 4]);
 }
 
-#[test]
-fn probes_run_one_at_a_time_until_a_reply() {
+fn probes_run_one_at_a_time_until_a_reply(backend: Backend) {
     let fake = Fake::udp(|nth, query: &[u8]| match nth {
         0 | 1 => Vec::new(),
         _ => vec![reply(query, 0, 2, None)],
@@ -237,7 +270,7 @@ fn probes_run_one_at_a_time_until_a_reply() {
         protocol: Protocol::Udp,
         source: None,
     };
-    let fails = run(async move {
+    let fails = run(backend, async move {
         health.start_probe(&probe);
         health.start_probe(&probe);
         while health.fails() < 2 {
@@ -251,8 +284,7 @@ fn probes_run_one_at_a_time_until_a_reply() {
     assert_eq!(fake.seen(), 3);
 }
 
-#[test]
-fn a_probe_ends_with_the_last_configuration() {
+fn a_probe_ends_with_the_last_configuration(backend: Backend) {
     let fake = Fake::tcp(silent());
     let health = Health::new("test", fake.addr);
     let probe = Probe {
@@ -263,7 +295,7 @@ fn a_probe_ends_with_the_last_configuration() {
         source: None,
     };
     let seen = fake.seen.clone();
-    let counts = run(async move {
+    let counts = run(backend, async move {
         health.start_probe(&probe);
         runtime::sleep(Duration::from_millis(100)).await;
         drop(health);
@@ -274,4 +306,37 @@ fn a_probe_ends_with_the_last_configuration() {
     });
     assert!(counts.0 > 1);
     assert_eq!(counts.0, counts.1);
+}
+
+#[test]
+fn source_ports_are_spread_over_the_whole_range() {
+    let fake = Fake::udp(silent());
+    let to = fake.addr;
+    let ports: BTreeSet<u16> = run(Backend::Epoll, async move {
+        let open = || udp::open(to, None).unwrap().local_addr().unwrap().port();
+        (0..512).map(|_| open()).collect()
+    });
+    assert!(ports.len() > 480, "{} different ports", ports.len());
+    // The kernel's own choice would leave the lower half empty.
+    let low = ports.iter().filter(|&&port| port < 32_768).count();
+    assert!(
+        (150..360).contains(&low),
+        "{low} of {} below 32768",
+        ports.len()
+    );
+}
+
+#[test]
+fn one_core_takes_no_more_than_its_places() {
+    let stalled = Fake::udp(silent());
+    let pool = pool(&stalled, &settings());
+    let error = run(Backend::Epoll, async move {
+        let places: Vec<_> = std::iter::from_fn(core::Place::take).collect();
+        assert_eq!(places.len(), limits::UPSTREAM_IN_FLIGHT_PER_CORE);
+        let refused = ask(&pool, Protocol::Udp).await.unwrap_err();
+        drop(places);
+        assert!(core::Place::take().is_some());
+        refused.to_string()
+    });
+    assert_eq!(error, "too many queries wait for an upstream");
 }

@@ -593,3 +593,42 @@ fn next_goes_to_the_next_line_only() {
         "1",
     );
 }
+
+// === with a fake clock ===
+
+/// Milliseconds that one query takes with upstreams that never answer, and its outcome.
+fn stalled(options: &str) -> (u64, String) {
+    let fakes = [Fake::udp(silent()), Fake::udp(silent())];
+    let directive = directive(
+        &format!("forward . $0 $1 {{\n{options}\n}}"),
+        &[&fakes[0], &fakes[1]],
+    );
+    run(async move {
+        let clock = clock::fake::FakeClock::start();
+        let chain = chain(&directive);
+        let mut query = query("a.", types::A);
+        let start = clock::now_ns();
+        serve(&chain, &mut query).await;
+        let took = (clock::now_ns() - start) / clock::MILLISECOND;
+        drop(clock);
+        (took, outcome(&query))
+    })
+}
+
+#[test]
+fn no_query_takes_longer_than_five_seconds() {
+    let check = |options: &str, want: u64| {
+        let (took, outcome) = stalled(options);
+        assert_eq!(took, want, "{options}");
+        assert!(outcome.starts_with("SERVFAIL: read udp"), "{outcome}");
+        assert!(outcome.ends_with("i/o timeout"), "{outcome}");
+    };
+    // Four attempts of two seconds would be eight.
+    check("max_fails 0", 5_000);
+    check("max_fails 0\nmax_connect_attempts 2", 4_000);
+    check("max_fails 0\nread_timeout 1m", 5_000);
+    check(
+        "max_fails 0\nread_timeout 700ms\nmax_connect_attempts 0",
+        5_000,
+    );
+}
