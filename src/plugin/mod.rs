@@ -32,6 +32,7 @@ pub use setup::{
 
 use crate::corefile::{Args, SetupError};
 
+pub mod cache;
 pub mod cancel;
 pub mod errors;
 pub mod file;
@@ -57,6 +58,7 @@ plugins! {
     "errors" => errors::Errors,
     "log" => log::Log,
     "rewrite" => rewrite::Rewrite, // above acl and cache: both see the new question
+    "cache" => cache::Cache, // above all that asks: answers before any zone or upstream
     "file" => file::File,
     "loop" => loop_::Loop,
     "forward" => forward::Forward,

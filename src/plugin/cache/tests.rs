@@ -1,0 +1,7 @@
+//! Dialogues with a scripted upstream under a fake clock.
+
+mod dialogues;
+mod options;
+mod replies;
+mod whole;
+mod world;
