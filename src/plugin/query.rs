@@ -9,6 +9,7 @@ use crate::wire::name::{self, NameBuf};
 use crate::wire::query::Parsed;
 use crate::wire::rcode::Rcode;
 use crate::wire::reply::{Question, Reply};
+use crate::wire::scrub::{self, Asked};
 use crate::wire::{flag, types};
 
 /// How the client reached us, as metrics and logs name it.
@@ -271,6 +272,23 @@ impl Query {
     /// Returns an rcode without a reply and without an error to log.
     pub fn unwritten(&mut self, rcode: Rcode) {
         self.answer = Answer::Unwritten(rcode);
+    }
+
+    /// Writes the reply as the client gets it into `out`; returns its length. `echoed` are local EDNS options to let through.
+    pub fn fit(&mut self, echoed: &[u16], out: &mut [u8]) -> Option<usize> {
+        let asked = Asked {
+            id: self.id,
+            opcode: self.opcode(),
+            question: Question {
+                name: self.asked.0.as_wire(),
+                qtype: self.asked_qtype,
+                qclass: self.asked_qclass,
+            },
+            edns: &self.edns,
+            is_udp: self.proto == Proto::Udp,
+            echoed_options: echoed,
+        };
+        scrub::fit(&asked, &mut self.reply, out)
     }
 
     /// The rcode of the outcome, `None` when nothing is sent.

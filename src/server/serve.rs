@@ -21,7 +21,6 @@ use crate::wire::flag;
 use crate::wire::name::NameBuf;
 use crate::wire::query::{self, Parsed, Verdict};
 use crate::wire::rcode::Rcode;
-use crate::wire::scrub::{self, Asked};
 
 /// Where a message came from and when.
 #[derive(Debug, Clone, Copy)]
@@ -133,18 +132,9 @@ pub fn finish(running: &Running, query: &mut Query, out: &mut [u8]) -> Served {
             query.respond_rcode(Rcode::SERVFAIL);
         }
     }
-    let mut reply = std::mem::take(&mut query.reply);
-    let asked = Asked {
-        id: query.id,
-        opcode: query.opcode(),
-        question: query.asked(),
-        edns: &query.edns,
-        is_udp: query.is_udp(),
-        echoed_options: &running.config.echoed_options,
-    };
-    let len = scrub::fit(&asked, &mut reply, out);
-    query.reply = reply;
-    len.map_or(Served::Silent, Served::Reply)
+    query
+        .fit(&running.config.echoed_options, out)
+        .map_or(Served::Silent, Served::Reply)
 }
 
 /// A rejection before any plugin: the header and, where it could be read, the question. Only RD and CD are copied from the query.

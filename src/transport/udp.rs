@@ -133,9 +133,11 @@ pub struct Batch {
     queries: Box<[[u8; UDP_QUERY_OCTETS]; BATCH]>,
     envelopes: Box<[Envelope; BATCH]>,
     replies: Box<[[u8; BATCH_REPLY_OCTETS]; BATCH]>,
-    vectors: Box<[libc::iovec; BATCH]>,
-    headers: Box<[libc::mmsghdr; BATCH]>,
-    /// Lengths of the datagrams received last: `received <= BATCH`.
+    /// Set up once for all calls of recvmmsg: the `nth` header points at the `nth` query and envelope.
+    incoming: Messages,
+    /// Set up for each call of sendmmsg.
+    outgoing: Messages,
+    /// Lengths of the datagrams received last: `received <= BATCH`; a full batch at first, so that all headers are set.
     lengths: [usize; BATCH],
     received: usize,
     /// Replies to send: which envelope, how long. `queued <= BATCH`.
@@ -143,7 +145,7 @@ pub struct Batch {
     queued: usize,
 }
 
-// SAFETY: the raw pointers in `vectors` and `headers` are set anew before each system call and point into this very value.
+// SAFETY: the raw pointers in `incoming` and `outgoing` point into boxes that this very value owns and never replaces.
 unsafe impl Send for Batch {}
 
 impl Default for Batch {
@@ -155,53 +157,45 @@ impl Default for Batch {
 impl Batch {
     /// Buffers for `limits::BATCH` datagrams.
     pub fn new() -> Batch {
-        // SAFETY: iovec and mmsghdr are plain data for which zeroes are valid.
-        let (vectors, headers) = unsafe {
-            (
-                Box::new_zeroed().assume_init(),
-                Box::new_zeroed().assume_init(),
-            )
-        };
-        Batch {
+        let mut batch = Batch {
             queries: boxed([0; UDP_QUERY_OCTETS]),
             envelopes: boxed(Envelope::EMPTY),
             replies: boxed([0; BATCH_REPLY_OCTETS]),
-            vectors,
-            headers,
+            incoming: Messages::new(),
+            outgoing: Messages::new(),
             lengths: [0; BATCH],
-            received: 0,
+            received: BATCH,
             queue: [(0, 0); BATCH],
             queued: 0,
+        };
+        for nth in 0..BATCH {
+            let envelope = &mut batch.envelopes[nth];
+            batch.incoming.vectors[nth] = libc::iovec {
+                iov_base: batch.queries[nth].as_mut_ptr().cast(),
+                iov_len: UDP_QUERY_OCTETS,
+            };
+            let header = &mut batch.incoming.headers[nth].msg_hdr;
+            header.msg_iov = &raw mut batch.incoming.vectors[nth];
+            header.msg_iovlen = 1;
+            header.msg_name = envelope.name.as_mut_ptr().cast();
+            header.msg_control = envelope.control.as_mut_ptr().cast();
         }
+        batch
     }
 
     /// Receives what is there, at most a batch; 0 when nothing is.
     pub fn recv(&mut self, socket: &Socket) -> io::Result<usize> {
-        (self.received, self.queued) = (0, 0);
-        let has_control = socket.local.ip().is_unspecified();
-        for nth in 0..BATCH {
-            let envelope = &mut self.envelopes[nth];
-            self.vectors[nth] = libc::iovec {
-                iov_base: self.queries[nth].as_mut_ptr().cast(),
-                iov_len: UDP_QUERY_OCTETS,
-            };
-            let header = &mut self.headers[nth].msg_hdr;
-            header.msg_name = envelope.name.as_mut_ptr().cast();
-            header.msg_namelen = envelope.name.len() as u32;
-            header.msg_iov = &raw mut self.vectors[nth];
-            header.msg_iovlen = 1;
-            header.msg_control = if has_control {
-                envelope.control.as_mut_ptr().cast()
-            } else {
-                std::ptr::null_mut()
-            };
-            header.msg_controllen = if has_control { CONTROL } else { 0 };
+        // The kernel overwrote the lengths of those that it filled last time.
+        for header in &mut self.incoming.headers[..self.received] {
+            header.msg_hdr.msg_namelen = size_of::<libc::sockaddr_in6>() as u32;
+            header.msg_hdr.msg_controllen = CONTROL;
         }
+        (self.received, self.queued) = (0, 0);
         // SAFETY: each header points at buffers of this value, of the lengths given, and nothing else touches them meanwhile.
         let count = unsafe {
             libc::recvmmsg(
                 socket.raw_fd(),
-                self.headers.as_mut_ptr(),
+                self.incoming.headers.as_mut_ptr(),
                 BATCH as u32,
                 libc::MSG_DONTWAIT,
                 std::ptr::null_mut(),
@@ -217,7 +211,7 @@ impl Batch {
         }
         self.received = count as usize;
         for nth in 0..self.received {
-            let header = &self.headers[nth];
+            let header = &self.incoming.headers[nth];
             // A datagram longer than the buffer arrives cut, as it does in CoreDNS.
             self.lengths[nth] = (header.msg_len as usize).min(UDP_QUERY_OCTETS);
             self.envelopes[nth].name_len = header.msg_hdr.msg_namelen;
@@ -261,14 +255,14 @@ impl Batch {
         for slot in 0..self.queued {
             let (nth, len) = self.queue[slot];
             let envelope = &mut self.envelopes[nth];
-            self.vectors[slot] = libc::iovec {
+            self.outgoing.vectors[slot] = libc::iovec {
                 iov_base: self.replies[nth].as_mut_ptr().cast(),
                 iov_len: len,
             };
-            let header = &mut self.headers[slot].msg_hdr;
+            let header = &mut self.outgoing.headers[slot].msg_hdr;
             header.msg_name = envelope.name.as_mut_ptr().cast();
             header.msg_namelen = envelope.name_len;
-            header.msg_iov = &raw mut self.vectors[slot];
+            header.msg_iov = &raw mut self.outgoing.vectors[slot];
             header.msg_iovlen = 1;
             let has_control = envelope.control_len > 0;
             header.msg_control = if has_control {
@@ -285,7 +279,7 @@ impl Batch {
             let sent = unsafe {
                 libc::sendmmsg(
                     socket.raw_fd(),
-                    self.headers.as_mut_ptr().add(at),
+                    self.outgoing.headers.as_mut_ptr().add(at),
                     left,
                     libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
                 )
@@ -300,6 +294,24 @@ impl Batch {
         }
         self.queued = 0;
         refused
+    }
+}
+
+/// The kernel's description of a batch of messages.
+struct Messages {
+    vectors: Box<[libc::iovec; BATCH]>,
+    headers: Box<[libc::mmsghdr; BATCH]>,
+}
+
+impl Messages {
+    fn new() -> Messages {
+        // SAFETY: iovec and mmsghdr are plain data for which zeroes are valid.
+        unsafe {
+            Messages {
+                vectors: Box::new_zeroed().assume_init(),
+                headers: Box::new_zeroed().assume_init(),
+            }
+        }
     }
 }
 

@@ -297,10 +297,19 @@ pub fn lower_and_hash(wire: &[u8], out: &mut NameBuf) -> u64 {
     fold(state ^ len as u64, keys)
 }
 
-/// The hash that [`lower_and_hash`] gives, of a name that is in lower case already.
+/// The hash that [`lower_and_hash`] gives.
 pub fn hash(wire: &[u8]) -> u64 {
-    let mut scratch = NameBuf::ROOT;
-    lower_and_hash(wire, &mut scratch)
+    let (keys, mut state) = hash_keys();
+    let (words, rest) = wire.as_chunks::<8>();
+    for word in words {
+        state = fold(state ^ lower_word(u64::from_le_bytes(*word)), keys);
+    }
+    if !rest.is_empty() {
+        let mut last = [0u8; 8];
+        last[..rest.len()].copy_from_slice(rest);
+        state = fold(state ^ lower_word(u64::from_le_bytes(last)), keys);
+    }
+    fold(state ^ wire.len() as u64, keys)
 }
 
 /// Mixes further bits of a key (type, class, flags) into a name's hash.

@@ -76,7 +76,7 @@ pub fn expand(
 }
 
 /// Calls `piece` for each stretch of valid uncompressed rdata, telling whether it is a name that may be compressed when sent.
-pub fn pieces(rtype: u16, rdata: &[u8], mut piece: impl FnMut(&[u8], bool)) {
+pub fn pieces<'a>(rtype: u16, rdata: &'a [u8], mut piece: impl FnMut(&'a [u8], bool)) {
     if !has_compressible_name(rtype) {
         return piece(rdata, false);
     }

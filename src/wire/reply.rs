@@ -282,12 +282,12 @@ impl Reply {
 
     /// Writes the message without OPT into `out`, names compressed. Whole records that do not fit are left out with all that
     /// follow, and TC is set. Returns the length, or `None` where not even header and question fit.
-    pub fn pack(
-        &self,
+    pub fn pack<'a>(
+        &'a self,
         id: u16,
         opcode: u16,
-        question: &Question<'_>,
-        out: &mut [u8],
+        question: &Question<'a>,
+        out: &'a mut [u8],
     ) -> Option<usize> {
         if let Some(packed) = self.packed() {
             let room = out.get_mut(..packed.len())?;
@@ -362,30 +362,34 @@ fn patch_header(out: &mut [u8], id: u16, opcode: u16, flags: u16, rcode: Rcode) 
 
 // === Packer ===
 
-/// Slots of the compression table: a power of two. Names beyond it are written in full, which is always right.
-const SLOTS: usize = 128;
-/// Slots looked at for one suffix before giving up.
-const PROBES: usize = 4;
+/// Suffixes of names kept for compression. Names beyond it are written in full, which is always right.
+const SUFFIXES: usize = 32;
 
-/// Writes records with compressed names. `table` holds offsets of suffixes already written, 0 for an empty slot.
+/// Writes records with compressed names.
 struct Packer<'a> {
     out: &'a mut [u8],
     at: usize,
-    table: [u16; SLOTS],
+    /// Suffixes written so far, as the reply holds them, with the offsets they were written at. `known <= SUFFIXES`.
+    suffixes: [&'a [u8]; SUFFIXES],
+    offsets: [u16; SUFFIXES],
+    known: usize,
 }
 
 impl<'a> Packer<'a> {
-    fn new(out: &'a mut [u8], question: &Question<'_>) -> Option<Packer<'a>> {
+    fn new(out: &'a mut [u8], question: &Question<'a>) -> Option<Packer<'a>> {
         out.get_mut(..HEADER)?.fill(0);
         let mut packer = Packer {
             out,
             at: HEADER,
-            table: [0; SLOTS],
+            suffixes: [&[]; SUFFIXES],
+            offsets: [0; SUFFIXES],
+            known: 0,
         };
         if !question.is_empty() {
             packer.name(question.name)?;
-            packer.bytes(&question.qtype.to_be_bytes())?;
-            packer.bytes(&question.qclass.to_be_bytes())?;
+            let [t0, t1] = question.qtype.to_be_bytes();
+            let [c0, c1] = question.qclass.to_be_bytes();
+            packer.bytes(&[t0, t1, c0, c1])?;
         }
         Some(packer)
     }
@@ -394,114 +398,71 @@ impl<'a> Packer<'a> {
         (self.at, &mut self.out[..self.at])
     }
 
-    fn record(&mut self, record: &Record, owner: &[u8], octets: &[u8]) -> Option<()> {
-        let start = self.at;
+    fn record(&mut self, record: &Record, owner: &'a [u8], octets: &'a [u8]) -> Option<()> {
+        let (start, known) = (self.at, self.known);
         let done = self.try_record(record, owner, octets);
         if done.is_none() {
-            self.at = start;
+            (self.at, self.known) = (start, known);
         }
         done
     }
 
-    fn try_record(&mut self, record: &Record, owner: &[u8], octets: &[u8]) -> Option<()> {
+    fn try_record(&mut self, record: &Record, owner: &'a [u8], octets: &'a [u8]) -> Option<()> {
         self.name(owner)?;
-        self.bytes(&record.rtype.to_be_bytes())?;
-        self.bytes(&record.class.to_be_bytes())?;
-        self.bytes(&record.ttl.to_be_bytes())?;
-        let len_at = self.at;
-        self.bytes(&[0, 0])?;
+        let mut fixed = [0u8; 10];
+        fixed[..2].copy_from_slice(&record.rtype.to_be_bytes());
+        fixed[2..4].copy_from_slice(&record.class.to_be_bytes());
+        fixed[4..8].copy_from_slice(&record.ttl.to_be_bytes());
+        self.bytes(&fixed)?;
+        let start = self.at;
         let mut fits = Some(());
         rdata::pieces(record.rtype, octets, |piece, is_name| {
             if fits.is_some() {
-                fits = if is_name {
-                    self.name(piece)
-                } else {
-                    self.bytes(piece)
-                };
+                fits = if is_name { self.name(piece) } else { self.bytes(piece) };
             }
         });
         fits?;
-        let len = u16::try_from(self.at - len_at - 2).ok()?;
-        self.out[len_at..len_at + 2].copy_from_slice(&len.to_be_bytes());
+        let len = u16::try_from(self.at - start).ok()?;
+        self.out[start - 2..start].copy_from_slice(&len.to_be_bytes());
         Some(())
     }
 
     fn bytes(&mut self, bytes: &[u8]) -> Option<()> {
-        self.out
-            .get_mut(self.at..self.at + bytes.len())?
-            .copy_from_slice(bytes);
+        self.out.get_mut(self.at..self.at + bytes.len())?.copy_from_slice(bytes);
         self.at += bytes.len();
         Some(())
     }
 
-    fn name(&mut self, wire: &[u8]) -> Option<()> {
+    /// Writes the labels up to the longest suffix that stands in the message already, then a pointer to that.
+    fn name(&mut self, wire: &'a [u8]) -> Option<()> {
+        let (start, known) = (self.at, self.known);
+        let mut fresh = 0;
         for suffix in name::Suffixes::new(wire) {
-            let len = *suffix.first()? as usize;
-            if len == 0 {
-                return self.bytes(&[0]);
+            if suffix.len() <= 1 {
+                return self.bytes(wire);
             }
-            match self.find(suffix) {
-                Ok(offset) => return self.bytes(&(0xc000 | offset).to_be_bytes()),
-                Err(Some(slot)) if self.at < 0x4000 => self.table[slot] = self.at as u16,
-                Err(_) => {}
+            if let Some(offset) = self.find(suffix, known) {
+                self.bytes(&wire[..wire.len() - suffix.len()])?;
+                return self.bytes(&(0xc000 | offset).to_be_bytes());
             }
-            self.bytes(suffix.get(..1 + len)?)?;
+            let offset = start + fresh;
+            if self.known < SUFFIXES && offset < 0x4000 {
+                (self.suffixes[self.known], self.offsets[self.known]) = (suffix, offset as u16);
+                self.known += 1;
+            }
+            fresh += 1 + suffix[0] as usize;
         }
         Some(())
     }
 
-    /// Where the suffix was written, else a free slot for it.
-    fn find(&self, suffix: &[u8]) -> Result<u16, Option<usize>> {
-        let mut slot = suffix_hash(suffix);
-        for _ in 0..PROBES {
-            slot &= SLOTS - 1;
-            match self.table[slot] {
-                0 => return Err(Some(slot)),
-                // An offset at or past `at` was left by a record that did not fit.
-                offset if (offset as usize) < self.at && self.same(offset as usize, suffix) => {
-                    return Ok(offset);
-                }
-                _ => slot += 1,
-            }
-        }
-        Err(None)
+    /// Where one of the first `known` suffixes that equals this one was written.
+    fn find(&self, suffix: &[u8], known: usize) -> Option<u16> {
+        let same = |written: &&[u8]| {
+            written.len() == suffix.len() && (*written == suffix || written.eq_ignore_ascii_case(suffix))
+        };
+        let at = self.suffixes[..known].iter().position(|written| same(written))?;
+        Some(self.offsets[at])
     }
-
-    fn same(&self, mut at: usize, mut suffix: &[u8]) -> bool {
-        loop {
-            let Some(&len) = self.out.get(at) else {
-                return false;
-            };
-            if len & 0xc0 == 0xc0 {
-                at = ((len as usize & 0x3f) << 8) | self.out[at + 1] as usize;
-                continue;
-            }
-            let len = 1 + len as usize;
-            let (Some(written), Some(wanted)) = (self.out.get(at..at + len), suffix.get(..len))
-            else {
-                return false;
-            };
-            if !written.eq_ignore_ascii_case(wanted) {
-                return false;
-            }
-            if len == 1 {
-                return true;
-            }
-            at += len;
-            suffix = &suffix[len..];
-        }
-    }
-}
-
-/// A cheap hash that ignores case; collisions only cost compression.
-fn suffix_hash(suffix: &[u8]) -> usize {
-    let first = suffix[0] as usize;
-    let take = |at: usize| (suffix.get(at).copied().unwrap_or(0) | 0x20) as usize;
-    suffix.len().wrapping_mul(31)
-        ^ first.wrapping_mul(7)
-        ^ take(1)
-        ^ take(first).wrapping_mul(5)
-        ^ take(first + 2)
 }
 
 #[cfg(test)]
