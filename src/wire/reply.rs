@@ -418,7 +418,11 @@ impl<'a> Packer<'a> {
         let mut fits = Some(());
         rdata::pieces(record.rtype, octets, |piece, is_name| {
             if fits.is_some() {
-                fits = if is_name { self.name(piece) } else { self.bytes(piece) };
+                fits = if is_name {
+                    self.name(piece)
+                } else {
+                    self.bytes(piece)
+                };
             }
         });
         fits?;
@@ -428,7 +432,9 @@ impl<'a> Packer<'a> {
     }
 
     fn bytes(&mut self, bytes: &[u8]) -> Option<()> {
-        self.out.get_mut(self.at..self.at + bytes.len())?.copy_from_slice(bytes);
+        self.out
+            .get_mut(self.at..self.at + bytes.len())?
+            .copy_from_slice(bytes);
         self.at += bytes.len();
         Some(())
     }
@@ -458,9 +464,12 @@ impl<'a> Packer<'a> {
     /// Where one of the first `known` suffixes that equals this one was written.
     fn find(&self, suffix: &[u8], known: usize) -> Option<u16> {
         let same = |written: &&[u8]| {
-            written.len() == suffix.len() && (*written == suffix || written.eq_ignore_ascii_case(suffix))
+            written.len() == suffix.len()
+                && (*written == suffix || written.eq_ignore_ascii_case(suffix))
         };
-        let at = self.suffixes[..known].iter().position(|written| same(written))?;
+        let at = self.suffixes[..known]
+            .iter()
+            .position(|written| same(written))?;
         Some(self.offsets[at])
     }
 }
