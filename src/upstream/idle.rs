@@ -3,10 +3,9 @@
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;
 use std::rc::Rc;
-use std::time::Duration;
 
 use crate::runtime;
-use crate::runtime::clock::{self, Nanos};
+use crate::runtime::clock::{self, MILLISECOND, Nanos};
 
 /// A socket and its history.
 pub(super) struct Kept<T> {
@@ -103,18 +102,19 @@ impl<T: 'static> Idle<T> {
     /// Closes what expires while no query comes; ends when nothing is left. False if the thread has no place for one more task.
     fn sweep(&self) -> bool {
         let shared = Rc::downgrade(&self.shared);
-        let pause = Duration::from_nanos(self.shared.rules.expire + 1);
+        let mut at = clock::now_ns().saturating_add(self.shared.rules.expire);
         let sweeper = async move {
             loop {
-                runtime::sleep(pause).await;
+                runtime::sleep_until(at.saturating_add(SWEEP_LATE)).await;
                 let Some(shared) = shared.upgrade() else {
                     return;
                 };
                 shared.drop_expired(clock::now_ns());
-                if shared.list.borrow().is_empty() {
+                let Some(used) = shared.list.borrow().front().map(|kept| kept.used) else {
                     shared.is_swept.set(false);
                     return;
-                }
+                };
+                at = used.saturating_add(shared.rules.expire);
             }
         };
         runtime::try_spawn(sweeper).is_ok()
@@ -136,3 +136,6 @@ impl<T> Shared<T> {
         }
     }
 }
+
+/// How late an expired socket may be closed, so that many go at a time.
+const SWEEP_LATE: Nanos = 10 * MILLISECOND;

@@ -22,7 +22,12 @@ pub(super) fn open(peer: SocketAddr, source: Option<IpAddr>) -> Result<UdpSocket
     let mut tries = limits::UPSTREAM_BIND_TRIES;
     loop {
         // The last try leaves the choice to the kernel, whose range is smaller but free of our own sockets.
-        local.set_port(if tries == 0 { 0 } else { entropy::port() });
+        let port = if tries == 0 { 0 } else { entropy::port() };
+        if port == peer.port() {
+            // On loopback a dead upstream's port is free, and a socket that has it talks to itself.
+            continue;
+        }
+        local.set_port(port);
         match UdpSocket::connect(local, peer) {
             Ok(socket) => return Ok(socket),
             Err(error) if tries > 0 && port_is_refused(&error) => tries -= 1,
