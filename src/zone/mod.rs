@@ -19,6 +19,7 @@ mod load;
 mod lookup;
 mod name;
 mod rdata;
+mod record;
 mod reply;
 mod special;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub use build::{Builder, Reject};
 pub use load::{LoadError, Loaded, load_file, load_text, load_with};
 pub use lookup::{Kind, Outcome, Section, Sink};
 pub use name::{NameError, WireName, label_count, name_octets};
+pub use record::{TextRecord, parse_record};
 pub use reply::join;
 pub use tree::{Cursor, Record, Zone};
 

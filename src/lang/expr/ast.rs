@@ -36,6 +36,8 @@ pub(super) enum Kind {
     Pointer(Pointer),
     /// Value and body of a `let`.
     Let(Box<[Node; 2]>),
+    /// A variable of the environment, by its place in the list given to the compiler.
+    Variable(usize),
     /// The variable of the n-th open `let`, counted from the outermost.
     Local(usize),
     /// Collection and key; `true` gives `nil` for a member of `nil`.
@@ -104,7 +106,7 @@ impl Node {
     /// The nodes directly below, in order of evaluation.
     pub(super) fn children(&self) -> Vec<&Node> {
         match &self.kind {
-            Kind::Const(_) | Kind::Pointer(_) | Kind::Local(_) => Vec::new(),
+            Kind::Const(_) | Kind::Pointer(_) | Kind::Local(_) | Kind::Variable(_) => Vec::new(),
             Kind::List(nodes) | Kind::Or(nodes) | Kind::And(nodes) => nodes.iter().collect(),
             Kind::Call(_, nodes) | Kind::Builtin(_, nodes) => nodes.iter().collect(),
             Kind::Map(entries) => entries

@@ -2,19 +2,26 @@
 
 use super::ast::{Binary, Each, Kind, Node, Unary};
 use super::value::Type;
-use super::{Failure, Function};
+use super::{Failure, Function, Variable};
 
 /// The type of a tree, or the first operation that cannot work.
-pub(super) fn check(node: &Node, functions: &[Function]) -> Result<Type, Failure> {
+pub(super) fn check(
+    node: &Node,
+    functions: &[Function],
+    variables: &[Variable],
+) -> Result<Type, Failure> {
+    let lets = Vec::new();
     Checker {
         functions,
-        lets: Vec::new(),
+        variables,
+        lets,
     }
     .node(node)
 }
 
 struct Checker<'f> {
     functions: &'f [Function],
+    variables: &'f [Variable],
     lets: Vec<Type>,
 }
 
@@ -24,6 +31,10 @@ impl Checker<'_> {
             Kind::Const(value) => value.type_of(),
             Kind::Pointer(_) => Type::Any,
             Kind::Local(slot) => self.lets.get(*slot).copied().unwrap_or(Type::Any),
+            Kind::Variable(place) => self
+                .variables
+                .get(*place)
+                .map_or(Type::Any, |known| known.kind),
             Kind::Let(nodes) => {
                 let value = self.node(&nodes[0])?;
                 self.lets.push(value);

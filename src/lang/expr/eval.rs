@@ -92,6 +92,10 @@ impl<'a> Machine<'a> {
                 self.locals.pop();
                 body
             }
+            Kind::Variable(place) => {
+                let value = self.env.variable(*place).unwrap_or(Value::Nil);
+                self.admit(value).map_err(placed)
+            }
             Kind::Local(slot) => {
                 let value = self.locals.get(*slot).cloned().unwrap_or(Value::Nil);
                 self.admit(value).map_err(placed)

@@ -56,6 +56,11 @@ pub(super) fn tokens(text: &str) -> Result<Vec<Token>, Failure> {
     }
 }
 
+/// Whether a word is an operator.
+pub(super) fn is_operator(word: &str) -> bool {
+    WORDS.contains(&word)
+}
+
 struct Lexer<'t> {
     chars: &'t [char],
     at: usize,

@@ -35,11 +35,26 @@ pub struct Function {
     pub returns: Type,
 }
 
+/// A variable that expressions may read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Variable {
+    /// Its name in the expression.
+    pub name: String,
+    /// What is known of its value.
+    pub kind: Type,
+}
+
 /// Where the functions of an expression get their results: one query.
 pub trait Env {
     /// Calls a function of the list that the program was compiled with. The number of arguments is right, and
     /// types known at compile time were checked; others are the callee's to check.
     fn call<'e>(&'e self, name: &str, args: &[Value<'e>]) -> Result<Value<'e>, String>;
+
+    /// The value of a variable, by its place in the list that the program was compiled with.
+    fn variable<'e>(&'e self, place: usize) -> Option<Value<'e>> {
+        let _ = place;
+        None
+    }
 }
 
 /// A compiled expression.
@@ -53,6 +68,15 @@ pub struct Program {
 impl Program {
     /// Compiles a text over these functions. The error shows the place under the text, as expr-lang does.
     pub fn compile(text: &str, functions: &[Function]) -> Result<Self, String> {
+        Self::compile_with(text, functions, &[])
+    }
+
+    /// As [`Program::compile`], with variables.
+    pub fn compile_with(
+        text: &str,
+        functions: &[Function],
+        variables: &[Variable],
+    ) -> Result<Self, String> {
         if text.len() > limits::EXPR_TEXT_OCTETS {
             return Err(format!(
                 "expression is longer than {} bytes",
@@ -60,8 +84,10 @@ impl Program {
             ));
         }
         let tokens = lexer::tokens(text).map_err(|failure| failure.show(text))?;
-        let root = parser::parse(tokens, functions).map_err(|failure| failure.show(text))?;
-        let returns = check::check(&root, functions).map_err(|failure| failure.show(text))?;
+        let root =
+            parser::parse(tokens, functions, variables).map_err(|failure| failure.show(text))?;
+        let returns =
+            check::check(&root, functions, variables).map_err(|failure| failure.show(text))?;
         Ok(Self {
             text: text.into(),
             root,
@@ -83,6 +109,14 @@ impl Program {
     pub fn as_str(&self) -> &str {
         &self.text
     }
+}
+
+/// Whether the language itself gives this word a meaning, so that no variable may have it as its name.
+pub fn is_reserved(word: &str) -> bool {
+    matches!(word, "true" | "false" | "nil" | "reduce")
+        || lexer::is_operator(word)
+        || ast::Each::named(word).is_some()
+        || builtin::Builtin::named(word).is_some()
 }
 
 /// An error and the character at which it was found.

@@ -4,16 +4,21 @@ use super::ast::{Binary, Kind, Node, Pointer, Unary};
 use super::builtin::Builtin;
 use super::lexer::{Token, TokenKind};
 use super::value::{List, Value};
-use super::{Failure, Function};
+use super::{Failure, Function, Variable};
 use crate::lang::regexp::Regexp;
 use crate::limits;
 
-/// Parses all tokens as one expression over these functions.
-pub(super) fn parse(tokens: Vec<Token>, functions: &[Function]) -> Result<Node, Failure> {
+/// Parses all tokens as one expression over these functions and variables.
+pub(super) fn parse(
+    tokens: Vec<Token>,
+    functions: &[Function],
+    variables: &[Variable],
+) -> Result<Node, Failure> {
     let mut parser = Parser {
         tokens,
         at: 0,
         functions,
+        variables,
         lets: Vec::new(),
         predicates: 0,
         depth: 0,
@@ -30,6 +35,7 @@ pub(super) struct Parser<'f> {
     tokens: Vec<Token>,
     at: usize,
     pub(super) functions: &'f [Function],
+    variables: &'f [Variable],
     /// Names of the open `let`s, outermost first.
     lets: Vec<String>,
     /// Open predicates; `#` means something inside them only.
@@ -450,6 +456,20 @@ impl Parser<'_> {
         Ok(nodes)
     }
 
+    /// A variable of a `let` or of the environment.
+    fn named(&self, at: u32, name: &str) -> Result<Kind, Failure> {
+        if let Some(slot) = self.lets.iter().position(|known| known == name) {
+            return Ok(Kind::Local(slot));
+        }
+        if let Some(place) = self.variables.iter().position(|known| known.name == name) {
+            return Ok(Kind::Variable(place));
+        }
+        if self.functions.iter().any(|f| f.name == name) {
+            return self.fail(at, format!("{name} is a function: write {name}()"));
+        }
+        self.fail(at, format!("unknown name {name}"))
+    }
+
     fn name(&mut self, at: u32, name: &str) -> Result<Node, Failure> {
         if self.is("(") {
             return self.call(at, name, None);
@@ -458,13 +478,7 @@ impl Parser<'_> {
             "true" => Kind::Const(Value::Bool(true)),
             "false" => Kind::Const(Value::Bool(false)),
             "nil" => Kind::Const(Value::Nil),
-            _ => match self.lets.iter().position(|known| known == name) {
-                Some(slot) => Kind::Local(slot),
-                None if self.functions.iter().any(|f| f.name == name) => {
-                    return self.fail(at, format!("{name} is a function: write {name}()"));
-                }
-                None => return self.fail(at, format!("unknown name {name}")),
-            },
+            _ => self.named(at, name)?,
         };
         self.node(at, kind)
     }

@@ -413,6 +413,33 @@ fn types_are_known_where_they_can_be() {
 }
 
 #[test]
+fn variables_come_from_the_environment() {
+    struct Two;
+    impl Env for Two {
+        fn call<'e>(&'e self, name: &str, _: &[Value<'e>]) -> Result<Value<'e>, String> {
+            Err(name.into())
+        }
+
+        fn variable<'e>(&'e self, place: usize) -> Option<Value<'e>> {
+            [Value::from("x"), Value::Int(2)].get(place).cloned()
+        }
+    }
+    let variable = |name: &str, kind| Variable {
+        name: name.into(),
+        kind,
+    };
+    let known = [variable("a", Type::Str), variable("b", Type::Int)];
+    let program = Program::compile_with("a + string(b * 2)", &[], &known).unwrap();
+    assert_eq!(program.eval(&Two).unwrap().to_string(), "x4");
+    let error = Program::compile_with("a * 2", &[], &known).unwrap_err();
+    assert!(error.starts_with("invalid operation: * (mismatched types string and int)"));
+    for word in ["in", "true", "filter", "len", "reduce"] {
+        assert!(is_reserved(word), "{word}");
+    }
+    assert!(!is_reserved("answer"));
+}
+
+#[test]
 fn bounds_hold() {
     let long_or = vec!["name() == 'x'"; 2000].join(" || ");
     check(&long_or, "false");

@@ -335,7 +335,11 @@ impl<'a> Machine<'a, '_> {
             Base::Dot => dot.clone(),
             Base::Nil => Value::Plain(expr::Value::Nil),
             Base::Const(value) => Value::Plain(value.borrowed()),
-            Base::Variable(slot) => self.variables.get(*slot).cloned().unwrap_or(Value::Missing),
+            Base::Variable(slot) => {
+                let value = self.variables.get(*slot).cloned().unwrap_or(Value::Missing);
+                self.charge(copy_cost(&value), operand.place)?;
+                value
+            }
             Base::Function(function) => {
                 function
                     .check_count(0)
@@ -393,6 +397,15 @@ impl<'a> Machine<'a, '_> {
 }
 
 // === helpers ===
+
+/// Steps that copying a value costs; what is borrowed is not copied.
+fn copy_cost(value: &Value<'_>) -> usize {
+    match value {
+        Value::Plain(expr::Value::Str(text)) => text.len() / 64,
+        Value::Plain(expr::Value::List(List::Owned(items))) => items.len(),
+        _ => 0,
+    }
+}
 
 /// What `range` goes over: keys or places, and items; maps in the order of their keys.
 fn entries(value: Value<'_>) -> Result<Vec<(Value<'_>, Value<'_>)>, String> {
