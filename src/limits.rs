@@ -246,3 +246,8 @@ pub const FORWARD_DEADLINE_MS: u64 = 5_000;
 pub const FORWARD_RETRY_PAUSE_MS: u64 = 10;
 /// Seconds that *loop* goes on with its probe; CoreDNS's number.
 pub const LOOP_PROBE_S: u64 = 30;
+
+// === hosts ===
+
+/// Octets of a hosts file: some eight million lines. Names are kept with offsets of 32 bits, reverse names included.
+pub const HOSTS_FILE_OCTETS: u64 = 256 << 20;

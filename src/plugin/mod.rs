@@ -38,6 +38,7 @@ pub mod errors;
 pub mod file;
 pub mod forward;
 pub mod health;
+pub mod hosts;
 pub mod log;
 pub mod loop_;
 pub mod metadata;
@@ -59,14 +60,15 @@ plugins! {
     "log" => log::Log,
     "rewrite" => rewrite::Rewrite, // above acl and cache: both see the new question
     "cache" => cache::Cache, // above all that asks: answers before any zone or upstream
+    "hosts" => hosts::Hosts,
     "file" => file::File,
     "loop" => loop_::Loop,
     "forward" => forward::Forward,
     "whoami" => whoami::Whoami, // never passes a query on: whatever stands after it is out of reach
-    #[cfg(test)]
-    "panicker" => panicker::Panicker,
     #[cfg(feature = "view")]
     "view" => view::View, // asked before the chain runs; in it, it does nothing
+    #[cfg(test)]
+    "panicker" => panicker::Panicker,
 }
 
 /// What `-plugins` prints: the names of the built directives, sorted, one a line.

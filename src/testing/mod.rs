@@ -5,6 +5,7 @@
 //! **Invariant**: nothing outside tests depends on it.
 
 pub mod directive;
+pub mod files;
 pub mod host;
 
 pub use host::{Host, Seen, check, check_seen};
