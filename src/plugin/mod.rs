@@ -32,8 +32,10 @@ pub use setup::{
 
 use crate::corefile::{Args, SetupError};
 
+pub mod bind;
 pub mod cache;
 pub mod cancel;
+pub mod debug;
 pub mod errors;
 pub mod file;
 pub mod forward;
@@ -42,17 +44,27 @@ pub mod hosts;
 pub mod log;
 pub mod loop_;
 pub mod metadata;
+pub mod multisocket;
 pub mod prometheus;
 pub mod ready;
+pub mod reload;
 pub mod rewrite;
 #[cfg(feature = "view")]
 pub mod view;
+pub mod root;
+pub mod timeouts;
 pub mod whoami;
 
 // Rows stand in the order of CoreDNS's plugin.cfg, which is the order of execution. A row whose place matters says why.
 plugins! {
+    "root" => root::Root, // before all that read files: it moves their paths
     "metadata" => metadata::Metadata, // first, so that labels can be set before views are asked
     "cancel" => cancel::Cancel,
+    "timeouts" => timeouts::Timeouts,
+    "multisocket" => multisocket::Multisocket,
+    "reload" => reload::Reload,
+    "bind" => bind::Bind,
+    "debug" => debug::Debug,
     "ready" => ready::Ready, // before health: it stops saying yes before lameduck begins
     "health" => health::Health,
     "prometheus" => prometheus::Prometheus, // above all that answers, so that it sees every reply

@@ -2,7 +2,6 @@
 
 use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -10,12 +9,13 @@ use std::time::Duration;
 use crate::admin;
 use crate::control;
 use crate::corefile::ZoneName;
+use crate::transport::interfaces::Host;
 
 /// Settings of a server block that its listeners or the server read; directives without a place in the chain write them.
 #[derive(Debug, Clone)]
 pub struct BlockSettings {
     /// Addresses to listen on; empty means all (*bind*).
-    pub listen: Vec<IpAddr>,
+    pub listen: Vec<Host>,
     /// Whether *bind* was given: an empty list then means no listener at all.
     pub bound: bool,
     /// Base of relative paths (*root*).
@@ -163,6 +163,8 @@ pub struct SetupCx<'a> {
     pub block_index: usize,
     /// Digest of the block's own tokens: changes when anything in the block changes.
     pub block_digest: &'a str,
+    /// Digest of the whole configuration.
+    pub digest: &'a str,
     /// Settings that earlier rows of the table made and that this one may change.
     pub settings: &'a mut BlockSettings,
     /// What happens beside the chain.

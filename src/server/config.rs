@@ -1,7 +1,7 @@
 //! A Corefile turned into blocks and listeners: everything that can be known before a socket is opened.
 
 use std::collections::BTreeSet;
-use std::net::{IpAddr, Ipv6Addr, SocketAddr};
+use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,6 +14,7 @@ use crate::limits;
 use crate::plugin::{
     self, AnyConfig, BUILT, BlockSettings, Carry, Lifecycle, PLUGIN_CFG, SetupCx, Site,
 };
+use crate::transport::interfaces::Host;
 
 /// One parsed configuration. Immutable once it is built; shared by all threads.
 pub struct Config {
@@ -46,7 +47,7 @@ pub struct Listener {
     /// The transport.
     pub scheme: Scheme,
     /// The address; `None` is the dual-stack wildcard.
-    pub host: Option<IpAddr>,
+    pub host: Option<Host>,
     /// The port as written: 0 asks for a free one.
     pub port: u16,
     /// `dns://:53`: the `server` label.
@@ -92,10 +93,10 @@ impl Default for Timeouts {
 impl Listener {
     /// The socket address to bind.
     pub fn socket_addr(&self) -> SocketAddr {
-        SocketAddr::new(
-            self.host.unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED)),
-            self.port,
-        )
+        match &self.host {
+            Some(host) => host.socket_addr(self.port),
+            None => SocketAddr::from((Ipv6Addr::UNSPECIFIED, self.port)),
+        }
     }
 }
 
@@ -133,6 +134,7 @@ pub fn build(name: &str, text: &str, around: &Surroundings<'_>) -> Result<Built,
     for block in &corefile.blocks {
         keys.push(address::keys(block, around.default_port).map_err(|error| error.to_string())?);
     }
+    let digest = corefile.digest();
     let mut life = Lifecycle::default();
     let mut drafts: Vec<Draft> = corefile
         .blocks
@@ -143,7 +145,7 @@ pub fn build(name: &str, text: &str, around: &Surroundings<'_>) -> Result<Built,
     for name in BUILT {
         for (index, draft) in drafts.iter_mut().enumerate() {
             draft
-                .set_up(name, index, &mut life, around)
+                .set_up(name, index, &digest, &mut life, around)
                 .map_err(|error| format!("plugin/{name}: {error}"))?;
         }
     }
@@ -163,7 +165,7 @@ pub fn build(name: &str, text: &str, around: &Surroundings<'_>) -> Result<Built,
         generation: around.generation,
         blocks,
         listeners: listeners.list,
-        digest: corefile.digest(),
+        digest,
         echoed_options,
     };
     Ok(Built {
@@ -232,6 +234,7 @@ impl<'a> Draft<'a> {
         &mut self,
         name: &str,
         index: usize,
+        digest: &str,
         life: &mut Lifecycle,
         around: &Surroundings<'_>,
     ) -> Result<(), SetupError> {
@@ -247,6 +250,7 @@ impl<'a> Draft<'a> {
             zones: &self.zones,
             block_index: index,
             block_digest: &self.digest,
+            digest,
             settings: &mut self.settings,
             life,
             carry: around.carry,
@@ -284,11 +288,11 @@ struct Listeners {
 
 impl Listeners {
     fn add_block(&mut self, index: u16, draft: &mut Draft<'_>) -> Result<(), SetupError> {
-        let hosts: BTreeSet<Option<IpAddr>> =
-            match (draft.settings.bound, &draft.settings.listen[..]) {
-                (true, listen) => listen.iter().copied().map(Some).collect(),
-                (false, _) => BTreeSet::from([None]),
-            };
+        let hosts: BTreeSet<Option<Host>> = match (draft.settings.bound, &draft.settings.listen[..])
+        {
+            (true, listen) => listen.iter().cloned().map(Some).collect(),
+            (false, _) => BTreeSet::from([None]),
+        };
         for key in &draft.keys {
             if key.scheme != Scheme::Dns {
                 return Err(SetupError::plain(format!(
@@ -297,19 +301,19 @@ impl Listeners {
                 )));
             }
             for host in &hosts {
-                let text = host.map(|ip| ip.to_string()).unwrap_or_default();
+                let text = host.as_ref().map(Host::to_string).unwrap_or_default();
                 self.overlap
                     .add(key, &text, draft.settings.view.is_some())?;
                 let site = u16::try_from(draft.sites.len())
                     .map_err(|_| SetupError::plain("too many keys in a block"))?;
-                let label = key.address(&text);
+                let label = server_label(key, &text);
                 let view = draft.settings.view.clone().unwrap_or_default();
                 draft.sites.push(Site {
                     server: label.clone(),
                     zone: key.zone.as_str().to_owned(),
                     view,
                 });
-                let listener = self.group(key, *host, label)?;
+                let listener = self.group(key, host.as_ref(), label)?;
                 listener.router.add(&key.zone, index, site);
                 listener.take(&draft.settings);
                 listener.lines.push((key.clone(), key.listener_line(&text)));
@@ -324,11 +328,11 @@ impl Listeners {
     fn group(
         &mut self,
         key: &Key,
-        host: Option<IpAddr>,
+        host: Option<&Host>,
         label: String,
     ) -> Result<&mut Listener, SetupError> {
         let same = |listener: &Listener| {
-            (listener.scheme, listener.host, listener.port) == (key.scheme, host, key.port)
+            (listener.scheme, listener.host.as_ref(), listener.port) == (key.scheme, host, key.port)
         };
         let at = match self.list.iter().position(same) {
             Some(at) => at,
@@ -341,7 +345,7 @@ impl Listeners {
             None => {
                 self.list.push(Listener {
                     scheme: key.scheme,
-                    host,
+                    host: host.cloned(),
                     port: key.port,
                     label,
                     lines: Vec::new(),
@@ -355,6 +359,15 @@ impl Listeners {
             }
         };
         Ok(&mut self.list[at])
+    }
+}
+
+/// `dns://:53`, `dns://127.0.0.1:53`, `dns://[::1]:53`: what metrics and log lines call a server.
+fn server_label(key: &Key, host: &str) -> String {
+    let (scheme, port) = (key.scheme.as_str(), key.port);
+    match host.contains(':') {
+        true => format!("{scheme}://[{host}]:{port}"),
+        false => format!("{scheme}://{host}:{port}"),
     }
 }
 

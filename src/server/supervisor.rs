@@ -189,7 +189,11 @@ impl Server {
         for (listener, (addr, count)) in config.listeners.iter().zip(groups) {
             let lines = if listener.sockets.is_some() { count } else { 1 };
             for (key, _) in &listener.lines {
-                let host = listener.host.map(|ip| ip.to_string()).unwrap_or_default();
+                let host = listener
+                    .host
+                    .as_ref()
+                    .map(ToString::to_string)
+                    .unwrap_or_default();
                 let real = crate::corefile::address::Key {
                     port: addr.port(),
                     ..key.clone()

@@ -45,6 +45,7 @@ pub fn set_up_in<P: Plugin>(
         zones: &zones,
         block_index: 0,
         block_digest: "test",
+        digest: &file.digest(),
         settings: &mut settings,
         life: &mut life,
         carry: &Carry::default(),

@@ -4,6 +4,7 @@
 //!
 //! **Invariant**: bytes in, bytes out; knows framing, not DNS.
 
+pub mod interfaces;
 pub mod socket;
 pub mod tcp;
 pub mod udp;
