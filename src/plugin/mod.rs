@@ -49,10 +49,10 @@ pub mod prometheus;
 pub mod ready;
 pub mod reload;
 pub mod rewrite;
-#[cfg(feature = "view")]
-pub mod view;
 pub mod root;
 pub mod timeouts;
+#[cfg(feature = "view")]
+pub mod view;
 pub mod whoami;
 
 // Rows stand in the order of CoreDNS's plugin.cfg, which is the order of execution. A row whose place matters says why.
