@@ -9,6 +9,7 @@ use super::config::Config;
 use super::running::Running;
 use super::serve::{self, Arrival, Desk, Served};
 use super::tasks::{self, Job, Peer};
+use crate::cache;
 use crate::limits;
 use crate::plugin::{Proto, Query, Role, Run};
 use crate::runtime::{PacketReceiver, Poller, clock};
@@ -114,6 +115,8 @@ impl Thread {
             return 0;
         };
         let now_ns = clock::now_ns();
+        // Nests with the pin of each lookup, which then costs an increment.
+        let _pin = cache::Pin::new();
         for nth in 0..count {
             let (bytes, peer, local) = self.batch.datagram(nth, socket);
             let arrival = Arrival {

@@ -11,6 +11,9 @@ use crate::transport::socket;
 use crate::transport::tcp;
 use crate::transport::udp::Socket;
 
+/// Sockets with the index of their listener in the configuration.
+pub type ByListener<T> = Vec<(u16, T)>;
+
 /// All sockets of one configuration, by listener.
 #[derive(Default, Clone)]
 pub struct Sockets {
@@ -56,7 +59,7 @@ impl Sockets {
         &self,
         core: usize,
         cores: usize,
-    ) -> (Vec<(u16, Arc<Socket>)>, Vec<(u16, tcp::Shared)>) {
+    ) -> (ByListener<Arc<Socket>>, ByListener<tcp::Shared>) {
         let (mut udp, mut tcp) = (Vec::new(), Vec::new());
         for (listener, group) in self.groups.iter().enumerate() {
             // limits::LISTENERS fits 16 bits.

@@ -18,6 +18,9 @@ use crate::wire::edns;
 use crate::wire::name::NameBuf;
 use crate::wire::{flag, types};
 
+/// UDP size, DO and options of an OPT record.
+pub type SeenOpt = (u16, bool, Vec<(u16, Vec<u8>)>);
+
 /// What a client saw.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Seen {
@@ -32,7 +35,7 @@ pub struct Seen {
     /// Records of the additional section without OPT.
     pub additional: Vec<String>,
     /// UDP size, DO and options of the OPT record.
-    pub opt: Option<(u16, bool, Vec<(u16, Vec<u8>)>)>,
+    pub opt: Option<SeenOpt>,
     /// Octets of the reply.
     pub size: usize,
 }
@@ -229,7 +232,7 @@ pub fn decode(reply: &[u8]) -> Seen {
     };
     let high = message
         .opt()
-        .map_or(0, |opt| u16::from(opt.rcode(header).to_int() >> 4));
+        .map_or(0, |opt| opt.rcode(header).to_int() >> 4);
     seen.rcode =
         crate::wire::rcode::Rcode(u16::from(header.rcode().to_int()) | high << 4).to_string();
     let (_, answer, authority, additional) = message.sections().expect("whole sections");

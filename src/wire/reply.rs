@@ -294,7 +294,9 @@ impl Reply {
             room.copy_from_slice(packed);
             patch_header(room, id, opcode, self.flags, self.rcode);
             let asked = room.get_mut(HEADER..HEADER + question.name.len())?;
-            asked.copy_from_slice(question.name);
+            if asked.eq_ignore_ascii_case(question.name) {
+                asked.copy_from_slice(question.name);
+            }
             return Some(packed.len());
         }
         let mut packer = Packer::new(out, question)?;
@@ -467,9 +469,7 @@ impl<'a> Packer<'a> {
             written.len() == suffix.len()
                 && (*written == suffix || written.eq_ignore_ascii_case(suffix))
         };
-        let at = self.suffixes[..known]
-            .iter()
-            .position(|written| same(written))?;
+        let at = self.suffixes[..known].iter().position(same)?;
         Some(self.offsets[at])
     }
 }
