@@ -23,7 +23,7 @@ pub(super) fn open(peer: SocketAddr, source: Option<IpAddr>) -> Result<UdpSocket
     loop {
         // The last try leaves the choice to the kernel, whose range is smaller but free of our own sockets.
         let port = if tries == 0 { 0 } else { entropy::port() };
-        if port == peer.port() {
+        if port != 0 && port == peer.port() {
             // On loopback a dead upstream's port is free, and a socket that has it talks to itself.
             continue;
         }

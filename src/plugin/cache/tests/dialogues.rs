@@ -98,6 +98,22 @@ async fn at_once(world: World, count: usize) -> (Vec<String>, usize) {
 }
 
 #[test]
+fn a_question_for_hinfo_does_not_wait_for_another() {
+    tell("cache", async |world| {
+        world.script([a(60, 1), a(60, 2)]);
+        world.upstream.delay.set(Duration::from_millis(200));
+        let world = Rc::new(world);
+        let first = Rc::clone(&world);
+        runtime::spawn(async move {
+            first.ask(query("a.test.", types::HINFO)).await;
+        });
+        runtime::sleep(Duration::from_millis(50)).await;
+        world.ask(query("a.test.", types::HINFO)).await;
+        assert_eq!(world.times_asked(), 2);
+    });
+}
+
+#[test]
 fn a_truncated_answer_is_not_for_who_has_room() {
     tell("cache", async |world| {
         world.script([
