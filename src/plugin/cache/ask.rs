@@ -99,7 +99,11 @@ impl Desk {
 
     async fn miss<B: Below>(self: Rc<Self>, query: &mut Query, below: &B) -> Flow {
         // *loop* must see its probe each time it comes in: held back here, a query that circles would wait for itself.
-        let joins = if query.qtype == types::HINFO { 0 } else { JOINS };
+        let joins = if query.qtype == types::HINFO {
+            0
+        } else {
+            JOINS
+        };
         for _ in 0..joins {
             let (tx, rx) = local::oneshot();
             let role = self.flights.borrow_mut().join(&key(query), tx);
