@@ -22,7 +22,10 @@ use crate::wire::rcode::Rcode;
 /// One thread's instances of a block's plugins, in table order.
 pub struct Chain {
     rows: Vec<AnyPlugin>,
+    /// *metadata* is among the rows.
     collects_metadata: bool,
+    /// *view* is among the rows.
+    has_filter: bool,
 }
 
 /// Where a run stands.
@@ -45,10 +48,12 @@ pub struct Parked {
 impl Chain {
     /// A chain of these rows.
     pub fn new(rows: Vec<AnyPlugin>) -> Chain {
-        let collects_metadata = rows.iter().any(|row| row.name() == "metadata");
+        let has = |name| rows.iter().any(|row| row.name() == name);
+        let (collects_metadata, has_filter) = (has("metadata"), has("view"));
         Chain {
             rows,
             collects_metadata,
+            has_filter,
         }
     }
 
@@ -70,7 +75,7 @@ impl Chain {
         } else {
             self.rows.iter().for_each(|row| row.on_metadata(query));
         }
-        self.rows.iter().all(|row| row.filter(query))
+        !self.has_filter || self.rows.iter().all(|row| row.filter(query))
     }
 
     /// Runs a query from the first row.

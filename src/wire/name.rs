@@ -32,9 +32,24 @@ impl NameBuf {
     /// Reads the possibly compressed name at `at` of `message`; also returns where the field ends.
     pub fn read(message: &[u8], at: usize) -> Result<(NameBuf, usize), Malformed> {
         let mut name = NameBuf::ROOT;
-        let (len, end) = expand_into(message, at, &mut name.octets)?;
-        name.len = len as u8;
+        let end = name.read_in(message, at)?;
         Ok((name, end))
+    }
+
+    /// As [`NameBuf::read`], into this value; after an error its content is any valid name or the root.
+    pub fn read_in(&mut self, message: &[u8], at: usize) -> Result<usize, Malformed> {
+        // Most names are not compressed: one look for the end, one copy.
+        let rest = message.get(at..).ok_or(Malformed::Short)?;
+        if let Ok(len) = skip_uncompressed(rest) {
+            self.octets[..len].copy_from_slice(&rest[..len]);
+            self.len = len as u8;
+            return Ok(at + len);
+        }
+        *self = NameBuf::ROOT;
+        let mut octets = [0; NAME_OCTETS];
+        let (len, end) = expand_into(message, at, &mut octets)?;
+        (self.octets, self.len) = (octets, len as u8);
+        Ok(end)
     }
 
     /// Parses presentation form: `\.` and `\DDD` escapes, the final dot optional, the empty text refused.

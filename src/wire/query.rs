@@ -88,8 +88,7 @@ pub fn parse(message: &[u8], into: &mut Parsed) -> Verdict {
 }
 
 fn body(message: &[u8], before: u16, additionals: u16, into: &mut Parsed) -> Result<(), Malformed> {
-    let (qname, mut at) = NameBuf::read(message, HEADER)?;
-    into.name = qname;
+    let mut at = into.name.read_in(message, HEADER)?;
     into.qtype = u16_at(message, at)?;
     into.qclass = u16_at(message, at + 2)?;
     into.has_question = true;
