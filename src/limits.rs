@@ -207,7 +207,8 @@ pub const UDP_RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
 pub const CORE_RESTARTS_PER_MINUTE: usize = 5;
 // === upstream ===
 
-/// Exchanges with upstreams that one core may have in flight; further ones are refused. With `UPSTREAM_UDP_OCTETS` each, 64 MiB.
+/// Exchanges with upstreams that one core may have in flight. With `UPSTREAM_UDP_OCTETS` each, 64 MiB. One upstream may have as many as
+/// are left free, so that one that stalls takes half; hence no more than `PARKED_PER_CORE`, or the waiting room would fill first.
 pub const UPSTREAM_IN_FLIGHT_PER_CORE: usize = 8_192;
 /// Octets read of a UDP reply; a longer one counts as truncated, and the client asks again over TCP.
 pub const UPSTREAM_UDP_OCTETS: usize = 8_192;
@@ -233,6 +234,8 @@ pub const UPSTREAM_DIAL_MS_MAX: u64 = 30_000;
 pub const UPSTREAM_RCODE_SERIES: usize = 32;
 /// Octets of a file that lists name servers.
 pub const RESOLV_CONF_OCTETS: usize = 1 << 20;
+
+const _: () = assert!(UPSTREAM_IN_FLIGHT_PER_CORE <= PARKED_PER_CORE);
 
 // === forward, loop ===
 

@@ -1,6 +1,7 @@
 //! What all pools of one task thread share: places for exchanges in flight and receive buffers.
 
 use std::cell::{Cell, RefCell};
+use std::rc::Rc;
 
 use crate::limits;
 use crate::telemetry::metrics::{Counter, Gauge, registry};
@@ -30,7 +31,7 @@ impl Core {
             ),
             shed: registry.counter(
                 "percoredns_upstream_shed_total",
-                "Exchanges refused because a core waited for as many replies as it may.",
+                "Exchanges refused because a core waited for as many replies of one upstream as it may.",
                 &[],
             ),
             ignored: registry.counter(
@@ -43,25 +44,35 @@ impl Core {
 }
 
 /// One exchange in flight.
-pub(super) struct Place(());
+pub(super) struct Place {
+    of_pool: Rc<Cell<usize>>,
+}
 
 impl Place {
-    /// Takes a place, unless `limits::UPSTREAM_IN_FLIGHT_PER_CORE` are taken.
-    pub(super) fn take() -> Option<Place> {
+    /// Takes a place for an exchange of the pool that has `of_pool` of them.
+    ///
+    /// A pool may have as many as are free after it: one upstream that stalls leaves half of the places to the others, two leave a
+    /// third, and nobody has to say how many upstreams there are.
+    pub(super) fn take(of_pool: &Rc<Cell<usize>>) -> Option<Place> {
         CORE.with(|core| {
-            if core.in_flight.get() >= limits::UPSTREAM_IN_FLIGHT_PER_CORE {
+            let free = limits::UPSTREAM_IN_FLIGHT_PER_CORE.saturating_sub(core.in_flight.get());
+            if of_pool.get() >= free {
                 core.shed.inc();
                 return None;
             }
             core.in_flight.set(core.in_flight.get() + 1);
+            of_pool.set(of_pool.get() + 1);
             core.gauge.add(1.0);
-            Some(Place(()))
+            Some(Place {
+                of_pool: Rc::clone(of_pool),
+            })
         })
     }
 }
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.of_pool.set(self.of_pool.get().saturating_sub(1));
         // A thread that ends has dropped its counters already, and nobody reads them any more.
         let _ = CORE.try_with(|core| {
             core.in_flight.set(core.in_flight.get().saturating_sub(1));

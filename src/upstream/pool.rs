@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -43,6 +44,7 @@ pub struct Pool {
     /// A moving average of the time that connecting took.
     dial_average: Cell<Nanos>,
     metrics: Metrics,
+    in_flight: Rc<Cell<usize>>,
 }
 
 impl Pool {
@@ -69,6 +71,7 @@ impl Pool {
             dial_average: Cell::new(limits::UPSTREAM_DIAL_MS_MAX * MILLISECOND / 2),
             health,
             metrics,
+            in_flight: Rc::default(),
         }
     }
 
@@ -81,7 +84,8 @@ impl Pool {
     /// `deadline` a reading of the monotonic clock after which no answer is of use.
     ///
     /// # Errors
-    /// No socket, no connection or no reply in time; junk is no error, it is waited past.
+    /// No socket, no connection or no reply in time; junk is no error, it is waited past. [`Error::Busy`] says nothing of the
+    /// upstream: this core has as many exchanges with it as it may.
     pub async fn exchange(
         &self,
         request: &mut RequestBuffer,
@@ -91,7 +95,7 @@ impl Pool {
         deadline: Nanos,
         reply: &mut Reply,
     ) -> Result<(), Error> {
-        let Some(_place) = Place::take() else {
+        let Some(_place) = Place::take(&self.in_flight) else {
             return Err(Error::Busy);
         };
         let start = clock::now_ns();

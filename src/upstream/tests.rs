@@ -1,6 +1,7 @@
 //! Scripted dialogues with upstreams over real sockets, on both backends; those on glommio skip, loudly, where io_uring is refused.
 
 use std::collections::BTreeSet;
+use std::rc::Rc;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
@@ -327,15 +328,21 @@ fn source_ports_are_spread_over_the_whole_range() {
 }
 
 #[test]
-fn one_core_takes_no_more_than_its_places() {
-    let stalled = Fake::udp(silent());
-    let pool = pool(&stalled, &settings());
+fn a_stalled_upstream_leaves_places_to_the_others() {
+    let (stalled, good) = (Fake::udp(silent()), Fake::udp(answering(1)));
+    let (stalled, good) = (pool(&stalled, &settings()), pool(&good, &settings()));
+    let most = limits::UPSTREAM_IN_FLIGHT_PER_CORE;
     let error = run(Backend::Epoll, async move {
-        let places: Vec<_> = std::iter::from_fn(core::Place::take).collect();
-        assert_eq!(places.len(), limits::UPSTREAM_IN_FLIGHT_PER_CORE);
-        let refused = ask(&pool, Protocol::Udp).await.unwrap_err();
-        drop(places);
-        assert!(core::Place::take().is_some());
+        let (one, other) = (Rc::default(), Rc::default());
+        let first: Vec<_> = std::iter::from_fn(|| core::Place::take(&one)).collect();
+        assert_eq!(first.len(), most / 2);
+        let second: Vec<_> = std::iter::from_fn(|| core::Place::take(&other)).collect();
+        assert_eq!(second.len(), most / 4);
+        assert!(ask(&good, Protocol::Udp).await.is_ok());
+        let third: Vec<_> = std::iter::from_fn(|| core::Place::take(&Rc::default())).collect();
+        let refused = ask(&stalled, Protocol::Udp).await.unwrap_err();
+        drop((first, second, third));
+        assert!(core::Place::take(&one).is_some());
         refused.to_string()
     });
     assert_eq!(error, "too many queries wait for an upstream");

@@ -80,7 +80,14 @@ impl Forward {
                     last = None;
                 }
                 Ok(()) => return Ok(()),
-                Err(Error::Busy) => return Err(Some(Error::Busy)),
+                Err(Error::Busy) => {
+                    // No fault of the upstream, or one that its probes will find; another may have room.
+                    passed += 1;
+                    last = Some(Error::Busy);
+                    if passed >= pools.len() {
+                        break;
+                    }
+                }
                 Err(error) => {
                     if line.fails_max != 0 {
                         pool.health().start_probe(&line.probe);
