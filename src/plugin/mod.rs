@@ -50,6 +50,8 @@ pub mod ready;
 pub mod reload;
 pub mod rewrite;
 pub mod root;
+#[cfg(feature = "template")]
+pub mod template;
 pub mod timeouts;
 #[cfg(feature = "view")]
 pub mod view;
@@ -73,6 +75,8 @@ plugins! {
     "rewrite" => rewrite::Rewrite, // above acl and cache: both see the new question
     "cache" => cache::Cache, // above all that asks: answers before any zone or upstream
     "hosts" => hosts::Hosts,
+    #[cfg(feature = "template")]
+    "template" => template::Template,
     "file" => file::File,
     "loop" => loop_::Loop,
     "forward" => forward::Forward,
