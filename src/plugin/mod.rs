@@ -74,9 +74,9 @@ plugins! {
     "log" => log::Log,
     "rewrite" => rewrite::Rewrite, // above acl and cache: both see the new question
     "cache" => cache::Cache, // above all that asks: answers before any zone or upstream
-    "hosts" => hosts::Hosts,
     #[cfg(feature = "template")]
     "template" => template::Template,
+    "hosts" => hosts::Hosts,
     "file" => file::File,
     "loop" => loop_::Loop,
     "forward" => forward::Forward,
