@@ -1,6 +1,8 @@
 //! Random ids, ports and choices: a CSPRNG of each thread, seeded by the operating system (RFC 5452 section 9.2).
 
 use std::cell::RefCell;
+use std::ops::RangeInclusive;
+use std::sync::OnceLock;
 
 use rand::rngs::StdRng;
 use rand::{Rng, RngExt};
@@ -15,9 +17,43 @@ pub(super) fn id() -> u16 {
     RNG.with_borrow_mut(|rng| rng.next_u32() as u16)
 }
 
-/// A source port out of all that need no privilege, the same range on every core.
+/// A source port out of all that need no privilege, the same range on every core. Ports that the operator has reserved for others
+/// (`net.ipv4.ip_local_reserved_ports`) are left alone.
 pub(super) fn port() -> u16 {
-    RNG.with_borrow_mut(|rng| rng.random_range(1024..=u16::MAX))
+    let reserved = reserved();
+    RNG.with_borrow_mut(|rng| {
+        loop {
+            let port = rng.random_range(PORTS);
+            // At least half of all ports are free, so this ends soon.
+            if !reserved.iter().any(|range| range.contains(&port)) {
+                return port;
+            }
+        }
+    })
+}
+
+fn reserved() -> &'static [RangeInclusive<u16>] {
+    static RESERVED: OnceLock<Vec<RangeInclusive<u16>>> = OnceLock::new();
+    RESERVED.get_or_init(|| {
+        let text = std::fs::read_to_string("/proc/sys/net/ipv4/ip_local_reserved_ports");
+        parse_reserved(&text.unwrap_or_default())
+    })
+}
+
+/// Reads `8080,9000-9100`. Where that leaves less than half of the ports it is not heeded: ports that can be guessed are worse than
+/// ports that are taken.
+fn parse_reserved(text: &str) -> Vec<RangeInclusive<u16>> {
+    let ranges = text.trim().split(',').filter_map(|part| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        Some(first.parse().ok()?..=last.parse().ok()?)
+    });
+    let ranges: Vec<RangeInclusive<u16>> = ranges.collect();
+    let count: usize = ranges.iter().map(|range| range.len()).sum();
+    if count > PORTS.len() / 2 {
+        Vec::new()
+    } else {
+        ranges
+    }
 }
 
 /// A number below `count`; 0 for a `count` of 0.
@@ -32,6 +68,8 @@ pub fn below(count: usize) -> usize {
 pub fn random_u64() -> u64 {
     RNG.with_borrow_mut(|rng| rng.next_u64())
 }
+
+const PORTS: RangeInclusive<u16> = 1024..=u16::MAX;
 
 #[cfg(test)]
 mod tests {
@@ -57,6 +95,16 @@ mod tests {
                 "{ids:?} {ports:?}"
             );
         }
+    }
+
+    #[test]
+    fn reserved_ports_are_read() {
+        assert_eq!(parse_reserved("\n"), []);
+        assert_eq!(
+            parse_reserved("8080,9000-9100\n"),
+            [8080..=8080, 9000..=9100]
+        );
+        assert_eq!(parse_reserved("1024-65000"), []);
     }
 
     #[test]
