@@ -1,0 +1,18 @@
+//! Tests of the whole program: the binary is started, asked over real sockets and stopped.
+//!
+//! One binary with modules, because each further one would link the whole server again. Nothing here needs the network beyond
+//! loopback. A test that needs a tool or a right that is missing says `SKIPPED: ...` and passes.
+
+mod allocations;
+mod backends;
+mod client;
+mod example;
+mod listeners;
+mod process;
+mod server;
+mod signals;
+mod structure;
+
+/// Counts what a thread allocates; see `allocations`.
+#[global_allocator]
+static ALLOCATOR: allocations::Counting = allocations::Counting;

@@ -1,0 +1,176 @@
+//! The shape of the source: what every plugin folder holds, and that its README tells the truth.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use percoredns::corefile::RealSource;
+use percoredns::plugin::{self, Carry};
+use percoredns::server::config::{self, Surroundings};
+
+fn root() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+}
+
+/// Folder and name of every built directive. A name that is a word of Rust has an underscore on its folder.
+fn directives() -> Vec<(PathBuf, String)> {
+    let folder = |name: &str| {
+        let folder = root().join("src/plugin");
+        let plain = folder.join(name);
+        if plain.is_dir() {
+            plain
+        } else {
+            folder.join(format!("{name}_"))
+        }
+    };
+    plugin::list()
+        .lines()
+        .map(|name| (folder(name), name.to_owned()))
+        .collect()
+}
+
+#[test]
+fn every_directive_has_a_folder_and_every_folder_a_directive() {
+    let listed: Vec<PathBuf> = directives().into_iter().map(|(folder, _)| folder).collect();
+    for entry in fs::read_dir(root().join("src/plugin")).unwrap() {
+        let entry = entry.unwrap();
+        // A build without a feature has folders without rows.
+        if entry.file_type().unwrap().is_dir() && cfg!(all(feature = "template", feature = "view"))
+        {
+            let path = entry.path();
+            assert!(
+                listed.contains(&path),
+                "{} has no row in the table",
+                path.display()
+            );
+        }
+    }
+    for (folder, name) in directives() {
+        for file in ["README.md", "mod.rs", "setup.rs"] {
+            assert!(
+                folder.join(file).is_file(),
+                "src/plugin/{name}/{file} is missing"
+            );
+        }
+    }
+}
+
+#[test]
+fn readmes_follow_one_outline() {
+    for (folder, name) in directives() {
+        let text = fs::read_to_string(folder.join("README.md")).unwrap();
+        assert!(text.starts_with(&format!("# {name}\n")), "{name}");
+        for heading in [
+            "\n## Name\n",
+            "\n## Description\n",
+            "\n## Syntax\n",
+            "\n## Examples\n",
+        ] {
+            assert!(text.contains(heading), "{name}: no {heading:?}");
+        }
+    }
+}
+
+#[test]
+fn corefile_blocks_of_readmes_load() {
+    let mut count = 0;
+    for (folder, name) in directives() {
+        let text = fs::read_to_string(folder.join("README.md")).unwrap();
+        for block in blocks(&text, "corefile") {
+            count += 1;
+            match load(block) {
+                Ok(()) => {}
+                // A build without the feature of another directive.
+                Err(error) if error.contains("not built into percoredns") => {
+                    crate::server::skip(&format!(
+                        "a block of src/plugin/{name}/README.md: {error}"
+                    ));
+                }
+                Err(error) => panic!("src/plugin/{name}/README.md: {error}\n{block}"),
+            }
+        }
+    }
+    assert!(count > 0);
+}
+
+#[test]
+fn corefile_blocks_of_the_front_page_load() {
+    for file in ["README.md", "DIFFERENCES.md", "tuning/README.md"] {
+        let text = fs::read_to_string(root().join(file)).unwrap();
+        for block in blocks(&text, "corefile") {
+            if let Err(error) = load(block) {
+                panic!("{file}: {error}\n{block}");
+            }
+        }
+    }
+}
+
+#[test]
+fn the_source_is_formatted() {
+    let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
+    let mut fmt = Command::new(cargo);
+    fmt.args(["fmt", "--all", "--check"]).current_dir(root());
+    match fmt.output() {
+        Ok(done) if done.status.success() => {}
+        Ok(done) if done.status.code() == Some(1) => {
+            panic!(
+                "run cargo fmt --all:\n{}",
+                String::from_utf8_lossy(&done.stdout)
+            )
+        }
+        // Status 101: cargo knows no such command.
+        _ => crate::server::skip("rustfmt is not installed (rustup component add rustfmt)"),
+    }
+}
+
+#[test]
+fn no_marker_of_unfinished_work_is_left() {
+    let mut files = Vec::new();
+    for folder in ["src", "tests/it", "bench", "loadtest/src"] {
+        gather(&root().join(folder), "rs", &mut files);
+    }
+    let markers = [
+        ["TO", "DO"].concat(),
+        ["FIX", "ME"].concat(),
+        ["unimple", "mented!"].concat(),
+        ["to", "do!("].concat(),
+    ];
+    for file in files {
+        let text = fs::read_to_string(&file).unwrap();
+        for marker in &markers {
+            assert!(!text.contains(marker), "{}: {marker}", file.display());
+        }
+    }
+}
+
+/// Text of the fenced blocks of that language.
+fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
+    let fence = format!("```{language}\n");
+    text.split(&fence)
+        .skip(1)
+        .filter_map(|rest| rest.split_once("\n```").map(|(block, _)| block))
+        .collect()
+}
+
+/// Builds a configuration; nothing is bound. Files that the example names need not exist where the directive allows that.
+fn load(corefile: &str) -> Result<(), String> {
+    let around = Surroundings {
+        source: &RealSource,
+        cores: 2,
+        default_port: 53,
+        carry: &Carry::default(),
+        generation: 1,
+    };
+    config::build("README", corefile, &around).map(drop)
+}
+
+fn gather(folder: &Path, extension: &str, files: &mut Vec<PathBuf>) {
+    for entry in fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            gather(&path, extension, files);
+        } else if path.extension().is_some_and(|found| found == extension) {
+            files.push(path);
+        }
+    }
+}
