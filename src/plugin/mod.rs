@@ -13,6 +13,8 @@ mod order;
 #[cfg(test)]
 mod panicker;
 mod query;
+#[cfg(test)]
+mod readmes;
 mod setup;
 #[macro_use]
 mod table;
