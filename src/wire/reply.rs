@@ -182,8 +182,10 @@ impl Reply {
         let packed = std::mem::take(&mut self.packed);
         self.is_packed = false;
         let (flags, rcode) = (self.flags, self.rcode);
+        // A stored message has no OPT record: what a plugin put there stays.
+        let edns = std::mem::take(&mut self.edns);
         let outcome = self.read(&packed);
-        (self.flags, self.rcode) = (flags, rcode);
+        (self.flags, self.rcode, self.edns) = (flags, rcode, edns);
         self.packed = packed;
         outcome
     }
@@ -550,9 +552,12 @@ mod tests {
         assert_eq!(&bytes[12..16], b"\x03wWw");
         assert_ne!(u16_at(&bytes, 2).unwrap() & flag::AA, 0);
         assert_eq!(reply.full_len(0), 99);
+        reply.edns.ensure(1232);
+        reply.edns.push(crate::wire::edns::option::NSID, b"ns1");
         reply.open().unwrap();
         assert_eq!(reply.records().len(), 1);
         assert!(reply.has_flag(flag::AA));
+        assert_eq!(reply.edns.iter().count(), 1, "an option got lost");
     }
 
     proptest! {
