@@ -60,6 +60,7 @@ impl Default for Parsed {
 /// Judges `message` and fills `into`. After a rejection `id` and `flags` are set, and the question where it could be read.
 pub fn parse(message: &[u8], into: &mut Parsed) -> Verdict {
     into.has_question = false;
+    (into.qtype, into.qclass) = (0, 0);
     into.edns.clear();
     let Some(header) = message.first_chunk::<HEADER>() else {
         return Verdict::Ignore;
@@ -118,6 +119,10 @@ fn record(
     let end = start + u16_at(message, at + 8)? as usize;
     let octets = message.get(start..end).ok_or(Malformed::Short)?;
     if rtype == types::OPT {
+        // RFC 6891 section 6.1.1: more than one is a format error.
+        if into.edns.present && additional {
+            return Err(Malformed::Rdata);
+        }
         if additional {
             into.edns.read(class, ttl, octets)?;
         }
@@ -189,6 +194,12 @@ mod tests {
         let parsed = check(&message(0, [1, 0, 0, 1], &body), Verdict::Accept);
         assert!(parsed.edns.dnssec_ok());
         assert_eq!(parsed.edns.udp_size, 1232);
+        let mut twice = body.clone();
+        twice.extend_from_slice(&body[QUESTION.len()..]);
+        check(
+            &message(0, [1, 0, 0, 2], &twice),
+            Verdict::Reject(Rcode::FORMERR),
+        );
         let last = body.len() - 1;
         body[last] = 1;
         check(
