@@ -11,7 +11,7 @@ mod expression;
 mod metadata_values;
 mod order;
 #[cfg(test)]
-mod panicker;
+pub(crate) mod panicker;
 mod query;
 #[cfg(test)]
 mod readmes;

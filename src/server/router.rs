@@ -51,6 +51,10 @@ impl Router {
             if self.depths & (1 << depth) == 0 {
                 continue;
             }
+            // The root is nobody's parent here: behind it stands an upstream, not the zone that holds the DS records.
+            if depth == 0 && parent.is_some() {
+                break;
+            }
             let Some(found) = self.admitted(suffix, query, chains)? else {
                 continue;
             };
@@ -123,5 +127,41 @@ impl Hasher for Identity {
 
     fn write_u64(&mut self, value: u64) {
         self.0 = value;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::plugin::AnyPlugin;
+    use crate::plugin::panicker::Panicker;
+    use crate::testing::directive::query;
+
+    /// Keys are numbered; `expect` is the one that answers.
+    fn check(keys: &[&str], name: &str, qtype: u16, expect: &str) {
+        let chain = Rc::new(Chain::new(vec![AnyPlugin::Panicker(Panicker)]));
+        let mut router = Router::default();
+        for (nth, key) in keys.iter().enumerate() {
+            let zone = ZoneName::parse(key).unwrap();
+            router.add(&zone, 0, nth as u16);
+        }
+        let mut query = query(name, qtype);
+        router.find(&mut query, &[chain]).unwrap();
+        assert_eq!(keys[query.route.site as usize], expect, "{name}");
+    }
+
+    #[test]
+    fn ds_is_asked_of_a_parent_that_is_served_but_not_of_the_root() {
+        let keys = [".", "org", "example.org", "sub.example.org"];
+        check(&keys, "a.sub.example.org.", types::A, "sub.example.org");
+        check(&keys, "sub.example.org.", types::DS, "org");
+        check(&keys, "example.com.", types::DS, ".");
+        check(&keys, ".", types::DS, ".");
+        check(
+            &[".", "example.org"],
+            "example.org.",
+            types::DS,
+            "example.org",
+        );
     }
 }
