@@ -16,5 +16,7 @@ mod sockets;
 pub mod stream;
 mod supervisor;
 pub mod tasks;
+#[cfg(test)]
+mod tests;
 
 pub use supervisor::run;

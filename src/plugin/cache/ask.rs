@@ -106,7 +106,7 @@ impl Desk {
         };
         for _ in 0..joins {
             let (tx, rx) = local::oneshot();
-            let role = self.flights.borrow_mut().join(&key(query), tx);
+            let role = self.join(query, tx);
             match role {
                 Role::Lead(ticket) => {
                     let lead = Lead::new(&self, ticket);
@@ -132,6 +132,18 @@ impl Desk {
         finished(query)
     }
 
+    /// Joins the flight of the question or starts it. An internal lookup never waits: the flight may be that of the very query it is
+    /// made for, or of one that waits for such a query on another core, as with CNAME records that point at each other.
+    fn join(&self, query: &Query, waiter: local::Tx<Outcome>) -> Role<local::Tx<Outcome>> {
+        let mut flights = self.flights.borrow_mut();
+        if query.depth == 0 {
+            return flights.join(&key(query), waiter);
+        }
+        flights
+            .lead(&key(query))
+            .map_or(Role::Alone(waiter), Role::Lead)
+    }
+
     /// A stale entry is there: asks first, within the time that the Corefile gives, and serves it if no better comes.
     async fn verify<B: Below>(self: Rc<Self>, query: &mut Query, below: &B) -> Flow {
         let limit_ns = self
@@ -140,7 +152,7 @@ impl Desk {
             .and_then(|stale| stale.verify_ns)
             .unwrap_or(0);
         let (tx, rx) = local::oneshot();
-        let role = self.flights.borrow_mut().join(&key(query), tx);
+        let role = self.join(query, tx);
         let told = match role {
             Role::Lead(ticket) if limit_ns == 0 => {
                 let lead = Lead::new(&self, ticket);
