@@ -34,19 +34,27 @@ pub use setup::{
 
 use crate::corefile::{Args, SetupError};
 
+pub mod any;
 pub mod bind;
+pub mod bufsize;
 pub mod cache;
 pub mod cancel;
+pub mod chaos;
 pub mod debug;
+pub mod erratic;
 pub mod errors;
 pub mod file;
 pub mod forward;
+pub mod header;
 pub mod health;
 pub mod hosts;
+pub mod local;
 pub mod log;
 pub mod loop_;
 pub mod metadata;
+pub mod minimal;
 pub mod multisocket;
+pub mod nsid;
 pub mod prometheus;
 pub mod ready;
 pub mod reload;
@@ -67,6 +75,8 @@ plugins! {
     "timeouts" => timeouts::Timeouts,
     "multisocket" => multisocket::Multisocket,
     "reload" => reload::Reload,
+    "nsid" => nsid::Nsid,
+    "bufsize" => bufsize::Bufsize, // above all that answers or asks upstream
     "bind" => bind::Bind,
     "debug" => debug::Debug,
     "ready" => ready::Ready, // before health: it stops saying yes before lameduck begins
@@ -74,14 +84,20 @@ plugins! {
     "prometheus" => prometheus::Prometheus, // above all that answers, so that it sees every reply
     "errors" => errors::Errors,
     "log" => log::Log,
+    "local" => local::Local,
+    "any" => any::Any,
+    "chaos" => chaos::Chaos,
     "rewrite" => rewrite::Rewrite, // above acl and cache: both see the new question
     "cache" => cache::Cache, // above all that asks: answers before any zone or upstream
+    "header" => header::Header, // below cache: a stored reply has the flags that were set
+    "minimal" => minimal::Minimal,
     #[cfg(feature = "template")]
     "template" => template::Template,
     "hosts" => hosts::Hosts,
     "file" => file::File,
     "loop" => loop_::Loop,
     "forward" => forward::Forward,
+    "erratic" => erratic::Erratic,
     "whoami" => whoami::Whoami, // never passes a query on: whatever stands after it is out of reach
     #[cfg(feature = "view")]
     "view" => view::View, // asked before the chain runs; in it, it does nothing

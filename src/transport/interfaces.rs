@@ -1,4 +1,4 @@
-//! The network interfaces of this machine and the addresses that *bind* may name.
+//! The network interfaces of this machine, the addresses that *bind* may name, and the machine's own name.
 
 use std::ffi::CStr;
 use std::fmt;
@@ -67,6 +67,15 @@ pub fn list() -> io::Result<Vec<(String, Option<Host>)>> {
     Ok(found)
 }
 
+/// The name of this machine; `localhost` where it has none.
+pub fn hostname() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    match name.trim() {
+        "" => "localhost".to_owned(),
+        name => name.to_owned(),
+    }
+}
+
 /// # Safety
 /// `addr` is null or points to a socket address as long as its family says.
 unsafe fn host_of(addr: *const libc::sockaddr, name: &str) -> Option<Host> {
@@ -107,6 +116,12 @@ mod tests {
                 .any(|(name, host)| name == "lo" && host.as_ref() == Some(&loopback)),
             "{found:?}"
         );
+    }
+
+    #[test]
+    fn the_machine_has_a_name() {
+        let name = hostname();
+        assert!(!name.is_empty() && name.trim() == name, "{name:?}");
     }
 
     #[test]
