@@ -254,3 +254,8 @@ pub const LOOP_PROBE_S: u64 = 30;
 
 /// Octets of a hosts file: some eight million lines. Names are kept with offsets of 32 bits, reverse names included.
 pub const HOSTS_FILE_OCTETS: u64 = 256 << 20;
+
+// === loadbalance ===
+
+/// Octets of a weight file: more than a million addresses.
+pub const WEIGHT_FILE_OCTETS: u64 = 64 << 20;

@@ -34,6 +34,7 @@ pub use setup::{
 
 use crate::corefile::{Args, SetupError};
 
+pub mod acl;
 pub mod any;
 pub mod bind;
 pub mod bufsize;
@@ -48,6 +49,7 @@ pub mod forward;
 pub mod header;
 pub mod health;
 pub mod hosts;
+pub mod loadbalance;
 pub mod local;
 pub mod log;
 pub mod loop_;
@@ -87,7 +89,9 @@ plugins! {
     "local" => local::Local,
     "any" => any::Any,
     "chaos" => chaos::Chaos,
+    "loadbalance" => loadbalance::Loadbalance, // above cache: stored answers are shuffled anew
     "rewrite" => rewrite::Rewrite, // above acl and cache: both see the new question
+    "acl" => acl::Acl, // above cache: a stored answer is only for those who may ask
     "cache" => cache::Cache, // above all that asks: answers before any zone or upstream
     "header" => header::Header, // below cache: a stored reply has the flags that were set
     "minimal" => minimal::Minimal,
