@@ -175,11 +175,14 @@ pub fn build(name: &str, text: &str, around: &Surroundings<'_>) -> Result<Built,
     })
 }
 
-/// SHA-512 of a Corefile's tokens; `None` where it does not even parse.
-pub fn digest(name: &str, text: &str) -> Option<String> {
-    parse(name, text, &corefile::RealSource)
-        .ok()
+/// SHA-512 of a Corefile's tokens, be its directives known or not.
+///
+/// # Errors
+/// It does not parse: file, line and reason.
+pub fn digest(name: &str, text: &str) -> Result<String, String> {
+    corefile::parse(name, text, &|_: &str| Known::Yes, &corefile::RealSource)
         .map(|corefile| corefile.digest())
+        .map_err(|error| error.to_string())
 }
 
 fn parse(name: &str, text: &str, source: &dyn Source) -> Result<Corefile, String> {

@@ -316,8 +316,17 @@ impl Server {
     /// The *reload* plugin's look at the Corefile: a changed one is tried once.
     fn look_for_change(&mut self) {
         let Ok(input) = self.load_again() else { return };
-        let Some(digest) = config::digest(&input.name, &input.text) else {
-            return;
+        let digest = match config::digest(&input.name, &input.text) {
+            Ok(digest) => digest,
+            Err(error) => {
+                if self.watch.is_new(&error) {
+                    log::warning(
+                        Some("reload"),
+                        format_args!("Corefile parse failed: {error}"),
+                    );
+                }
+                return;
+            }
         };
         if !self.watch.is_new(&digest) {
             return;
