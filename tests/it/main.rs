@@ -8,10 +8,14 @@ mod backends;
 mod client;
 mod example;
 mod listeners;
+mod packets;
 mod process;
+mod reload;
 mod server;
 mod signals;
 mod structure;
+mod tcp;
+mod upstream;
 
 /// Counts what a thread allocates; see `allocations`.
 #[global_allocator]
