@@ -260,7 +260,7 @@ pub async fn receive(env: Rc<dyn TaskEnv>, visit: Visit) {
     let _ = done.send(query);
 }
 
-/// Runs [`Plugin::background`] of the row that asked for it.
+/// Runs [`Plugin::background`](super::Plugin::background) of the row that asked for it.
 pub async fn background(env: Rc<dyn TaskEnv>, mut query: Box<Query>) {
     let Some(row) = query.background_row.checked_sub(1) else {
         return;

@@ -4,7 +4,7 @@
 //!
 //! **Invariant**: what Go accepts means here what it means in Go; what Go refuses is refused with Go's words.
 //!
-//! The text is parsed once by [`translate`], which writes an equivalent text for the `regex` crate: the two
+//! The text is parsed once by `translate`, which writes an equivalent text for the `regex` crate: the two
 //! dialects look alike but differ in classes (`\s`, `\b`, `&&` inside brackets), escapes and repetition.
 
 use std::fmt;
