@@ -67,14 +67,16 @@ pub fn shuffle(records: &mut [Record]) {
 
 /// Moves the addresses of the networks to the front, those of the first network first; otherwise their order stays.
 pub fn to_front(reply: &Reply, records: &mut [Record], nets: &[Net]) {
-    let mut done = 0;
+    let mut rest = records;
     for net in nets {
-        for at in done..records.len() {
-            if address(reply, &records[at]).is_some_and(|ip| net.contains(ip)) {
-                records[done..=at].rotate_right(1);
-                done += 1;
+        let mut taken = 0;
+        for at in 0..rest.len() {
+            if address(reply, &rest[at]).is_some_and(|ip| net.contains(ip)) {
+                rest[taken..=at].rotate_right(1);
+                taken += 1;
             }
         }
+        rest = &mut rest[taken..];
     }
 }
 
