@@ -246,7 +246,7 @@ fn start_and_idle(words: Vec<std::ffi::OsString>) -> Result<(), String> {
     let outcome = start::run(&start::Options {
         percoredns: program_path(&args)?.ok_or("--percoredns is missing")?,
         conf: args.or("conf", PathBuf::from("Corefile.example"))?,
-        server: args.or("server", (Ipv4Addr::LOCALHOST, 5300).into())?,
+        server: args.or("server", (Ipv4Addr::LOCALHOST, 1053).into())?,
         name: args.text("name").unwrap_or(ORIGIN).to_owned(),
         qtype: message::type_number(rtype).ok_or_else(|| format!("--type {rtype}: unknown"))?,
         times: args.or("times", 11)?,
