@@ -155,6 +155,8 @@ pub trait TaskEnv {
     fn chain(&self, route: Route) -> Option<Rc<Chain>>;
     /// Sends a parked query to another core's task thread. `Err` gives it back when that core is too busy.
     fn visit(&self, core: usize, visit: Visit) -> Result<(), Visit>;
+    /// Ships the detached work that a query's plugin asked for to the core that it named; dropped when that core has no place left.
+    fn start_background(&self, query: &mut Query);
 }
 
 /// A parked query that travels to the core whose task thread must run it.
@@ -216,6 +218,8 @@ impl TaskCx {
             }
             Err(rcode) => child.unwritten(rcode),
         }
+        // Nobody else looks at the child again.
+        self.env.start_background(&mut child);
         if child.answer == Answer::Written && child.reply.open().is_err() {
             child.unwritten(Rcode::SERVFAIL);
         }
@@ -235,8 +239,13 @@ pub fn drive<'a>(
             query.now_ns = env.now_ns();
             at = match query.home.take() {
                 Some(home) if home != env.core() => {
-                    travel(&*env, home, query, parked).await;
-                    Run::Done
+                    match travel(&*env, home, query, parked).await {
+                        Ok(()) => Run::Done,
+                        Err(reason) => {
+                            query.fail(Rcode::SERVFAIL, reason);
+                            chain.up(query, parked.row, parked.floor)
+                        }
+                    }
                 }
                 _ => chain.wait(&env, &chain, query, parked).await,
             };
@@ -280,26 +289,31 @@ pub async fn background(env: Rc<dyn TaskEnv>, mut query: Box<Query>) {
     }
 }
 
-async fn travel(env: &dyn TaskEnv, home: usize, query: &mut Query, at: Parked) {
+/// Lets another core's task thread run a query to its end. `Err` tells why it did not; the query is then as it was sent, though
+/// without what plugins kept on it if it got lost there, by a panic or with its thread.
+async fn travel(
+    env: &dyn TaskEnv,
+    home: usize,
+    query: &mut Query,
+    at: Parked,
+) -> Result<(), &'static str> {
     let (done, returned) = runtime::oneshot::oneshot();
-    let moved = Box::new(std::mem::take(query));
-    match env.visit(
-        home,
-        Visit {
-            query: moved,
-            at,
-            done,
-        },
-    ) {
-        Ok(()) => match returned.await {
-            Ok(back) => *query = *back,
-            Err(_) => query.fail(Rcode::SERVFAIL, "core restarted"),
-        },
-        Err(visit) => {
-            *query = *visit.query;
-            query.fail(Rcode::SERVFAIL, "too many queries wait for an upstream");
-        }
+    let mut spare = query.duplicate();
+    (spare.start_ns, spare.deadline_ns) = (query.start_ns, query.deadline_ns);
+    let query_sent = Box::new(std::mem::replace(query, spare));
+    let visit = Visit {
+        query: query_sent,
+        at,
+        done,
+    };
+    if let Err(visit) = env.visit(home, visit) {
+        *query = *visit.query;
+        return Err("too many queries wait for an upstream");
     }
+    *query = *returned
+        .await
+        .map_err(|_| "the core that waited for an upstream lost the query")?;
+    Ok(())
 }
 
 impl Chain {
@@ -340,5 +354,82 @@ impl Chain {
                 self.up(query, row, floor)
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+    use crate::plugin::panicker::Panicker;
+    use crate::runtime::{Backend, block_on, clock};
+    use crate::testing::directive::query;
+    use crate::wire::types;
+
+    /// One core with one chain; the other cores lose every query.
+    struct Env {
+        chain: Rc<Chain>,
+        background: Cell<Option<usize>>,
+    }
+
+    impl TaskEnv for Env {
+        fn core(&self) -> usize {
+            0
+        }
+
+        fn now_ns(&self) -> u64 {
+            clock::now_ns()
+        }
+
+        fn route(&self, _: &mut Query) -> Result<Rc<Chain>, Rcode> {
+            Ok(self.chain.clone())
+        }
+
+        fn chain(&self, _: Route) -> Option<Rc<Chain>> {
+            Some(self.chain.clone())
+        }
+
+        fn visit(&self, _: usize, _: Visit) -> Result<(), Visit> {
+            Ok(())
+        }
+
+        fn start_background(&self, query: &mut Query) {
+            self.background.set(query.background.take());
+        }
+    }
+
+    fn run(name: &str, home: Option<usize>) -> (Box<Query>, Option<usize>) {
+        let mut query = Box::new(query(name, types::AAAA));
+        query.start_ns = 5;
+        block_on(Backend::Epoll, async move {
+            let rows = vec![AnyPlugin::Panicker(Panicker::default())];
+            let env = Rc::new(Env {
+                chain: Rc::new(Chain::new(rows)),
+                background: Cell::new(None),
+            });
+            let at = env.chain.run(&mut query);
+            query.home = home;
+            drive(env.clone(), env.chain.clone(), &mut query, at).await;
+            (query, env.background.get())
+        })
+        .unwrap()
+    }
+
+    #[test]
+    fn a_query_that_another_core_loses_keeps_its_question() {
+        let (query, _) = run("away.example.", Some(3));
+        assert_eq!(query.answer, Answer::Unwritten(Rcode::SERVFAIL));
+        assert_eq!((query.id, query.start_ns), (0x7150, 5));
+        assert_eq!(query.asked().qtype, types::AAAA);
+        assert_eq!(query.asked().name, b"\x04away\x07example\x00");
+        assert!(query.error.is_some());
+    }
+
+    #[test]
+    fn detached_work_of_an_internal_lookup_is_started() {
+        let (query, background) = run("look.example.", None);
+        assert_eq!(query.answer, Answer::Written);
+        assert_eq!(background, Some(7));
     }
 }

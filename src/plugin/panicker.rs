@@ -1,12 +1,18 @@
-//! A directive of the tests alone: it panics on the way down, while waiting, or on the way up, as the first label says.
+//! A directive of the tests alone: it panics on the way down or while waiting, waits on another core, or asks for detached work, as
+//! the first label says.
 
 use std::sync::Arc;
 
 use crate::corefile::{Args, SetupError};
 use crate::plugin::{Flow, OpenCx, Plugin, Query, SetupCx, TaskCx};
+use crate::wire::name::NameBuf;
 
 /// See the module.
-pub struct Panicker;
+#[derive(Default)]
+pub struct Panicker {
+    /// The next core.
+    other: usize,
+}
 
 impl Plugin for Panicker {
     type Config = ();
@@ -16,14 +22,26 @@ impl Plugin for Panicker {
         Ok(())
     }
 
-    fn open(_: &Arc<()>, _: &OpenCx<'_>) -> Self {
-        Self
+    fn open(_: &Arc<()>, core: &OpenCx<'_>) -> Self {
+        Self {
+            other: (core.core + 1) % core.cores,
+        }
     }
 
     fn on_query(&self, query: &mut Query) -> Flow {
         match query.name() {
             [4, b'd', b'o', b'w', b'n', ..] => panic!("down"),
             [4, b'w', b'a', b'i', b't', ..] => Flow::Park,
+            [4, b'a', b'w', b'a', b'y', ..] => {
+                query.home = Some(self.other);
+                Flow::Park
+            }
+            [4, b'l', b'o', b'o', b'k', ..] => Flow::Park,
+            [4, b'b', b'a', b'c', b'k', ..] => {
+                query.background = Some(7);
+                query.respond();
+                Flow::Reply
+            }
             _ => {
                 query.respond();
                 Flow::Reply
@@ -31,7 +49,10 @@ impl Plugin for Panicker {
         }
     }
 
-    async fn wait_query(&self, _: &mut Query, _: &TaskCx) -> Flow {
-        panic!("wait")
+    async fn wait_query(&self, query: &mut Query, cx: &TaskCx) -> Flow {
+        assert!(query.name().starts_with(b"\x04look"), "wait");
+        let target = NameBuf::from_text("back.example").unwrap();
+        *query = *cx.lookup(query, &target, query.qtype).await;
+        Flow::Reply
     }
 }

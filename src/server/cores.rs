@@ -64,6 +64,13 @@ impl Cores {
             });
             receivers.push(receiver);
         }
+        runtime::on_panic(|reason| {
+            telemetry::panics().inc();
+            log::error(
+                None,
+                format_args!("Recovered from panic in a task: {reason}"),
+            );
+        });
         let mut cores = Cores {
             plan,
             backend,
@@ -279,16 +286,15 @@ mod tests {
         server: SocketAddr,
     }
 
-    fn bench() -> Bench {
-        let plan = vec![CorePlan {
-            index: 0,
-            cpu: None,
-        }];
+    fn bench(cores: usize) -> Bench {
+        let plan: Vec<CorePlan> = (0..cores)
+            .map(|index| CorePlan { index, cpu: None })
+            .collect();
         let carry = Carry::default();
         let (source, default_port) = (&RealSource, 53);
         let around = Surroundings {
             source,
-            cores: 1,
+            cores,
             default_port,
             carry: &carry,
             generation: 1,
@@ -332,12 +338,21 @@ mod tests {
         client.read_exact(&mut len).unwrap();
         let mut reply = vec![0; u16::from_be_bytes(len) as usize];
         client.read_exact(&mut reply).unwrap();
+        assert_eq!(reply[..2], message[..2], "another query's id");
         decode(&reply).rcode
+    }
+
+    fn wait_until(mut done: impl FnMut() -> bool) {
+        let deadline = Instant::now() + Duration::from_secs(5);
+        while !done() {
+            assert!(Instant::now() < deadline, "it never comes");
+            thread::sleep(Duration::from_millis(1));
+        }
     }
 
     #[test]
     fn a_panic_costs_its_query_alone() {
-        let Bench { cores, server, .. } = bench();
+        let Bench { cores, server, .. } = bench(1);
         for ask in [udp, tcp] {
             let before = telemetry::panics().value();
             for name in ["down.example", "wait.example"] {
@@ -350,13 +365,35 @@ mod tests {
     }
 
     #[test]
+    fn a_panic_on_another_core_costs_its_query_alone() {
+        let Bench { cores, server, .. } = bench(2);
+        let before = telemetry::panics().value();
+        assert_eq!(tcp(server, "away.example"), "SERVFAIL");
+        wait_until(|| telemetry::panics().value() > before);
+        assert_eq!(tcp(server, "fine.example"), "NOERROR");
+        let is_empty = |peer: &Peer| peer.parked.load(Ordering::Relaxed) == 0;
+        wait_until(|| cores.peers.iter().all(is_empty));
+        cores.stop(Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_place_that_comes_back_twice_is_no_debt() {
+        let peer = Peer {
+            jobs: runtime::mailbox(1).0,
+            parked: Arc::default(),
+        };
+        peer.release();
+        assert!(peer.reserve() && peer.reserve());
+    }
+
+    #[test]
     fn threads_that_die_are_started_anew_with_their_sockets() {
         let Bench {
             mut cores,
             config,
             sockets,
             server,
-        } = bench();
+        } = bench(1);
         for _ in 0..2 {
             assert!(cores.threads[0].commands.try_send(Command::Die).is_ok());
             assert!(cores.peers[0].jobs.try_send(Job::Die).is_ok());

@@ -139,7 +139,7 @@ mod tests {
 
     /// Keys are numbered; `expect` is the one that answers.
     fn check(keys: &[&str], name: &str, qtype: u16, expect: &str) {
-        let chain = Rc::new(Chain::new(vec![AnyPlugin::Panicker(Panicker)]));
+        let chain = Rc::new(Chain::new(vec![AnyPlugin::Panicker(Panicker::default())]));
         let mut router = Router::default();
         for (nth, key) in keys.iter().enumerate() {
             let zone = ZoneName::parse(key).unwrap();

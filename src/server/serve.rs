@@ -85,14 +85,11 @@ pub fn message(
             return finish(running, query, out);
         }
     }
-    match guarded(running, query) {
-        run @ Run::Parked(_) => Served::Parked(run),
-        Run::Done => finish(running, query, out),
-    }
+    guarded(running, query, out)
 }
 
-/// Routes and runs, turning a panic into SERVFAIL unless *debug* wants it to surface.
-fn guarded(running: &Running, query: &mut Query) -> Run {
+/// Routes, runs and shapes the reply, turning a panic into SERVFAIL unless *debug* wants it to surface.
+fn guarded(running: &Running, query: &mut Query, out: &mut [u8]) -> Served {
     let listener = query.route.listener as usize;
     let is_debug = running
         .config
@@ -100,13 +97,20 @@ fn guarded(running: &Running, query: &mut Query) -> Run {
         .get(listener)
         .is_some_and(|listener| listener.debug);
     if is_debug {
-        return route_and_run(running, query);
+        return run_and_finish(running, query, out);
     }
-    let outcome = catch_unwind(AssertUnwindSafe(|| route_and_run(running, query)));
+    let outcome = catch_unwind(AssertUnwindSafe(|| run_and_finish(running, query, out)));
     outcome.unwrap_or_else(|_| {
         admission::recovered(running, query);
-        Run::Done
+        finish(running, query, out)
     })
+}
+
+fn run_and_finish(running: &Running, query: &mut Query, out: &mut [u8]) -> Served {
+    match route_and_run(running, query) {
+        run @ Run::Parked(_) => Served::Parked(run),
+        Run::Done => finish(running, query, out),
+    }
 }
 
 fn route_and_run(running: &Running, query: &mut Query) -> Run {

@@ -11,13 +11,14 @@ use std::time::Duration;
 
 use super::config::Timeouts;
 use super::serve::{self, Arrival, Desk, Served};
-use super::tasks::{self, Env};
+use super::tasks::{self, Env, Place};
 use crate::limits;
-use crate::plugin::{Proto, Query, Run};
+use crate::plugin::{Proto, Query, Run, TaskEnv};
 use crate::runtime::local::Event;
 use crate::runtime::{self, ReadHalf, TcpListener, TcpStream, WriteHalf, clock};
 use crate::telemetry::log;
 use crate::transport::tcp::{self, Frames};
+use crate::wire::rcode::Rcode;
 
 /// The accept loops of one core.
 #[derive(Default)]
@@ -83,8 +84,8 @@ async fn accept(env: Rc<Env>, state: Rc<Accepting>, listening: TcpListener) {
         if env.connections.get() >= limits::TCP_CONNECTIONS_PER_CORE {
             continue;
         }
-        env.connections.set(env.connections.get() + 1);
-        runtime::spawn(connection(env.clone(), state.clone(), stream, peer));
+        let open = Open::new(&env);
+        runtime::spawn(connection(open, state.clone(), stream, peer));
     }
 }
 
@@ -123,8 +124,7 @@ struct Connection {
     to_reader: Event,
 }
 
-async fn connection(env: Rc<Env>, accepting: Rc<Accepting>, stream: TcpStream, peer: SocketAddr) {
-    let _open = Open(env.clone());
+async fn connection(open: Open, accepting: Rc<Accepting>, stream: TcpStream, peer: SocketAddr) {
     let Ok(local) = stream.local_addr() else {
         return;
     };
@@ -132,7 +132,7 @@ async fn connection(env: Rc<Env>, accepting: Rc<Accepting>, stream: TcpStream, p
         return;
     };
     let connection = Rc::new(Connection {
-        env,
+        env: open.0.clone(),
         accepting,
         peer,
         local,
@@ -146,14 +146,32 @@ async fn connection(env: Rc<Env>, accepting: Rc<Accepting>, stream: TcpStream, p
     let Some(timeouts) = connection.timeouts() else {
         return;
     };
-    runtime::spawn(write(connection.clone(), to, timeouts.write));
-    connection.read(&mut from, timeouts).await;
-    connection.read_all.set(true);
-    connection.to_writer.notify();
+    let end = EndOfReading(connection.clone());
+    if runtime::try_spawn(write(connection.clone(), to, timeouts.write)).is_ok() {
+        connection.read(&mut from, timeouts).await;
+    }
+    drop(end);
 }
 
-/// Counts a connection for as long as its reader lives.
+/// Tells the writer that no more queries come, also when the reader ends by a panic.
+struct EndOfReading(Rc<Connection>);
+
+impl Drop for EndOfReading {
+    fn drop(&mut self) {
+        self.0.read_all.set(true);
+        self.0.to_writer.notify();
+    }
+}
+
+/// Counts a connection for as long as its reader lives, or its task waits to be refused.
 struct Open(Rc<Env>);
+
+impl Open {
+    fn new(env: &Rc<Env>) -> Open {
+        env.connections.set(env.connections.get() + 1);
+        Open(env.clone())
+    }
+}
 
 impl Drop for Open {
     fn drop(&mut self) {
@@ -182,7 +200,11 @@ impl Connection {
                 }
             }
             patience = timeouts.idle;
-            answered += 1;
+            answered = answered.saturating_add(1);
+            if answered.is_multiple_of(MESSAGES_IN_A_ROW) {
+                // One that sends without pause, and nothing that takes time, must not keep the others waiting.
+                runtime::yield_now().await;
+            }
             if timeouts.max_queries.is_some_and(|most| answered >= most)
                 || self.accepting.listener.get().is_none()
             {
@@ -226,13 +248,21 @@ impl Connection {
                     self.env.start_background(&mut desk.query);
                 }
                 Served::Silent => {}
-                Served::Parked(run) => self.wait_for(std::mem::take(&mut desk.query), run),
+                Served::Parked(run) => match self.env.reserve() {
+                    Some(place) => self.wait_for(std::mem::take(&mut desk.query), run, place),
+                    None => {
+                        desk.query.unwritten(Rcode::SERVFAIL);
+                        if let Served::Reply(len) = serve::finish(&running, &mut desk.query, out) {
+                            self.queue(&out[..len]);
+                        }
+                    }
+                },
             }
         });
         true
     }
 
-    fn wait_for(self: &Rc<Self>, mut query: Box<Query>, run: Run) {
+    fn wait_for(self: &Rc<Self>, mut query: Box<Query>, run: Run, place: Place) {
         self.in_flight.set(self.in_flight.get() + 1);
         let waiting = InFlight(self.clone());
         runtime::spawn(async move {
@@ -240,6 +270,7 @@ impl Connection {
             if let Some(reply) = tasks::complete(&waiting.0.env, &mut query, run, fallback).await {
                 waiting.0.queue(&reply);
             }
+            drop(place);
         });
     }
 
@@ -283,10 +314,64 @@ async fn write(connection: Rc<Connection>, mut to: WriteHalf, patience: Duration
     }
 }
 
+/// Messages of one connection between two turns of the other tasks.
+const MESSAGES_IN_A_ROW: u32 = 32;
 /// Octets read at once: several queries of a pipelining client.
 const READ_OCTETS: usize = 4096;
 
 thread_local! {
     /// Desk and reply buffer of this thread, used between two awaits only.
     static SCRATCH: RefCell<(Desk, Vec<u8>)> = RefCell::default();
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::sync::Arc;
+
+    use super::*;
+    use crate::corefile::RealSource;
+    use crate::plugin::Carry;
+    use crate::runtime::{Backend, block_on};
+    use crate::server::config::{self, Surroundings};
+
+    /// What is left open of a connection that comes when only so many more tasks have room.
+    fn check_refused(free: usize) {
+        let around = Surroundings {
+            source: &RealSource,
+            cores: 1,
+            default_port: 53,
+            carry: &Carry::default(),
+            generation: 1,
+        };
+        let config = config::build("Corefile", ".:0 {\n whoami\n}\n", &around).unwrap();
+        let config = Arc::new(config.config);
+        let left = block_on(Backend::Epoll, async move {
+            let env = Env::new(0, 1, Vec::new());
+            env.open(config);
+            let socket = Arc::new(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+            let server = socket.local_addr().unwrap();
+            Acceptors::default().replace(&env, vec![(0, socket)]);
+            // One of these ends below and leaves its place.
+            let places: Vec<Event> = (0..free).map(|_| Event::new()).collect();
+            for place in &places {
+                runtime::spawn(place.wait());
+            }
+            while runtime::try_spawn(pending()).is_ok() {}
+            places.iter().for_each(Event::notify);
+            runtime::yield_now().await;
+            let mut client = TcpStream::connect(None, server).await.unwrap();
+            let mut octet = [0; 1];
+            let end = runtime::timeout(Duration::from_secs(2), client.read(&mut octet)).await;
+            assert!(!matches!(end, Ok(Ok(1..)) | Err(_)), "{free} free: {end:?}");
+            env.connections.get()
+        });
+        assert_eq!(left.unwrap(), 0, "{free} free");
+    }
+
+    #[test]
+    fn a_connection_without_room_for_its_tasks_is_closed() {
+        check_refused(0);
+        check_refused(1);
+    }
 }

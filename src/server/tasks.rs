@@ -58,9 +58,13 @@ impl Peer {
         false
     }
 
-    /// Gives a place back.
+    /// Gives a place back. The count starts anew with a thread that died, so what an earlier one gave out may come back late.
     pub fn release(&self) {
-        self.parked.fetch_sub(1, Ordering::Relaxed);
+        let less = |parked: usize| parked.checked_sub(1);
+        // Nothing left to give back is no error.
+        let _ = self
+            .parked
+            .fetch_update(Ordering::Relaxed, Ordering::Relaxed, less);
     }
 }
 
@@ -114,13 +118,10 @@ impl Env {
             .retain(|running| running.config.generation >= before);
     }
 
-    pub(super) fn peer(&self, core: usize) -> Option<&Peer> {
-        self.peers.get(core)
-    }
-
-    /// Ships a plugin's detached work to the core it asked for; dropped when that core has no place left.
-    pub(super) fn start_background(&self, query: &mut Query) {
-        start_background(&self.peers, query);
+    /// Takes a place on this core for a query that will wait here; `None` when there is none.
+    pub(super) fn reserve(self: &Rc<Env>) -> Option<Place> {
+        let has_room = self.peers.get(self.core).is_none_or(Peer::reserve);
+        has_room.then(|| Place(self.clone()))
     }
 }
 
@@ -162,6 +163,21 @@ impl TaskEnv for Env {
                 Err(visit)
             }
             Err(_) => unreachable!("the mailbox gives back what it was given"),
+        }
+    }
+
+    fn start_background(&self, query: &mut Query) {
+        start_background(&self.peers, query);
+    }
+}
+
+/// A place in [`Peer::parked`], given back when dropped: also by a panic, and by a task that was refused.
+pub(super) struct Place(Rc<Env>);
+
+impl Drop for Place {
+    fn drop(&mut self) {
+        if let Some(peer) = self.0.peers.get(self.0.core) {
+            peer.release();
         }
     }
 }
@@ -206,16 +222,8 @@ pub async fn run(core: usize, cores: usize, peers: Vec<Peer>, mut jobs: Receiver
     }
 }
 
-/// Runs work that holds a place in `Peer::parked`, and gives the place back even if the work panics.
+/// Runs work that holds a place in `Peer::parked`.
 fn spawn_counted(env: &Rc<Env>, work: impl Future<Output = ()> + 'static) {
-    struct Place(Rc<Env>);
-    impl Drop for Place {
-        fn drop(&mut self) {
-            if let Some(peer) = self.0.peer(self.0.core) {
-                peer.release();
-            }
-        }
-    }
     let place = Place(env.clone());
     runtime::spawn(async move {
         let _place = place;

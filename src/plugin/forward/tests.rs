@@ -34,6 +34,8 @@ impl TaskEnv for Env {
     fn visit(&self, _: usize, visit: Visit) -> Result<(), Visit> {
         Err(visit)
     }
+
+    fn start_background(&self, _: &mut Query) {}
 }
 
 /// Sets the lines up; `$0`, `$1`... stand for the upstreams.
