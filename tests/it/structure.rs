@@ -1,4 +1,5 @@
-//! The shape of the source: what every plugin folder holds, and that its README tells the truth.
+//! The shape of the repository: folders and rows, formatting, Corefiles on the front pages. Those in the plugins' READMEs are loaded by a
+//! test beside the table.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -56,45 +57,7 @@ fn every_directive_has_a_folder_and_every_folder_a_directive() {
 }
 
 #[test]
-fn readmes_follow_one_outline() {
-    for (folder, name) in directives() {
-        let text = fs::read_to_string(folder.join("README.md")).unwrap();
-        assert!(text.starts_with(&format!("# {name}\n")), "{name}");
-        for heading in [
-            "\n## Name\n",
-            "\n## Description\n",
-            "\n## Syntax\n",
-            "\n## Examples\n",
-        ] {
-            assert!(text.contains(heading), "{name}: no {heading:?}");
-        }
-    }
-}
-
-#[test]
-fn corefile_blocks_of_readmes_load() {
-    let mut count = 0;
-    for (folder, name) in directives() {
-        let text = fs::read_to_string(folder.join("README.md")).unwrap();
-        for block in blocks(&text, "corefile") {
-            count += 1;
-            match load(block) {
-                Ok(()) => {}
-                // A build without the feature of another directive.
-                Err(error) if error.contains("not built into percoredns") => {
-                    crate::server::skip(&format!(
-                        "a block of src/plugin/{name}/README.md: {error}"
-                    ));
-                }
-                Err(error) => panic!("src/plugin/{name}/README.md: {error}\n{block}"),
-            }
-        }
-    }
-    assert!(count > 0);
-}
-
-#[test]
-fn corefile_blocks_of_the_front_page_load() {
+fn corefiles_of_the_front_pages_load() {
     for file in ["README.md", "DIFFERENCES.md", "tuning/README.md"] {
         let text = fs::read_to_string(root().join(file)).unwrap();
         for block in blocks(&text, "corefile") {
