@@ -17,6 +17,15 @@
 //! returns what either table holds. An entry is one allocation (header, TTL offsets, the packed reply), never changed after
 //! it was published except for its marks; a new answer replaces it and the old one is freed when no reader can hold it.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::disallowed_macros,
+        clippy::disallowed_methods,
+        clippy::disallowed_types
+    )
+)]
+
 mod entry;
 mod flight;
 mod shard;

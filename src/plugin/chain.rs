@@ -8,6 +8,15 @@
 //! Any row may park. On a packet thread that ends the run: the query moves to a task thread, where [`drive`] awaits the row that
 //! parked and goes on from there. Each thread has its own instance of every plugin; a query carries its own state.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::disallowed_macros,
+        clippy::disallowed_methods,
+        clippy::disallowed_types
+    )
+)]
+
 use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
@@ -137,6 +146,7 @@ impl Chain {
 
 /// The cold path of a chain that ends without an answer, kept out of the loop.
 #[cold]
+#[allow(clippy::disallowed_macros)] // a block without an answering directive: each query is an error
 fn format_no_next(last: &str) -> String {
     format!("plugin/{last}: no next plugin found")
 }

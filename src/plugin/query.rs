@@ -1,5 +1,14 @@
 //! A query on its way through a chain: all that a plugin may see or do.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::disallowed_macros,
+        clippy::disallowed_methods,
+        clippy::disallowed_types
+    )
+)]
+
 use std::any::Any;
 use std::net::SocketAddr;
 

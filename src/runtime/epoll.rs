@@ -1,5 +1,14 @@
 //! The epoll backend: edge-triggered readiness, one registration per descriptor, made when it first has to wait.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::disallowed_macros,
+        clippy::disallowed_methods,
+        clippy::disallowed_types
+    )
+)]
+
 use std::cell::{Cell, RefCell};
 use std::fmt;
 use std::future::Future;

@@ -10,6 +10,15 @@
 //! Tasks live in a slab here even under glommio, which runs the scheduler as its one task: glommio's own tasks abort
 //! the process when a destructor panics, count their wakers in 16 bits and outlive an executor that ended.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::disallowed_macros,
+        clippy::disallowed_methods,
+        clippy::disallowed_types
+    )
+)]
+
 use std::any::Any;
 use std::cell::{Cell, RefCell};
 use std::collections::VecDeque;

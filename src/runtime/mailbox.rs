@@ -3,6 +3,15 @@
 //! No lock. A wake-up costs a system call only when the receiver is at rest: a task thread is signalled once per
 //! wait, a packet thread once per [`PacketReceiver::drain_wakeup`].
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::disallowed_macros,
+        clippy::disallowed_methods,
+        clippy::disallowed_types
+    )
+)]
+
 use std::future::poll_fn;
 use std::io;
 use std::os::fd::RawFd;

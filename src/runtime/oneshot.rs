@@ -1,5 +1,14 @@
 //! One value from one thread to a task of another.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::disallowed_macros,
+        clippy::disallowed_methods,
+        clippy::disallowed_types
+    )
+)]
+
 use std::cell::UnsafeCell;
 use std::future::Future;
 use std::pin::Pin;

@@ -1,5 +1,14 @@
 //! Slots that are reused, named by keys that are not: a key of a freed slot finds nothing.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::disallowed_macros,
+        clippy::disallowed_methods,
+        clippy::disallowed_types
+    )
+)]
+
 /// Names one value of a [`Slab`]: slot in the low half, generation in the high half.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Key(u64);

@@ -3,6 +3,15 @@
 //! A future of these may be dropped at any time: no octet, datagram or connection is taken by an operation that was
 //! given up, because each waits for readiness first and then makes the system call itself.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::disallowed_macros,
+        clippy::disallowed_methods,
+        clippy::disallowed_types
+    )
+)]
+
 use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;

@@ -1,5 +1,14 @@
 //! What a task may do: start others, sleep, bound a wait, give way.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::disallowed_macros,
+        clippy::disallowed_methods,
+        clippy::disallowed_types
+    )
+)]
+
 use std::future::Future;
 use std::pin::Pin;
 use std::task::{Context, Poll};

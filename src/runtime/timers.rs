@@ -1,5 +1,14 @@
 //! The timers of one task thread: wakers by deadline, removed the moment their future is dropped.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::disallowed_macros,
+        clippy::disallowed_methods,
+        clippy::disallowed_types
+    )
+)]
+
 use std::collections::BTreeMap;
 use std::task::Waker;
 

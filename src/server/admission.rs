@@ -1,5 +1,14 @@
 //! What is refused before any plugin runs, the same on every transport, and how it is counted.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::disallowed_macros,
+        clippy::disallowed_methods,
+        clippy::disallowed_types
+    )
+)]
+
 use super::running::Running;
 use crate::plugin::Query;
 use crate::telemetry::dns::QueryReport;

@@ -1,5 +1,14 @@
 //! The packet thread of a core: waits in epoll, takes a batch, answers it inline, sends the replies together.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::disallowed_macros,
+        clippy::disallowed_methods,
+        clippy::disallowed_types
+    )
+)]
+
 use std::io;
 use std::os::fd::RawFd;
 use std::sync::Arc;

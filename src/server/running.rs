@@ -1,5 +1,14 @@
 //! One thread's instances of a configuration.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::disallowed_macros,
+        clippy::disallowed_methods,
+        clippy::disallowed_types
+    )
+)]
+
 use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;

@@ -1,5 +1,14 @@
 //! The task thread of a core: it runs on whatever parked, here or on other cores, and sends the replies itself.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::disallowed_macros,
+        clippy::disallowed_methods,
+        clippy::disallowed_types
+    )
+)]
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::Arc;

@@ -1,5 +1,14 @@
 //! Messages over a stream: a length of two octets, then so many octets (RFC 1035 section 4.2.2).
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::disallowed_macros,
+        clippy::disallowed_methods,
+        clippy::disallowed_types
+    )
+)]
+
 use std::net::TcpListener;
 use std::sync::Arc;
 

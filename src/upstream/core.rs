@@ -1,5 +1,14 @@
 //! What all pools of one task thread share: places for exchanges in flight and receive buffers.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::disallowed_macros,
+        clippy::disallowed_methods,
+        clippy::disallowed_types
+    )
+)]
+
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 

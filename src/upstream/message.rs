@@ -1,5 +1,14 @@
 //! Queries as they are sent, and the judgement of what comes back.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::disallowed_macros,
+        clippy::disallowed_methods,
+        clippy::disallowed_types
+    )
+)]
+
 use super::entropy;
 use crate::wire::edns::{self, Edns};
 use crate::wire::name::NameBuf;

@@ -1,5 +1,14 @@
 //! One exchange over TCP: a length of two octets, then the message (RFC 1035 section 4.2.2).
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::disallowed_macros,
+        clippy::disallowed_methods,
+        clippy::disallowed_types
+    )
+)]
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

@@ -1,5 +1,14 @@
 //! One exchange over UDP, and sockets with random ports.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::disallowed_macros,
+        clippy::disallowed_methods,
+        clippy::disallowed_types
+    )
+)]
+
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::time::Duration;

@@ -7,6 +7,15 @@
 //! [`query::parse`] reads what a client sent, [`reply::Reply`] is an answer under construction (or a stored one, still packed), and
 //! [`scrub::fit`] turns it into the bytes that go out.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::disallowed_macros,
+        clippy::disallowed_methods,
+        clippy::disallowed_types
+    )
+)]
+
 pub mod edns;
 pub mod kind;
 pub mod name;

@@ -349,6 +349,7 @@ fn fold(value: u64, key: u64) -> u64 {
     (wide as u64) ^ ((wide >> 64) as u64)
 }
 
+#[allow(clippy::disallowed_types)] // not for hashing: a source of random keys, read once
 fn hash_keys() -> (u64, u64) {
     use std::hash::{BuildHasher, RandomState};
     use std::sync::OnceLock;

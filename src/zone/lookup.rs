@@ -9,6 +9,15 @@
 //!           `-> NXDOMAIN
 //! ```
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::disallowed_macros,
+        clippy::disallowed_methods,
+        clippy::disallowed_types
+    )
+)]
+
 use super::name::{WireName, name_octets};
 use super::tree::{Found, HAS_WILDCARD, IS_CUT, IS_DNAME, NONE, Rrset, Zone};
 use super::{CLASS_IN, rtype};

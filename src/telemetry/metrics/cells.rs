@@ -1,5 +1,14 @@
 //! The cells that threads write and the sources that a scrape reads.
 
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::disallowed_macros,
+        clippy::disallowed_methods,
+        clippy::disallowed_types
+    )
+)]
+
 use std::cell::Cell;
 use std::marker::PhantomData;
 use std::sync::Arc;
