@@ -41,10 +41,15 @@ impl Sockets {
                 listener.socket_addr(),
                 listener.sockets.unwrap_or(plan.len()),
             );
+            // `bind ::` and no *bind* at all want the same address, yet are two listeners.
+            let is_free = |group: &Arc<Group>| {
+                let taken = |other: &Arc<Group>| Arc::ptr_eq(other, group);
+                !sockets.groups.iter().any(taken)
+            };
             let held = previous
                 .groups
                 .iter()
-                .find(|group| group.wanted == wanted && group.count == count);
+                .find(|group| group.wanted == wanted && group.count == count && is_free(group));
             let group = match held {
                 Some(group) => group.clone(),
                 None => Arc::new(Group::open(wanted, count, plan)?),
@@ -124,5 +129,45 @@ impl Group {
             udp,
             tcp: opened.tcp.into_iter().map(Arc::new).collect(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::corefile::RealSource;
+    use crate::plugin::Carry;
+    use crate::server::config::{self, Surroundings};
+
+    #[test]
+    fn listeners_of_one_address_keep_sockets_of_their_own() {
+        let around = Surroundings {
+            source: &RealSource,
+            cores: 1,
+            default_port: 53,
+            carry: &Carry::default(),
+            generation: 1,
+        };
+        let free = socket::open_group("[::]:0".parse().unwrap(), 1).unwrap();
+        let port = free.addr.port();
+        let text =
+            format!("a.test:{port} {{\n bind ::\n whoami\n}}\nb.test:{port} {{\n whoami\n}}\n");
+        let config = config::build("Corefile", &text, &around).unwrap().config;
+        let plan = [CorePlan {
+            index: 0,
+            cpu: None,
+        }];
+        let mut sockets = Sockets::default();
+        for _ in 0..3 {
+            let next = Sockets::open(&config, &plan, &sockets).unwrap();
+            let fds: Vec<_> = next
+                .groups
+                .iter()
+                .map(|group| group.udp[0].raw_fd())
+                .collect();
+            assert_eq!(fds.len(), 2);
+            assert_ne!(fds[0], fds[1]);
+            sockets = next;
+        }
     }
 }
