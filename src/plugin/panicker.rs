@@ -1,5 +1,5 @@
-//! A directive of the tests alone: it panics on the way down or while waiting, waits on another core, or asks for detached work, as
-//! the first label says.
+//! A directive of the tests alone: it panics on the way down or while waiting, waits on another core, asks for detached work or
+//! blocks its thread, as the first label says.
 
 use std::sync::Arc;
 
@@ -37,6 +37,10 @@ impl Plugin for Panicker {
                 Flow::Park
             }
             [4, b'l', b'o', b'o', b'k', ..] => Flow::Park,
+            [4, b'h', b'o', b'l', b'd', ..] => {
+                std::thread::sleep(std::time::Duration::from_secs(10));
+                Flow::Drop
+            }
             [4, b'b', b'a', b'c', b'k', ..] => {
                 query.background = Some(7);
                 query.respond();

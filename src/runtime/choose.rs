@@ -101,6 +101,21 @@ pub(crate) fn probe() -> Result<(), String> {
     probe_ring()
 }
 
+/// Raises the soft limit of open files to the hard one, as Go does at start: TCP clients and upstreams need a descriptor each. Where
+/// the kernel refuses, the limit stays.
+pub fn raise_open_files() {
+    let mut limit = libc::rlimit {
+        rlim_cur: 0,
+        rlim_max: 0,
+    };
+    // SAFETY: `limit` is writable for the length of the call.
+    if unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit) } == 0 {
+        limit.rlim_cur = limit.rlim_max;
+        // SAFETY: `limit` is readable for the length of the call.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit) };
+    }
+}
+
 /// glommio refuses less than 512 KiB of lockable memory per process; the soft limit is raised where the hard one
 /// allows.
 fn raise_locked_memory() -> Result<(), String> {

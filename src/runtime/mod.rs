@@ -33,7 +33,7 @@ mod slab;
 mod thread;
 mod timers;
 
-pub use choose::{Backend, Choice, Wish, choose};
+pub use choose::{Backend, Choice, Wish, choose, raise_open_files};
 pub use exec::{on_panic, panics, refused};
 pub use mailbox::{PacketReceiver, Receiver, Sender, mailbox, packet_mailbox};
 pub use oneshot::oneshot;

@@ -240,17 +240,19 @@ impl Cores {
         Ok(())
     }
 
-    /// Answers what was received, waits for what waits (at most `grace`), and ends all threads.
+    /// Answers what was received, waits for what waits (at most `grace`), and ends all threads. One that is stuck is left behind: it
+    /// ends with the process.
     pub fn stop(self, grace: Duration) {
         for threads in &self.threads {
+            // One that takes no more orders has died.
             let _ = threads.commands.try_send(Command::Stop);
         }
-        let mut joined = Vec::with_capacity(self.threads.len());
-        for threads in self.threads {
-            // A panic was reported when it happened.
-            let _ = threads.packets.join();
-            joined.push(threads.tasks);
-        }
+        let (packets, tasks): (Vec<_>, Vec<_>) = self
+            .threads
+            .into_iter()
+            .map(|threads| (threads.packets, threads.tasks))
+            .unzip();
+        join_within(LAST_LOOK, packets);
         let deadline = Instant::now() + grace;
         let waits = |peer: &Peer| peer.parked.load(Ordering::Relaxed) > 0;
         while self.peers.iter().any(waits) && Instant::now() < deadline {
@@ -259,12 +261,28 @@ impl Cores {
         for peer in &self.peers {
             let _ = peer.jobs.try_send(Job::Stop);
         }
-        joined.into_iter().for_each(|tasks| drop(tasks.join()));
+        join_within(LAST_LOOK, tasks);
+    }
+}
+
+/// Waits for threads that were told to end.
+fn join_within(patience: Duration, threads: Vec<JoinHandle<()>>) {
+    let deadline = Instant::now() + patience;
+    for thread in threads {
+        while !thread.is_finished() && Instant::now() < deadline {
+            thread::sleep(Duration::from_millis(1));
+        }
+        if thread.is_finished() {
+            // A panic was reported when it happened.
+            let _ = thread.join();
+        }
     }
 }
 
 /// Places in a mailbox beyond the waiting queries.
 const SPARE_JOBS: usize = 64;
+/// How long a thread may take to answer what it has received and to end.
+const LAST_LOOK: Duration = Duration::from_millis(500);
 /// How long a core may take to open a configuration: everything slow was done before.
 const PATIENCE: Duration = Duration::from_secs(10);
 
@@ -374,6 +392,17 @@ mod tests {
         let is_empty = |peer: &Peer| peer.parked.load(Ordering::Relaxed) == 0;
         wait_until(|| cores.peers.iter().all(is_empty));
         cores.stop(Duration::from_secs(1));
+    }
+
+    #[test]
+    fn a_stuck_thread_does_not_keep_the_process_from_ending() {
+        let Bench { cores, server, .. } = bench(1);
+        let client = UdpSocket::bind("[::1]:0").unwrap();
+        client.send_to(&encode("hold.example").0, server).unwrap();
+        thread::sleep(Duration::from_millis(50));
+        let start = Instant::now();
+        cores.stop(Duration::from_secs(1));
+        assert!(start.elapsed() < Duration::from_secs(3));
     }
 
     #[test]

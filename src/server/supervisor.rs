@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::Write;
+use std::os::unix::fs::OpenOptionsExt;
 use std::sync::Arc;
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -16,7 +17,7 @@ use crate::cli::{Flags, Input};
 use crate::control::{Control, PeriodicGuard, Signal};
 use crate::corefile::RealSource;
 use crate::plugin::{Carry, Lifecycle, Started};
-use crate::runtime::{choose, cores};
+use crate::runtime::{choose, cores, raise_open_files};
 use crate::telemetry::log;
 use crate::{cli, version};
 
@@ -28,6 +29,7 @@ pub fn run(flags: &Flags, input: Input) -> Result<u8, String> {
     let control =
         Control::start().map_err(|error| format!("cannot start the control thread: {error}"))?;
     let signals = Events::listen(&control)?;
+    raise_open_files();
     let plan = cores::plan(flags.cores.as_deref())?;
     let choice = choose(flags.runtime)?;
     let mut server = Server {
@@ -42,7 +44,11 @@ pub fn run(flags: &Flags, input: Input) -> Result<u8, String> {
         retire_at: None,
         watch: ReloadWatch::default(),
     };
-    server.start(&choice.to_string())?;
+    if let Err(error) = server.start(&choice.to_string()) {
+        // Warnings come before what they may explain.
+        log::flush();
+        return Err(error);
+    }
     let code = server.serve(&signals);
     log::flush();
     Ok(code)
@@ -56,6 +62,7 @@ struct Server {
     cores: Cores,
     carry: Carry,
     sockets: Sockets,
+    /// The number that the newest configuration got, whether it came to serve or not: no two have the same.
     generation: u64,
     active: Option<Active>,
     /// When old configurations may be forgotten: no query of theirs is left by then.
@@ -83,10 +90,11 @@ const TICK: Duration = Duration::from_millis(200);
 
 impl Server {
     fn start(&mut self, backend: &str) -> Result<(), String> {
-        let mut built = self.build(&self.input)?;
+        let input = self.input.clone();
+        let mut built = self.build(&input)?;
         if built.config.blocks.is_empty() {
             self.input = Input::builtin(self.flags.dns_port);
-            built = self.build(&self.input)?;
+            built = self.build(&self.input.clone())?;
         }
         let cores = self.cores.count();
         log::info(
@@ -106,13 +114,14 @@ impl Server {
         Ok(())
     }
 
-    fn build(&self, input: &Input) -> Result<Built, String> {
+    fn build(&mut self, input: &Input) -> Result<Built, String> {
+        self.generation += 1;
         let around = Surroundings {
             source: &RealSource,
             cores: self.cores.count(),
             default_port: self.flags.dns_port,
             carry: &self.carry,
-            generation: self.generation + 1,
+            generation: self.generation,
         };
         let built = config::build(&input.name, &input.text, &around)?;
         for warning in &built.warnings {
@@ -129,10 +138,9 @@ impl Server {
         let sockets = Sockets::open(&config, self.cores.plan(), &self.sockets)?;
         let previous = self.active.as_ref().map(|active| &active.admin);
         let admin = std::mem::take(&mut life.endpoints).bind(previous)?;
-        let config = Arc::new(config);
+        let (generation, config) = (config.generation, Arc::new(config));
         self.cores.swap(&config, &sockets)?;
         // From here on the new configuration answers; the old sockets close with their last holder.
-        self.generation = config.generation;
         self.sockets = sockets;
         log::set_debug(config.blocks.iter().any(|block| block.settings.debug));
         admin.serve(&self.control);
@@ -147,7 +155,7 @@ impl Server {
         self.run_start_hooks(hooks, reloaded);
         if let Some(old) = old {
             old.on_stop.into_iter().for_each(|stop| stop());
-            self.retire_at = Some((Instant::now() + RETIRE_AFTER, self.generation));
+            self.retire_at = Some((Instant::now() + RETIRE_AFTER, generation));
         }
         self.carry.prune();
         Ok(())
@@ -210,7 +218,10 @@ impl Server {
         if self.flags.pidfile.is_empty() {
             return;
         }
-        let written = fs::File::create(&self.flags.pidfile)
+        let mut options = fs::OpenOptions::new();
+        options.write(true).create(true).truncate(true).mode(0o644);
+        let written = options
+            .open(&self.flags.pidfile)
             .and_then(|mut file| writeln!(file, "{}", std::process::id()));
         if let Err(error) = written {
             log::error(
@@ -350,6 +361,10 @@ impl Server {
         });
         let deadline = Instant::now() + lameduck;
         while Instant::now() < deadline {
+            if let Some(active) = &self.active {
+                // A core that dies now is still needed; one that dies again and again is given up.
+                let _ = self.cores.revive(&active.config, &self.sockets);
+            }
             let left = deadline.saturating_duration_since(Instant::now());
             match events.next(left.min(TICK)) {
                 Some(Signal::Interrupt) => {
@@ -397,6 +412,11 @@ impl Events {
 
     fn next(&self, within: Duration) -> Option<Signal> {
         match self.0.recv_timeout(within) {
+            // Reloads that were asked for meanwhile are one, and none where the process is to end.
+            Ok(Signal::Reload) => {
+                let mut others = self.0.try_iter().filter(|next| *next != Signal::Reload);
+                Some(others.next().unwrap_or(Signal::Reload))
+            }
             Ok(signal) => Some(signal),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => {
@@ -404,5 +424,26 @@ impl Events {
                 None
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reloads_that_pile_up_are_one_and_give_way_to_the_end() {
+        let check = |sent: &[Signal], expect: &[Signal]| {
+            let (sender, receiver) = mpsc::channel();
+            sent.iter().for_each(|signal| sender.send(*signal).unwrap());
+            let events = Events(receiver);
+            let next = || events.next(Duration::from_millis(1));
+            assert_eq!(std::iter::from_fn(next).collect::<Vec<_>>(), expect);
+        };
+        use Signal::{Interrupt, Reload, Terminate};
+        check(&[Reload, Reload, Reload], &[Reload]);
+        check(&[Reload, Reload, Terminate], &[Terminate]);
+        check(&[Reload, Interrupt, Interrupt], &[Interrupt, Interrupt]);
+        check(&[Terminate, Reload], &[Terminate, Reload]);
     }
 }
