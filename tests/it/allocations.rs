@@ -3,14 +3,16 @@
 use std::alloc::{GlobalAlloc, Layout, System};
 use std::cell::Cell;
 use std::net::SocketAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 
 use percoredns::corefile::RealSource;
-use percoredns::plugin::{Carry, Proto, Role};
-use percoredns::runtime::clock;
+use percoredns::plugin::{Carry, Proto, Role, Run};
+use percoredns::runtime::{self, Backend, clock};
 use percoredns::server::config::{self, Surroundings};
 use percoredns::server::running::Running;
 use percoredns::server::serve::{self, Arrival, Desk, Served};
+use percoredns::server::tasks::{self, Env, Peer};
 
 use crate::client;
 use crate::server::Folder;
@@ -54,24 +56,41 @@ fn allocations(work: impl FnOnce()) -> u64 {
     COUNT.get() - before
 }
 
-#[track_caller]
-fn check(corefile: &str, queries: &[(&str, &str)]) {
-    let around = Surroundings {
-        source: &RealSource,
-        cores: 1,
-        default_port: 53,
-        carry: &Carry::default(),
-        generation: 1,
-    };
-    let built =
-        config::build("Corefile", corefile, &around).unwrap_or_else(|error| panic!("{error}"));
-    let running = Running::open(Arc::new(built.config), 0, 1, Role::Packet);
-    let queries: Vec<(Vec<u8>, &str)> = queries
-        .iter()
-        .map(|(query, want)| (client::query(7, query), *want))
-        .collect();
-    let (mut desk, mut out) = (Desk::default(), vec![0; 65_535]);
-    let mut ask = |query: &[u8]| {
+/// A packet thread's and a task thread's view of one configuration, on this thread.
+struct Core {
+    packet: Running,
+    task: Rc<Env>,
+    desk: Desk,
+    out: Vec<u8>,
+}
+
+impl Core {
+    fn open(corefile: &str) -> Core {
+        let around = Surroundings {
+            source: &RealSource,
+            cores: 1,
+            default_port: 53,
+            carry: &Carry::default(),
+            generation: 1,
+        };
+        let built = config::build("Corefile", corefile, &around);
+        let config = Arc::new(built.unwrap_or_else(|error| panic!("{error}")).config);
+        let peer = Peer {
+            jobs: runtime::mailbox(1).0,
+            parked: Arc::default(),
+        };
+        let task = Env::new(0, 1, vec![peer]);
+        task.open(config.clone());
+        Core {
+            packet: Running::open(config, 0, 1, Role::Packet),
+            task,
+            desk: Desk::default(),
+            out: vec![0; 65_535],
+        }
+    }
+
+    /// Serves one datagram as a packet thread does. `None`: it parked, or there is no reply.
+    fn serve(&mut self, query: &[u8]) -> Result<usize, Option<Run>> {
         let arrival = Arrival {
             peer: SocketAddr::from(([127, 0, 0, 1], 40_000)),
             local: SocketAddr::from(([127, 0, 0, 1], 53)),
@@ -79,50 +98,54 @@ fn check(corefile: &str, queries: &[(&str, &str)]) {
             listener: 0,
             now_ns: clock::now_ns(),
         };
-        match serve::message(&running, &mut desk, query, &arrival, &mut out) {
-            Served::Reply(len) => (len, out[3] & 0x0f),
-            _ => (0, 0xff),
-        }
-    };
-    // Twice: buffers grow on the first round and are found large enough on the second.
-    for round in 0..3 {
-        for (query, want) in &queries {
-            let (len, _) = ask(query);
-            assert!(
-                len > 12,
-                "{want}: not answered from memory in round {round}"
-            );
+        let served = serve::message(&self.packet, &mut self.desk, query, &arrival, &mut self.out);
+        match served {
+            Served::Reply(len) => Ok(len),
+            Served::Parked(run) => Err(Some(run)),
+            Served::Silent => Err(None),
         }
     }
-    for (query, want) in &queries {
-        let mut seen = (0, 0);
-        let made = allocations(|| {
-            for _ in 0..100 {
-                seen = ask(query);
-            }
-        });
-        let reply = client::decode(&out_of(&running, query));
-        assert_eq!(&reply.rcode, want);
-        assert_eq!(made, 0, "{reply:?} took {made} allocations in 100 answers");
+
+    /// The same, and on to the end where it parks: what fills a cache.
+    async fn serve_to_the_end(&mut self, query: &[u8]) {
+        if let Err(Some(run)) = self.serve(query) {
+            let fallback = serve::Fallback::of(&self.desk.query);
+            let reply = tasks::complete(&self.task, &mut self.desk.query, run, fallback).await;
+            assert!(reply.is_some(), "no reply");
+        }
     }
 }
 
-fn out_of(running: &Running, query: &[u8]) -> Vec<u8> {
-    let (mut desk, mut out) = (Desk::default(), vec![0; 65_535]);
-    let arrival = Arrival {
-        peer: SocketAddr::from(([127, 0, 0, 1], 40_000)),
-        local: SocketAddr::from(([127, 0, 0, 1], 53)),
-        proto: Proto::Udp,
-        listener: 0,
-        now_ns: clock::now_ns(),
-    };
-    match serve::message(running, &mut desk, query, &arrival, &mut out) {
-        Served::Reply(len) => {
-            out.truncate(len);
-            out
+/// Asks each query a hundred times after a warm-up and counts allocations.
+#[track_caller]
+fn check(corefile: &str, queries: &'static [(&'static str, &'static str)]) {
+    let corefile = corefile.to_owned();
+    let done = runtime::block_on(Backend::Epoll, async move {
+        let mut core = Core::open(&corefile);
+        let queries = queries
+            .iter()
+            .map(|(query, want)| (client::query(7, query), *want));
+        let queries: Vec<(Vec<u8>, &str)> = queries.collect();
+        // Buffers grow in the first rounds and are found large enough in the last.
+        for _ in 0..3 {
+            for (query, _) in &queries {
+                core.serve_to_the_end(query).await;
+            }
         }
-        _ => panic!("no reply"),
-    }
+        for (query, want) in &queries {
+            let mut seen = Err(None);
+            let made = allocations(|| {
+                for _ in 0..100 {
+                    seen = core.serve(query);
+                }
+            });
+            let len = seen.unwrap_or_else(|_| panic!("not answered from memory: {want}"));
+            let reply = client::decode(&core.out[..len]);
+            assert_eq!(&reply.rcode, want);
+            assert_eq!(made, 0, "{reply:?} took {made} allocations in 100 answers");
+        }
+    });
+    done.expect("an executor");
 }
 
 #[test]
@@ -165,4 +188,40 @@ fn a_zone_allocates_nothing() {
             ("www.example.org TXT", "NOERROR"),
         ],
     );
+}
+
+#[test]
+fn a_hosts_file_allocates_nothing() {
+    check(
+        ". {\n  hosts {\n    192.0.2.1 a.example b.example\n    2001:db8::1 a.example\n  }\n}\n",
+        &[
+            ("a.example A", "NOERROR"),
+            ("A.Example AAAA bufsize=1232", "NOERROR"),
+            ("b.example AAAA", "NOERROR"),
+            ("1.2.0.192.in-addr.arpa PTR", "NOERROR"),
+        ],
+    );
+}
+
+/// Filled from the zone below it: what is counted are hits.
+#[test]
+fn a_cache_hit_allocates_nothing() {
+    let folder = Folder::new();
+    let path = folder.write("db", include_str!("../data/example/db.example.org"));
+    let chains = [
+        "cache",
+        "prometheus localhost:0\n  errors\n  loadbalance\n  cache {\n    prefetch 10\n    serve_stale\n  }",
+    ];
+    for chain in chains {
+        check(
+            &format!("example.org {{\n  {chain}\n  file {}\n}}\n", path.display()),
+            &[
+                ("www.example.org A", "NOERROR"),
+                ("WWW.eXample.org A bufsize=1232", "NOERROR"),
+                ("www.example.org AAAA +do", "NOERROR"),
+                ("example.org MX", "NOERROR"),
+                ("missing.example.org A", "NXDOMAIN"),
+            ],
+        );
+    }
 }

@@ -87,3 +87,57 @@ fn two_processes_share_a_port() {
         assert_eq!(client::tcp(addr, "example.org A").rcode, "NOERROR");
     }
 }
+
+#[test]
+fn multisocket_prints_a_line_for_each_socket() {
+    let server = Server::start("example.org:0 {\n  multisocket 3\n  whoami\n}\n");
+    let line = server.wait_for_nth(3, |line| line.starts_with("example.org.:"));
+    let count = server
+        .lines()
+        .iter()
+        .filter(|other| **other == line)
+        .count();
+    assert_eq!(count, 3, "the same port three times: {:?}", server.lines());
+    let addr = server.addr("example.org.:");
+    for _ in 0..12 {
+        assert_eq!(client::udp(addr, "example.org A").rcode, "NOERROR");
+        assert_eq!(client::tcp(addr, "example.org A").rcode, "NOERROR");
+    }
+}
+
+#[test]
+fn bind_limits_a_block_to_its_addresses() {
+    let server = Server::start(".:0 {\n  bind 127.0.0.3 127.0.0.4\n  whoami\n}\n");
+    let lines: Vec<String> = ["127.0.0.3", "127.0.0.4"]
+        .iter()
+        .map(|host| {
+            server.wait_for(|line| line.starts_with(".:") && line.ends_with(&format!(" on {host}")))
+        })
+        .collect();
+    for (line, host) in lines.iter().zip(["127.0.0.3", "127.0.0.4"]) {
+        let port: u16 = line[2..].split(' ').next().unwrap().parse().unwrap();
+        let addr = SocketAddr::new(host.parse().unwrap(), port);
+        assert_eq!(client::udp(addr, "example.org A").rcode, "NOERROR");
+        let other = SocketAddr::from(([127, 0, 0, 1], port));
+        assert_eq!(
+            client::try_udp(
+                other,
+                "example.org A",
+                std::time::Duration::from_millis(200)
+            ),
+            None
+        );
+    }
+}
+
+#[test]
+fn an_address_that_no_interface_has_stops_the_start() {
+    let folder = Folder::new();
+    folder.write("Corefile", ".:0 {\n  bind 198.51.100.99\n  whoami\n}\n");
+    let (code, _, err) = run(&folder, &["-conf", "Corefile"]);
+    assert_eq!(code, 1);
+    assert!(
+        err.contains("bind: cannot assign requested address"),
+        "{err}"
+    );
+}

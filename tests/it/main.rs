@@ -6,6 +6,7 @@
 mod allocations;
 mod backends;
 mod client;
+mod corefiles;
 mod example;
 mod listeners;
 mod packets;
