@@ -8,6 +8,7 @@ mod backends;
 mod client;
 mod corefiles;
 mod example;
+mod fuzz;
 mod listeners;
 mod packets;
 mod process;
