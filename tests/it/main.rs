@@ -9,6 +9,7 @@ mod client;
 mod corefiles;
 mod example;
 mod fuzz;
+mod interop;
 mod listeners;
 mod packets;
 mod process;
