@@ -106,6 +106,40 @@ fn no_marker_of_unfinished_work_is_left() {
     }
 }
 
+#[test]
+fn the_script_for_network_cards_shows_what_it_would_do() {
+    let script = |args: &[&str]| {
+        let mut command = Command::new("bash");
+        command.arg(root().join("tuning/nic.sh")).args(args);
+        let done = command.output().expect("bash");
+        let text = [done.stdout, done.stderr].concat();
+        (done.status.code(), String::from_utf8(text).expect("UTF-8"))
+    };
+    let (code, text) = script(&["--dry-run", "lo", "0-1,33"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(
+        text.contains("00000002,00000003 > /sys/class/net/lo/"),
+        "{text}"
+    );
+    assert_eq!(script(&["--dry-run", "nope0"]).0, Some(1));
+    assert_eq!(script(&["--dry-run", "lo", "0-x"]).0, Some(1));
+    assert_eq!(script(&[]).0, Some(2));
+}
+
+#[test]
+fn kernel_settings_name_what_exists() {
+    let text = fs::read_to_string(root().join("tuning/sysctl.conf")).unwrap();
+    for line in text.lines().filter(|line| line.contains(" = ")) {
+        let (key, _) = line.split_once(" = ").unwrap();
+        let path = format!("/proc/sys/{}", key.replace('.', "/"));
+        // In a container the part of net that belongs to the host is hidden.
+        if !Path::new(&path).exists() {
+            crate::server::skip(&format!("{key} is not visible here"));
+        }
+        assert!(key.starts_with("net."), "{key}");
+    }
+}
+
 /// Text of the fenced blocks of that language.
 fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
     let fence = format!("```{language}\n");
