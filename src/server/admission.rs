@@ -9,6 +9,7 @@
     )
 )]
 
+use super::panics;
 use super::running::Running;
 use crate::plugin::Query;
 use crate::telemetry::dns::QueryReport;
@@ -89,15 +90,24 @@ pub fn dropped(running: &Running, query: &Query, rcode: Rcode) {
     });
 }
 
-/// Counts and logs a caught panic; the client gets SERVFAIL.
+/// Counts and logs a caught panic, in CoreDNS's words; the client gets SERVFAIL.
 pub fn recovered(running: &Running, query: &mut Query) {
     telemetry::panics().inc();
     let listener = running.config.listeners.get(query.route.listener as usize);
     let server = listener.map_or("", |listener| listener.label.as_str());
+    let caught = panics::take();
+    let message = caught.as_ref().map_or("", |caught| &caught.message);
     log::error(
         None,
-        format_args!("Recovered from panic in server: {server:?}"),
+        format_args!("Recovered from panic in server: {server:?} {message}"),
     );
+    if let Some(stack) = caught.and_then(|caught| caught.stack) {
+        // A record of the log is one line.
+        let stack = stack.to_string();
+        stack
+            .lines()
+            .for_each(|line| log::plain(format_args!("{line}")));
+    }
     query.answer = crate::plugin::Answer::Open;
     query.unwritten(Rcode::SERVFAIL);
 }

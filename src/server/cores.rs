@@ -10,6 +10,7 @@ use super::config::Config;
 use super::packets::{self, Command, Losses, Place};
 use super::sockets::Sockets;
 use super::tasks::{self, Job, Peer};
+use crate::control::panic_text;
 use crate::limits;
 use crate::runtime::cores::{self, CorePlan};
 use crate::runtime::{
@@ -195,9 +196,10 @@ impl Cores {
     pub fn revive(&mut self, config: &Arc<Config>, sockets: &Sockets) -> Result<(), String> {
         for core in 0..self.count() {
             if self.threads[core].packets.is_finished() {
-                self.note_restart(core, "packet")?;
                 let commands = self.threads[core].commands.reopen_packet();
-                self.threads[core].packets = self.start_packets(core, commands)?;
+                let started = self.start_packets(core, commands)?;
+                let died = std::mem::replace(&mut self.threads[core].packets, started);
+                self.note_restart(core, "packet", died)?;
                 let (done, ack) = mpsc::channel();
                 let (udp, _) = sockets.of_core(core, self.count());
                 let _ =
@@ -207,10 +209,11 @@ impl Cores {
                 let _ = ack.recv_timeout(PATIENCE);
             }
             if self.threads[core].tasks.is_finished() {
-                self.note_restart(core, "task")?;
                 let jobs = self.peers[core].jobs.reopen();
                 self.peers[core].parked.store(0, Ordering::Relaxed);
-                self.threads[core].tasks = self.start_tasks(core, jobs)?;
+                let started = self.start_tasks(core, jobs)?;
+                let died = std::mem::replace(&mut self.threads[core].tasks, started);
+                self.note_restart(core, "task", died)?;
                 let (done, ack) = mpsc::channel();
                 let (_, tcp) = sockets.of_core(core, self.count());
                 let _ = self.peers[core]
@@ -222,7 +225,16 @@ impl Cores {
         Ok(())
     }
 
-    fn note_restart(&mut self, core: usize, kind: &str) -> Result<(), String> {
+    fn note_restart(
+        &mut self,
+        core: usize,
+        kind: &str,
+        died: JoinHandle<()>,
+    ) -> Result<(), String> {
+        let cause = match died.join() {
+            Ok(()) => "it ended".to_owned(),
+            Err(payload) => panic_text(&*payload).to_owned(),
+        };
         let now = Instant::now();
         self.restarts
             .retain(|at| now.duration_since(*at) < Duration::from_secs(60));
@@ -230,12 +242,12 @@ impl Cores {
         telemetry::panics().inc();
         if self.restarts.len() > limits::CORE_RESTARTS_PER_MINUTE {
             return Err(format!(
-                "the {kind} thread of core {core} dies again and again"
+                "the {kind} thread of core {core} dies again and again: {cause}"
             ));
         }
         log::error(
             None,
-            format_args!("the {kind} thread of core {core} died and is started anew"),
+            format_args!("the {kind} thread of core {core} died and is started anew: {cause}"),
         );
         Ok(())
     }

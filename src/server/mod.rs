@@ -8,6 +8,7 @@ mod admission;
 pub mod config;
 mod cores;
 pub mod packets;
+mod panics;
 mod reload_watch;
 mod router;
 pub mod running;

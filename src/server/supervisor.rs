@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use super::config::{self, Built, Config, Surroundings};
 use super::cores::Cores;
+use super::panics;
 use super::reload_watch::ReloadWatch;
 use super::sockets::Sockets;
 use crate::admin::Bound;
@@ -26,6 +27,7 @@ use crate::{cli, version};
 /// # Errors
 /// What kept it from starting, for standard error.
 pub fn run(flags: &Flags, input: Input) -> Result<u8, String> {
+    panics::install();
     let control =
         Control::start().map_err(|error| format!("cannot start the control thread: {error}"))?;
     let signals = Events::listen(&control)?;
@@ -143,6 +145,7 @@ impl Server {
         // From here on the new configuration answers; the old sockets close with their last holder.
         self.sockets = sockets;
         log::set_debug(config.blocks.iter().any(|block| block.settings.debug));
+        panics::want_stacks(config.blocks.iter().any(|block| block.settings.stacktrace));
         admin.serve(&self.control);
         let reloaded = self.active.is_some();
         if !reloaded && !self.flags.quiet {
