@@ -1,8 +1,10 @@
 //! The sockets of a configuration. Groups whose address stays are carried from one configuration to the next, so that what is queued in
 //! them is answered and nothing is lost.
 
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
+
+use socket2::SockRef;
 
 use super::config::Config;
 use crate::runtime::cores::CorePlan;
@@ -57,6 +59,20 @@ impl Sockets {
             sockets.groups.push(group);
         }
         Ok(sockets)
+    }
+
+    /// Ends listening for TCP on all that `next` does not hold. io_uring keeps a socket for a moment after its owner, or the whole process,
+    /// has gone; a client whose connection lands there is reset.
+    pub fn close_listeners(&self, next: &Sockets) {
+        for group in &self.groups {
+            if next.groups.iter().any(|other| Arc::ptr_eq(other, group)) {
+                continue;
+            }
+            for listener in &group.tcp {
+                // One that listens no more is what is wanted.
+                let _ = SockRef::from(&**listener).shutdown(Shutdown::Both);
+            }
+        }
     }
 
     /// The sockets of one core: every group's `n`-th socket belongs to core `n` modulo the number of cores.

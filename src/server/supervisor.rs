@@ -44,6 +44,7 @@ pub fn run(flags: &Flags, input: Input) -> Result<u8, String> {
         generation: 0,
         active: None,
         retire_at: None,
+        has_leftovers: false,
         watch: ReloadWatch::default(),
     };
     if let Err(error) = server.start(&choice.to_string()) {
@@ -69,6 +70,8 @@ struct Server {
     active: Option<Active>,
     /// When old configurations may be forgotten: no query of theirs is left by then.
     retire_at: Option<(Instant, u64)>,
+    /// A configuration has gone since the last look: what it alone used goes at the next.
+    has_leftovers: bool,
     watch: ReloadWatch,
 }
 
@@ -143,7 +146,8 @@ impl Server {
         let (generation, config) = (config.generation, Arc::new(config));
         self.cores.swap(&config, &sockets)?;
         // From here on the new configuration answers; the old sockets close with their last holder.
-        self.sockets = sockets;
+        let replaced = std::mem::replace(&mut self.sockets, sockets);
+        replaced.close_listeners(&self.sockets);
         log::set_debug(config.blocks.iter().any(|block| block.settings.debug));
         panics::want_stacks(config.blocks.iter().any(|block| block.settings.stacktrace));
         admin.serve(&self.control);
@@ -291,6 +295,9 @@ impl Server {
         {
             self.cores.retire(generation);
             self.retire_at = None;
+            self.has_leftovers = true;
+        } else if std::mem::take(&mut self.has_leftovers) {
+            self.carry.prune();
         }
         if let Some(active) = &self.active {
             self.cores.revive(&active.config.clone(), &self.sockets)?;
@@ -309,6 +316,8 @@ impl Server {
 
     fn reload_from(&mut self, input: Input) -> Result<(), String> {
         log::info(None, format_args!("Reloading"));
+        // Unless it comes to serve, what it made goes with it.
+        self.has_leftovers = true;
         let mut built = self.build(&input)?;
         if built.config.blocks.is_empty() {
             built = self.build(&Input::builtin(self.flags.dns_port))?;
@@ -369,26 +378,39 @@ impl Server {
                 let _ = self.cores.revive(&active.config, &self.sockets);
             }
             let left = deadline.saturating_duration_since(Instant::now());
-            match events.next(left.min(TICK)) {
-                Some(Signal::Interrupt) => {
-                    log::info(None, format_args!("SIGINT: Force quit"));
-                    self.remove_pidfile();
-                    return 2;
-                }
-                Some(Signal::Quit) => {
-                    log::info(None, format_args!("SIGQUIT: Quitting process immediately"));
-                    self.remove_pidfile();
-                    return 0;
-                }
-                _ => {}
+            if let Some(code) = cut_short(events.next(left.min(TICK))) {
+                self.remove_pidfile();
+                return code;
             }
         }
         self.remove_pidfile();
-        self.cores.stop(GRACE);
+        let cores = self.cores;
+        let stopping = thread::spawn(move || cores.stop(GRACE));
+        while !stopping.is_finished() {
+            if let Some(code) = cut_short(events.next(Duration::from_millis(5))) {
+                return code;
+            }
+        }
+        self.sockets.close_listeners(&Sockets::default());
         if let Some(active) = self.active {
             active.on_stop.into_iter().for_each(|stop| stop());
         }
         0
+    }
+}
+
+/// The exit code, where a signal ends an orderly end at once.
+fn cut_short(signal: Option<Signal>) -> Option<u8> {
+    match signal {
+        Some(Signal::Interrupt) => {
+            log::info(None, format_args!("SIGINT: Force quit"));
+            Some(2)
+        }
+        Some(Signal::Quit) => {
+            log::info(None, format_args!("SIGQUIT: Quitting process immediately"));
+            Some(0)
+        }
+        _ => None,
     }
 }
 
