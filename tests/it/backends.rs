@@ -1,9 +1,7 @@
 //! glommio, epoll, and a kernel that refuses io_uring: the same answers.
 
-use std::os::unix::process::CommandExt;
-
 use crate::client;
-use crate::server::{Folder, Server};
+use crate::server::{Folder, Server, refuse_io_uring};
 
 const COREFILE: &str = "example.org:0 {\n  file db\n}\n.:0 {\n  whoami\n}\n";
 const ZONE: &str = "$ORIGIN example.org.\n@ 300 IN SOA ns hostmaster 1 7200 3600 1209600 300\n@ 300 IN NS ns\nns 300 IN A 192.0.2.1\nwww 300 IN A 192.0.2.2\n";
@@ -14,8 +12,7 @@ fn start(runtime: &str, refuse: bool) -> Server {
     Server::with(folder, COREFILE, |command| {
         command.args(["-runtime", runtime]);
         if refuse {
-            // SAFETY: the hook makes two system calls and touches only memory that exists before the fork.
-            unsafe { command.pre_exec(seccomp::refuse_io_uring) };
+            refuse_io_uring(command);
         }
     })
 }
@@ -75,59 +72,8 @@ fn glommio_by_name_is_an_error_where_it_cannot_run() {
     folder.write("Corefile", ".:0 {\n  whoami\n}\n");
     let mut command = crate::server::command(&folder);
     command.args(["-runtime", "glommio"]);
-    // SAFETY: as in `start`.
-    unsafe { command.pre_exec(seccomp::refuse_io_uring) };
+    refuse_io_uring(&mut command);
     let mut server = Server::spawn(command, folder);
     assert_eq!(server.wait(), 1);
     server.wait_for(|line| line.starts_with("glommio cannot run here: "));
-}
-
-/// A seccomp filter for a child process, as container runtimes install one.
-pub mod seccomp {
-    use std::io;
-
-    /// Makes io_uring_setup(2) fail with EPERM in this process and all that it starts.
-    pub fn refuse_io_uring() -> io::Result<()> {
-        let number = libc::SYS_io_uring_setup as u32;
-        // Load the number of the system call; that one returns EPERM, every other is allowed.
-        let mut program = [
-            op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
-            op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, number),
-            op(
-                libc::BPF_RET | libc::BPF_K,
-                0,
-                0,
-                libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
-            ),
-            op(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
-        ];
-        let filter = libc::sock_fprog {
-            len: program.len() as u16,
-            filter: program.as_mut_ptr(),
-        };
-        // SAFETY: prctl(2) reads `filter` and `program`, which live until after the calls.
-        let failed = unsafe {
-            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0
-                || libc::prctl(
-                    libc::PR_SET_SECCOMP,
-                    libc::SECCOMP_MODE_FILTER,
-                    &raw const filter,
-                    0,
-                    0,
-                ) != 0
-        };
-        if failed {
-            return Err(io::Error::last_os_error());
-        }
-        Ok(())
-    }
-
-    fn op(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
-        libc::sock_filter {
-            code: code as u16,
-            jt,
-            jf,
-            k,
-        }
-    }
 }

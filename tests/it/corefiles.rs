@@ -3,7 +3,9 @@
 use std::process::Command;
 
 use crate::client;
-use crate::server::{Folder, Server, command, free_port, skip};
+use crate::server::{
+    Folder, Server, command, free_port, is_io_uring_refused, refuse_io_uring, skip,
+};
 use crate::upstream::Upstream;
 
 /// A zone whose apex says which file it came from.
@@ -162,6 +164,9 @@ impl Namespace {
             .args(["-conf", "Corefile"])
             .current_dir(folder.path())
             .envs(environment.iter().copied());
+        if is_io_uring_refused() {
+            refuse_io_uring(&mut command);
+        }
         let server = Server::spawn(command, folder);
         server.wait_for(|line| line.starts_with("percoredns-"));
         server

@@ -3,6 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -216,11 +217,25 @@ impl Drop for Server {
     }
 }
 
-/// The binary in that folder, with an environment of its own.
+/// The binary in that folder, without standard input.
 pub fn command(folder: &Folder) -> Command {
     let mut command = Command::new(BINARY);
     command.current_dir(folder.path()).stdin(Stdio::null());
+    if is_io_uring_refused() {
+        refuse_io_uring(&mut command);
+    }
     command
+}
+
+/// Whether all tests are to run as where io_uring is refused: `PERCOREDNS_REFUSE_IO_URING=1 cargo test --test it`.
+pub fn is_io_uring_refused() -> bool {
+    std::env::var_os("PERCOREDNS_REFUSE_IO_URING").is_some_and(|value| value == "1")
+}
+
+/// Starts the command under a seccomp filter, as container runtimes do.
+pub fn refuse_io_uring(command: &mut Command) {
+    // SAFETY: the hook makes two system calls and touches only memory that exists before the fork.
+    unsafe { command.pre_exec(seccomp::refuse_io_uring) };
 }
 
 /// Runs to the end: exit code, standard output, standard error.
@@ -258,6 +273,58 @@ fn collect(from: impl Read + Send + 'static, output: Arc<Output>) {
             output.changed.notify_all();
         }
     });
+}
+
+// === seccomp ===
+
+/// The filter, and how a child installs it for itself.
+mod seccomp {
+    use std::io;
+
+    /// Makes io_uring_setup(2) fail with EPERM in this process and all that it starts.
+    pub fn refuse_io_uring() -> io::Result<()> {
+        let number = libc::SYS_io_uring_setup as u32;
+        // Load the number of the system call; that one returns EPERM, every other is allowed.
+        let mut program = [
+            op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, 0),
+            op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, number),
+            op(
+                libc::BPF_RET | libc::BPF_K,
+                0,
+                0,
+                libc::SECCOMP_RET_ERRNO | libc::EPERM as u32,
+            ),
+            op(libc::BPF_RET | libc::BPF_K, 0, 0, libc::SECCOMP_RET_ALLOW),
+        ];
+        let filter = libc::sock_fprog {
+            len: program.len() as u16,
+            filter: program.as_mut_ptr(),
+        };
+        // SAFETY: prctl(2) reads `filter` and `program`, which live until after the calls.
+        let failed = unsafe {
+            libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) != 0
+                || libc::prctl(
+                    libc::PR_SET_SECCOMP,
+                    libc::SECCOMP_MODE_FILTER,
+                    &raw const filter,
+                    0,
+                    0,
+                ) != 0
+        };
+        if failed {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(())
+    }
+
+    fn op(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
+        libc::sock_filter {
+            code: code as u16,
+            jt,
+            jf,
+            k,
+        }
+    }
 }
 
 // === helpers ===

@@ -3,7 +3,7 @@
 use std::time::{Duration, Instant};
 
 use crate::client;
-use crate::server::{Server, free_port};
+use crate::server::{Folder, Server, eventually, free_port};
 
 fn with_lameduck(duration: &str) -> (Server, u16) {
     let port = free_port();
@@ -77,4 +77,27 @@ fn sighup_and_sigusr2_change_nothing() {
     assert_eq!(server.ask("example.org A").rcode, "NOERROR");
     assert!(server.is_running());
     assert!(!server.lines().iter().any(|line| line.contains("Reloading")));
+}
+
+#[test]
+fn files_are_read_again_until_lameduck_has_passed_but_ready_says_no_at_once() {
+    let (health, ready) = (free_port(), free_port());
+    let folder = Folder::new();
+    folder.write("names", "192.0.2.1 a.example\n");
+    let corefile = format!(
+        ".:0 {{\n  health 127.0.0.1:{health} {{\n    lameduck 30s\n  }}\n  ready 127.0.0.1:{ready}\n  \
+         hosts names {{\n    reload 100ms\n  }}\n}}\n"
+    );
+    let server = Server::with(folder, &corefile, |_| {});
+    assert_eq!(client::http(ready, "/ready"), Some((200, "OK".into())));
+    server.signal(libc::SIGTERM);
+    server.wait_for(|line| line.contains("Going into lameduck mode"));
+    let says_no = || client::http(ready, "/ready").is_none_or(|(status, _)| status == 503);
+    eventually("ready says no", says_no);
+    // Another size: the file's time of change may not have moved on.
+    server.folder.write("names", "192.0.2.222 a.example\n");
+    eventually("the changed file is served", || {
+        server.ask("a.example A").answer == ["a.example. 3600 IN A 192.0.2.222"]
+    });
+    assert_eq!(client::http(health, "/health"), Some((200, "OK".into())));
 }
