@@ -8,6 +8,8 @@ pub const NAME_OCTETS: usize = 255;
 pub const NAME_LABELS: usize = 127;
 /// Octets read of a UDP query; CoreDNS reads as many and answers FORMERR to what is cut.
 pub const UDP_QUERY_OCTETS: usize = 512;
+/// Octets of a reply over UDP, whatever the client says: no more fits a packet of IPv4.
+pub const UDP_REPLY_OCTETS: usize = 65_507;
 /// Octets of a message over a stream transport (RFC 1035 section 4.2.2: the length has 16 bits).
 pub const MESSAGE_OCTETS: usize = 65_535;
 

@@ -251,11 +251,7 @@ impl Query {
 
     /// Octets the reply may take on this transport.
     pub fn size_limit(&self) -> usize {
-        match self.proto {
-            Proto::Tcp => crate::limits::MESSAGE_OCTETS,
-            Proto::Udp if self.edns.present => self.edns.udp_size.max(512) as usize,
-            Proto::Udp => 512,
-        }
+        scrub::size_limit(self.is_udp(), &self.edns)
     }
 
     /// Starts a reply (RD and CD copied, NOERROR, no records) and marks the query as answered.

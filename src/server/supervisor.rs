@@ -144,7 +144,13 @@ impl Server {
         let previous = self.active.as_ref().map(|active| &active.admin);
         let admin = std::mem::take(&mut life.endpoints).bind(previous)?;
         let (generation, config) = (config.generation, Arc::new(config));
-        self.cores.swap(&config, &sockets)?;
+        if let Err(error) = self.cores.swap(&config, &sockets) {
+            if let Some(active) = &self.active {
+                // Those that have switched go back; who does not answer now either is looked after as a thread that died.
+                let _ = self.cores.swap(&active.config, &self.sockets);
+            }
+            return Err(error);
+        }
         // From here on the new configuration answers; the old sockets close with their last holder.
         let replaced = std::mem::replace(&mut self.sockets, sockets);
         replaced.close_listeners(&self.sockets);

@@ -1,9 +1,10 @@
 //! The last step of every reply: EDNS echo, size limit, compression and TC (RFC 6891 section 6, CoreDNS's ScrubWriter).
 
 use super::edns::{self, Edns, option};
+use super::flag;
 use super::rcode::Rcode;
 use super::reply::{Question, Reply};
-use crate::limits::MESSAGE_OCTETS;
+use crate::limits::{MESSAGE_OCTETS, UDP_REPLY_OCTETS};
 
 /// What of the query shapes its reply.
 pub struct Asked<'a> {
@@ -23,8 +24,12 @@ pub struct Asked<'a> {
 
 /// Writes the reply into `out` (at least 512 octets); returns its length. `None` only if `out` is too small for a header.
 pub fn fit(asked: &Asked<'_>, reply: &mut Reply, out: &mut [u8]) -> Option<usize> {
-    let limit = size_limit(asked).min(out.len());
+    let limit = size_limit(asked.is_udp, asked.edns).min(out.len());
     let mut opt = OptPlan::new(asked, reply);
+    if opt.len == 0 && reply.rcode.0 > flag::RCODE {
+        // The upper bits of an rcode stand in the OPT record; without one BADVERS would read as NOERROR.
+        reply.rcode = Rcode::SERVFAIL;
+    }
     if opt.len > 0 && limit < super::HEADER + asked.question.len() + opt.len {
         // Options that leave no room for the question are worth less than the answer.
         opt.bare();
@@ -45,13 +50,11 @@ pub fn fit(asked: &Asked<'_>, reply: &mut Reply, out: &mut [u8]) -> Option<usize
 }
 
 /// Octets a reply may take: at least 512 over UDP whatever the client says, the protocol's maximum elsewhere.
-pub fn size_limit(asked: &Asked<'_>) -> usize {
-    if !asked.is_udp {
-        MESSAGE_OCTETS
-    } else if asked.edns.present {
-        asked.edns.udp_size.max(512) as usize
-    } else {
-        512
+pub fn size_limit(is_udp: bool, edns: &Edns) -> usize {
+    match (is_udp, edns.present) {
+        (false, _) => MESSAGE_OCTETS,
+        (true, true) => usize::from(edns.udp_size).clamp(512, UDP_REPLY_OCTETS),
+        (true, false) => 512,
     }
 }
 
@@ -132,7 +135,7 @@ mod tests {
     use super::*;
     use crate::wire::name::NameBuf;
     use crate::wire::reply::Section;
-    use crate::wire::{flag, types, u16_at};
+    use crate::wire::{types, u16_at};
 
     fn check(
         edns: &Edns,
@@ -210,12 +213,50 @@ mod tests {
     }
 
     #[test]
+    fn an_rcode_that_takes_an_opt_record_is_not_cut_to_noerror() {
+        let question = Question {
+            name: &[0],
+            qtype: types::A,
+            qclass: 1,
+        };
+        for has_opt in [true, false] {
+            let mut edns = Edns::default();
+            if has_opt {
+                edns.ensure(1232);
+            }
+            let asked = Asked {
+                id: 1,
+                opcode: 0,
+                question,
+                edns: &edns,
+                is_udp: true,
+                echoed_options: &[],
+            };
+            let (mut reply, mut out) = (Reply::default(), [0; 512]);
+            reply.start(0);
+            reply.rcode = Rcode::BADVERS;
+            let len = fit(&asked, &mut reply, &mut out).unwrap();
+            let mut read = Reply::default();
+            read.read(&out[..len]).unwrap();
+            let expect = if has_opt {
+                Rcode::BADVERS
+            } else {
+                Rcode::SERVFAIL
+            };
+            assert_eq!(read.rcode, expect);
+        }
+    }
+
+    #[test]
     fn udp_is_cut_at_512_or_what_is_advertised() {
         let (out, read) = check(&Edns::default(), true, 60, None);
         assert!(out.len() <= 512 && read.has_flag(flag::TC));
         let mut edns = Edns::default();
         edns.ensure(100);
         assert!(check(&edns, true, 60, None).0.len() > 480);
+        edns.udp_size = 65_535;
+        let (out, read) = check(&edns, true, 5_000, None);
+        assert!(out.len() <= 65_507 && read.has_flag(flag::TC));
         edns.udp_size = 800;
         let (out, read) = check(&edns, true, 60, None);
         assert!(out.len() <= 800 && out.len() > 780 && read.edns.present);
