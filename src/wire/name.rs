@@ -290,26 +290,24 @@ pub fn is_within(name: &[u8], zone: &[u8]) -> bool {
 /// Copies the name to lower case and hashes it in one pass, eight octets a step. The key is drawn at each start, so that nobody
 /// outside can choose names that collide.
 pub fn lower_and_hash(wire: &[u8], out: &mut NameBuf) -> u64 {
-    let len = wire.len().min(NAME_OCTETS);
+    let wire = &wire[..wire.len().min(NAME_OCTETS)];
     let (keys, mut state) = hash_keys();
-    let mut at = 0;
-    while at + 8 <= len {
-        let mut chunk = [0u8; 8];
-        chunk.copy_from_slice(&wire[at..at + 8]);
-        let word = lower_word(u64::from_le_bytes(chunk));
-        out.octets[at..at + 8].copy_from_slice(&word.to_le_bytes());
-        state = fold(state ^ word, keys);
-        at += 8;
-    }
-    if at < len {
-        let mut chunk = [0u8; 8];
-        chunk[..len - at].copy_from_slice(&wire[at..len]);
-        let word = lower_word(u64::from_le_bytes(chunk));
-        out.octets[at..len].copy_from_slice(&word.to_le_bytes()[..len - at]);
+    let (words, rest) = wire.as_chunks::<8>();
+    let (lowered, _) = out.octets.as_chunks_mut::<8>();
+    for (word, lowered) in words.iter().zip(lowered) {
+        let word = lower_word(u64::from_le_bytes(*word));
+        *lowered = word.to_le_bytes();
         state = fold(state ^ word, keys);
     }
-    out.len = len as u8;
-    fold(state ^ len as u64, keys)
+    if !rest.is_empty() {
+        let word = lower_word(last_word(wire));
+        // A name shorter than a word fills up the first one: octets behind the name are never looked at.
+        let end = wire.len().max(8);
+        out.octets[end - 8..end].copy_from_slice(&word.to_le_bytes());
+        state = fold(state ^ word, keys);
+    }
+    out.len = wire.len() as u8;
+    fold(state ^ wire.len() as u64, keys)
 }
 
 /// The hash that [`lower_and_hash`] gives.
@@ -320,11 +318,21 @@ pub fn hash(wire: &[u8]) -> u64 {
         state = fold(state ^ lower_word(u64::from_le_bytes(*word)), keys);
     }
     if !rest.is_empty() {
-        let mut last = [0u8; 8];
-        last[..rest.len()].copy_from_slice(rest);
-        state = fold(state ^ lower_word(u64::from_le_bytes(last)), keys);
+        state = fold(state ^ lower_word(last_word(wire)), keys);
     }
     fold(state ^ wire.len() as u64, keys)
+}
+
+/// The last eight octets, or all of fewer with zeroes behind them. For a hash: some octets may have been in the word before, which
+/// costs nothing, where a copy of an odd length costs a call.
+pub(crate) fn last_word(octets: &[u8]) -> u64 {
+    match octets.last_chunk::<8>() {
+        Some(last) => u64::from_le_bytes(*last),
+        None => octets
+            .iter()
+            .rev()
+            .fold(0, |word, &octet| word << 8 | u64::from(octet)),
+    }
 }
 
 /// Mixes further bits of a key (type, class, flags) into a name's hash.
@@ -436,6 +444,19 @@ mod tests {
             word.copy_from_slice(chunk);
             let lowered = lower_word(u64::from_le_bytes(word)).to_le_bytes();
             assert_eq!(lowered.to_vec(), chunk.to_ascii_lowercase());
+        }
+    }
+
+    #[test]
+    fn hashes_agree_at_every_length() {
+        let wire: Vec<u8> = (0..NAME_OCTETS).map(|n| b'A' + (n % 50) as u8).collect();
+        for len in 1..=NAME_OCTETS {
+            let mut lowered = NameBuf::ROOT;
+            let hashed = lower_and_hash(&wire[..len], &mut lowered);
+            assert_eq!(lowered.as_wire(), wire[..len].to_ascii_lowercase());
+            assert_eq!(hashed, hash(&wire[..len]));
+            assert_eq!(hashed, hash(lowered.as_wire()));
+            assert_ne!(hashed, hash(&wire[..len - 1]));
         }
     }
 

@@ -3,7 +3,7 @@
 use super::edns::Edns;
 use super::name::{self, NameBuf};
 use super::rcode::Rcode;
-use super::{HEADER, Malformed, flag, rdata, types, u16_at, u32_at};
+use super::{HEADER, Malformed, flag, rdata, types};
 
 /// Opcode QUERY.
 pub const OPCODE_QUERY: u16 = 0;
@@ -90,8 +90,9 @@ pub fn parse(message: &[u8], into: &mut Parsed) -> Verdict {
 
 fn body(message: &[u8], before: u16, additionals: u16, into: &mut Parsed) -> Result<(), Malformed> {
     let mut at = into.name.read_in(message, HEADER)?;
-    into.qtype = u16_at(message, at)?;
-    into.qclass = u16_at(message, at + 2)?;
+    let [t0, t1, c0, c1] = *fixed(message, at)?;
+    into.qtype = u16::from_be_bytes([t0, t1]);
+    into.qclass = u16::from_be_bytes([c0, c1]);
     into.has_question = true;
     at += 4;
     for nth in 0..before + additionals {
@@ -112,11 +113,12 @@ fn record(
     into: &mut Parsed,
 ) -> Result<usize, Malformed> {
     let at = name::skip(message, at)?;
-    let rtype = u16_at(message, at)?;
-    let class = u16_at(message, at + 2)?;
-    let ttl = u32_at(message, at + 4)?;
+    let [t0, t1, c0, c1, ttl @ .., l0, l1] = *fixed::<10>(message, at)?;
+    let rtype = u16::from_be_bytes([t0, t1]);
+    let class = u16::from_be_bytes([c0, c1]);
+    let ttl = u32::from_be_bytes(ttl);
     let start = at + 10;
-    let end = start + u16_at(message, at + 8)? as usize;
+    let end = start + u16::from_be_bytes([l0, l1]) as usize;
     let octets = message.get(start..end).ok_or(Malformed::Short)?;
     if rtype == types::OPT {
         // RFC 6891 section 6.1.1: more than one is a format error.
@@ -130,6 +132,14 @@ fn record(
         rdata::expand(message, rtype, start, end, &mut Vec::new())?;
     }
     Ok(end)
+}
+
+/// The `N` octets at `at`: fields of fixed length, checked once.
+fn fixed<const N: usize>(message: &[u8], at: usize) -> Result<&[u8; N], Malformed> {
+    message
+        .get(at..)
+        .and_then(|rest| rest.first_chunk())
+        .ok_or(Malformed::Short)
 }
 
 #[cfg(test)]

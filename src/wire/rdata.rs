@@ -77,20 +77,24 @@ pub fn expand(
 
 /// Calls `piece` for each stretch of valid uncompressed rdata, telling whether it is a name that may be compressed when sent.
 pub fn pieces<'a>(rtype: u16, rdata: &'a [u8], mut piece: impl FnMut(&'a [u8], bool)) {
-    if !has_compressible_name(rtype) {
-        return piece(rdata, false);
-    }
-    let mut at = 0;
+    let mut rest = rdata;
     for field in fields(rtype) {
-        let rest = &rdata[at.min(rdata.len())..];
         let (len, is_name) = match *field {
             Field::Fixed(len) => (len as usize, false),
-            Field::Name => (name::skip_uncompressed(rest).unwrap_or(rest.len()), true),
-            _ => (rest.len(), false),
+            Field::Name => match name::skip_uncompressed(rest) {
+                Ok(len) => (len, true),
+                Err(_) => break,
+            },
+            _ => break,
         };
-        let len = len.min(rest.len());
-        piece(&rest[..len], is_name);
-        at += len;
+        let Some((octets, behind)) = rest.split_at_checked(len) else {
+            break;
+        };
+        piece(octets, is_name);
+        rest = behind;
+    }
+    if !rest.is_empty() {
+        piece(rest, false);
     }
 }
 
@@ -119,10 +123,6 @@ pub fn with_first_name(rtype: u16, rdata: &[u8], target: &NameBuf) -> Option<Vec
     out.extend_from_slice(target.as_wire());
     out.extend_from_slice(&rdata[range.end..]);
     Some(out)
-}
-
-fn has_compressible_name(rtype: u16) -> bool {
-    fields(rtype).contains(&Field::Name)
 }
 
 fn fields(rtype: u16) -> &'static [Field] {

@@ -296,12 +296,13 @@ impl Reply {
             room.copy_from_slice(packed);
             patch_header(room, id, opcode, self.flags, self.rcode);
             let asked = room.get_mut(HEADER..HEADER + question.name.len())?;
-            if asked.eq_ignore_ascii_case(question.name) {
+            if asked != question.name && asked.eq_ignore_ascii_case(question.name) {
                 asked.copy_from_slice(question.name);
             }
             return Some(packed.len());
         }
-        let mut packer = Packer::new(out, question)?;
+        let mut packer = Packer::new(out);
+        packer.question(question)?;
         let mut counts = [0u16; 3];
         let mut flags = self.flags;
         'all: for (section, count) in SECTIONS.into_iter().zip(&mut counts) {
@@ -320,12 +321,19 @@ impl Reply {
                 *count += 1;
             }
         }
-        let (len, out) = packer.finish();
-        out[4..6].copy_from_slice(&(question.len().min(1) as u16).to_be_bytes());
-        for (nth, count) in counts.into_iter().enumerate() {
-            out[6 + 2 * nth..8 + 2 * nth].copy_from_slice(&count.to_be_bytes());
+        let Packer { out, at: len, .. } = packer;
+        let header = out.first_chunk_mut::<HEADER>()?;
+        let [answers, authorities, additionals] = counts;
+        let counts = [
+            !question.is_empty() as u16,
+            answers,
+            authorities,
+            additionals,
+        ];
+        for (field, count) in header[4..].as_chunks_mut::<2>().0.iter_mut().zip(counts) {
+            *field = count.to_be_bytes();
         }
-        patch_header(out, id, opcode, flags, self.rcode);
+        patch_header(header, id, opcode, flags, self.rcode);
         Some(len)
     }
 }
@@ -380,26 +388,26 @@ struct Packer<'a> {
 }
 
 impl<'a> Packer<'a> {
-    fn new(out: &'a mut [u8], question: &Question<'a>) -> Option<Packer<'a>> {
-        out.get_mut(..HEADER)?.fill(0);
-        let mut packer = Packer {
+    /// Leaves room for the header.
+    fn new(out: &'a mut [u8]) -> Packer<'a> {
+        Packer {
             out,
             at: HEADER,
             suffixes: [&[]; SUFFIXES],
             offsets: [0; SUFFIXES],
             known: 0,
-        };
-        if !question.is_empty() {
-            packer.name(question.name)?;
-            let [t0, t1] = question.qtype.to_be_bytes();
-            let [c0, c1] = question.qclass.to_be_bytes();
-            packer.bytes(&[t0, t1, c0, c1])?;
         }
-        Some(packer)
     }
 
-    fn finish(self) -> (usize, &'a mut [u8]) {
-        (self.at, &mut self.out[..self.at])
+    fn question(&mut self, question: &Question<'a>) -> Option<()> {
+        if question.is_empty() {
+            return Some(());
+        }
+        self.name(question.name)?;
+        let [t0, t1] = question.qtype.to_be_bytes();
+        let [c0, c1] = question.qclass.to_be_bytes();
+        *self.fixed()? = [t0, t1, c0, c1];
+        Some(())
     }
 
     fn record(&mut self, record: &Record, owner: &'a [u8], octets: &'a [u8]) -> Option<()> {
@@ -413,11 +421,10 @@ impl<'a> Packer<'a> {
 
     fn try_record(&mut self, record: &Record, owner: &'a [u8], octets: &'a [u8]) -> Option<()> {
         self.name(owner)?;
-        let mut fixed = [0u8; 10];
+        let fixed: &mut [u8; 10] = self.fixed()?;
         fixed[..2].copy_from_slice(&record.rtype.to_be_bytes());
         fixed[2..4].copy_from_slice(&record.class.to_be_bytes());
         fixed[4..8].copy_from_slice(&record.ttl.to_be_bytes());
-        self.bytes(&fixed)?;
         let start = self.at;
         let mut fits = Some(());
         rdata::pieces(record.rtype, octets, |piece, is_name| {
@@ -435,6 +442,13 @@ impl<'a> Packer<'a> {
         Some(())
     }
 
+    /// The next `N` octets, to be filled in.
+    fn fixed<const N: usize>(&mut self) -> Option<&mut [u8; N]> {
+        let room = self.out.get_mut(self.at..)?.first_chunk_mut()?;
+        self.at += N;
+        Some(room)
+    }
+
     fn bytes(&mut self, bytes: &[u8]) -> Option<()> {
         self.out
             .get_mut(self.at..self.at + bytes.len())?
@@ -447,32 +461,45 @@ impl<'a> Packer<'a> {
     fn name(&mut self, wire: &'a [u8]) -> Option<()> {
         let (start, known) = (self.at, self.known);
         let mut fresh = 0;
-        for suffix in name::Suffixes::new(wire) {
-            if suffix.len() <= 1 {
-                return self.bytes(wire);
-            }
+        while let Some(&label) = wire.get(fresh)
+            && label != 0
+        {
+            let suffix = &wire[fresh..];
             if let Some(offset) = self.find(suffix, known) {
-                self.bytes(&wire[..wire.len() - suffix.len()])?;
-                return self.bytes(&(0xc000 | offset).to_be_bytes());
+                if fresh > 0 {
+                    self.bytes(&wire[..fresh])?;
+                }
+                *self.fixed()? = (0xc000 | offset).to_be_bytes();
+                return Some(());
             }
-            let offset = start + fresh;
-            if self.known < SUFFIXES && offset < 0x4000 {
-                (self.suffixes[self.known], self.offsets[self.known]) = (suffix, offset as u16);
-                self.known += 1;
-            }
-            fresh += 1 + suffix[0] as usize;
+            self.remember(suffix, start + fresh);
+            fresh += 1 + label as usize;
         }
-        Some(())
+        self.bytes(wire)
+    }
+
+    fn remember(&mut self, suffix: &'a [u8], offset: usize) {
+        if let (Some(slot), Some(at)) = (
+            self.suffixes.get_mut(self.known),
+            self.offsets.get_mut(self.known),
+        ) && offset < 0x4000
+        {
+            (*slot, *at) = (suffix, offset as u16);
+            self.known += 1;
+        }
     }
 
     /// Where one of the first `known` suffixes that equals this one was written.
     fn find(&self, suffix: &[u8], known: usize) -> Option<u16> {
-        let same = |written: &&[u8]| {
+        let same = |written: &[u8]| {
             written.len() == suffix.len()
-                && (*written == suffix || written.eq_ignore_ascii_case(suffix))
+                && (written == suffix || written.eq_ignore_ascii_case(suffix))
         };
-        let at = self.suffixes[..known].iter().position(same)?;
-        Some(self.offsets[at])
+        self.suffixes
+            .iter()
+            .zip(&self.offsets)
+            .take(known)
+            .find_map(|(written, offset)| same(written).then_some(*offset))
     }
 }
 

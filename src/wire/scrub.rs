@@ -113,6 +113,10 @@ impl OptPlan {
         if self.from_reply {
             return edns::write_opt(out, shape.udp_size, extended, flags, &reply.edns.options);
         }
+        if self.len == 11 + asked.edns.options.len() {
+            // All of them are echoed.
+            return edns::write_opt(out, shape.udp_size, extended, flags, &asked.edns.options);
+        }
         let mut at = edns::write_opt(out, shape.udp_size, extended, flags, &[])?;
         for (code, data) in asked
             .edns
