@@ -71,7 +71,7 @@ pub struct Outcome {
     /// How it ended.
     pub kind: Kind,
     /// With `Kind::Chase`: the name to look up, lower-cased.
-    pub target: Option<WireName>,
+    pub target: Option<Box<WireName>>,
     wildcard: u32,
     proofs: NodeList<PROOFS>,
     may_fall_through: bool,
@@ -172,7 +172,9 @@ impl<'z, 's, S: Sink> Lookup<'z, 's, S> {
         loop {
             let next = match step {
                 Step::Done(kind) => return self.outcome(kind, None),
-                Step::Chase(target) => return self.outcome(Kind::Chase, Some(target)),
+                Step::Chase(target) => {
+                    return self.outcome(Kind::Chase, Some(Box::new(target)));
+                }
                 Step::Follow(next) => next,
             };
             let name = match &next {
@@ -190,7 +192,7 @@ impl<'z, 's, S: Sink> Lookup<'z, 's, S> {
         }
     }
 
-    fn outcome(self, kind: Kind, target: Option<WireName>) -> Outcome {
+    fn outcome(self, kind: Kind, target: Option<Box<WireName>>) -> Outcome {
         Outcome {
             kind,
             target,
@@ -461,8 +463,8 @@ impl<'z, 's, S: Sink> Lookup<'z, 's, S> {
     }
 
     fn push_proofs(&mut self) {
-        let proofs = self.proofs;
-        for &node in proofs.as_slice() {
+        for nth in 0..self.proofs.len {
+            let node = self.proofs.nodes[nth];
             let owner = self.zone.name(node);
             self.push_typed(Section::Authority, owner.as_slice(), node, rtype::NSEC);
         }

@@ -12,6 +12,7 @@ use std::mem::size_of_val;
 
 use super::name::{Labels, WireName};
 use super::{CLASS_IN, rtype};
+use crate::wire::name::last_word;
 
 /// A zone that is ready to be asked. Share it by `Arc`.
 pub struct Zone {
@@ -263,10 +264,10 @@ impl Zone {
     }
 
     fn typed(&self, node: u32, rtype: u16, covered: u16) -> Option<&Rrset> {
-        let sets = self.sets(node);
-        sets.binary_search_by_key(&(rtype, covered), |set| (set.rtype, set.covered))
-            .ok()
-            .map(|at| &sets[at])
+        // A node has one to three of them, rarely ten: too few for a binary search to win.
+        self.sets(node)
+            .iter()
+            .find(|set| (set.rtype, set.covered) == (rtype, covered))
     }
 
     pub(super) fn rdata(&self, set: &Rrset) -> impl Iterator<Item = &[u8]> {
@@ -285,18 +286,18 @@ impl Zone {
 
     /// Finds a relative name, or the closest encloser: one probe for a name that exists, else one per existing ancestor.
     pub(super) fn find(&self, relative: &[u8]) -> Found {
-        let labels = Labels::of(relative);
-        let hash = (0..labels.count).rev().fold(HASH_SEED, |hash, index| {
-            hash_label(hash, labels.label(relative, index))
-        });
-        if let Some(node) = self.probe(hash, relative) {
+        if let Some(node) = self.probe(relative) {
             return Found::Node(node);
         }
-        let (mut hash, mut encloser) = (HASH_SEED, 0);
+        self.encloser(relative)
+    }
+
+    fn encloser(&self, relative: &[u8]) -> Found {
+        let labels = Labels::of(relative);
+        let mut encloser = 0;
         // Ancestors of names are nodes too, so the walk may end at the first that is missing.
         for index in (0..labels.count).rev() {
-            hash = hash_label(hash, labels.label(relative, index));
-            match self.probe(hash, &relative[usize::from(labels.starts[index])..]) {
+            match self.probe(&relative[usize::from(labels.starts[index])..]) {
                 Some(node) => encloser = node,
                 None => break,
             }
@@ -319,7 +320,8 @@ impl Zone {
         self.rank(&name[..len])
     }
 
-    fn probe(&self, hash: u64, relative: &[u8]) -> Option<u32> {
+    fn probe(&self, relative: &[u8]) -> Option<u32> {
+        let hash = hash_relative(relative);
         let mask = self.slots.len() - 1;
         let mut at = hash as usize & mask;
         loop {
@@ -358,11 +360,7 @@ pub(super) fn index_slots(nodes: &[Node], names: &[u8]) -> Box<[u64]> {
     let len = (nodes.len() * 4 / 3 + 1).next_power_of_two();
     let mut slots = vec![0u64; len].into_boxed_slice();
     for (index, node) in nodes.iter().enumerate() {
-        let name = relative(names, node);
-        let labels = Labels::of(name);
-        let hash = (0..labels.count).rev().fold(HASH_SEED, |hash, label| {
-            hash_label(hash, labels.label(name, label))
-        });
+        let hash = hash_relative(relative(names, node));
         let mut at = hash as usize & (len - 1);
         while slots[at] != 0 {
             at = (at + 1) & (len - 1);
@@ -400,15 +398,20 @@ fn canonical(a: &[u8], a_labels: &Labels, b: &[u8], b_labels: &Labels) -> Orderi
     a_labels.count.cmp(&b_labels.count)
 }
 
-/// Adds a label, length octet included, to the hash of the labels on its right. The zone's names are the operator's,
-/// so no secret is needed; a query can at worst meet the longest run of slots that they made.
-fn hash_label(hash: u64, label: &[u8]) -> u64 {
-    label.chunks(8).fold(hash, |hash, chunk| {
-        let mut word = [0; 8];
-        word[..chunk.len()].copy_from_slice(chunk);
-        let product = u128::from(hash ^ u64::from_le_bytes(word)) * u128::from(HASH_FACTOR);
+/// The hash of a relative name, eight octets a step. The zone's names are the operator's, so no secret is needed; a query
+/// can at worst meet the longest run of slots that they made.
+fn hash_relative(relative: &[u8]) -> u64 {
+    let fold = |hash: u64, word: u64| {
+        let product = u128::from(hash ^ word) * u128::from(HASH_FACTOR);
         (product as u64) ^ (product >> 64) as u64
-    })
+    };
+    let (words, _) = relative.as_chunks::<8>();
+    let hash = words
+        .iter()
+        .fold(HASH_SEED ^ relative.len() as u64, |hash, word| {
+            fold(hash, u64::from_le_bytes(*word))
+        });
+    fold(hash, last_word(relative))
 }
 
 const HASH_SEED: u64 = 0x243f_6a88_85a3_08d3;

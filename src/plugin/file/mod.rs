@@ -5,6 +5,7 @@ mod setup;
 mod tests;
 
 use std::cell::RefCell;
+use std::cmp::Ordering;
 use std::sync::Arc;
 
 use crate::control::{Published, Subscriber};
@@ -24,7 +25,7 @@ pub struct File {
 
 /// The zones of a block's *file* directives.
 pub struct Config {
-    /// By origin in wire form, ascending, to find one by binary search.
+    /// By [`order`] of the origin in wire form, ascending, to find one by binary search.
     zones: Vec<(Box<[u8]>, Arc<Slot>)>,
     fall: Fall,
 }
@@ -57,8 +58,7 @@ impl Plugin for File {
     }
 
     fn on_query(&self, query: &mut Query) -> Flow {
-        let name = query.name_buf();
-        let Some(served) = self.find(name.as_wire()) else {
+        let Some(served) = self.find(query.name()) else {
             if self.is_last {
                 query.unwritten(Rcode::REFUSED);
                 return Flow::Reply;
@@ -78,12 +78,12 @@ impl Plugin for File {
             );
             return Flow::Drop;
         }
-        match self.answer(served, query, &name) {
+        match self.answer(served, query) {
             None => {
                 query.unwritten(Rcode::SERVFAIL);
                 Flow::Reply
             }
-            Some(outcome) if outcome.may_fall_through() && self.fall.through(name.as_wire()) => {
+            Some(outcome) if outcome.may_fall_through() && self.fall.through(query.name()) => {
                 query.answer = Answer::Open;
                 Flow::Next
             }
@@ -94,10 +94,9 @@ impl Plugin for File {
 
     /// Looks the end of a CNAME chain up that this zone does not hold.
     async fn wait_query(&self, query: &mut Query, cx: &TaskCx) -> Flow {
-        let name = query.name_buf();
         let outcome = self
-            .find(name.as_wire())
-            .and_then(|served| self.answer(served, query, &name));
+            .find(query.name())
+            .and_then(|served| self.answer(served, query));
         let Some(outcome) = outcome else {
             query.unwritten(Rcode::SERVFAIL);
             return Flow::Reply;
@@ -126,18 +125,18 @@ impl File {
         Suffixes::new(name).find_map(|suffix| {
             let at = self
                 .zones
-                .binary_search_by(|served| (*served.origin).cmp(suffix))
+                .binary_search_by(|served| order(&served.origin, suffix))
                 .ok()?;
             self.zones.get(at)
         })
     }
 
     /// Writes the reply from the zone; `None` while there is no zone.
-    fn answer(&self, served: &Served, query: &mut Query, name: &NameBuf) -> Option<Outcome> {
+    fn answer(&self, served: &Served, query: &mut Query) -> Option<Outcome> {
         let mut subscriber = served.zone.borrow_mut();
         let zone = subscriber.current().as_ref()?;
         let (qtype, dnssec) = (query.qtype, query.dnssec_ok());
-        let reply = query.respond();
+        let (name, reply) = query.respond_to_name();
         // A name without records here may be served by another block of the listener (a cluster's zone, a forwarded one),
         // so it is asked for as CoreDNS does; so is one that another zone of this directive is closer to.
         let elsewhere = |target: &[u8], exists: bool| {
@@ -146,12 +145,17 @@ impl File {
                     .find(target)
                     .is_some_and(|other| other.origin != served.origin)
         };
-        let outcome = zone.answer(name.as_wire(), qtype, dnssec, reply, elsewhere);
+        let outcome = zone.answer(name, qtype, dnssec, reply, elsewhere);
         if let Some(wildcard) = outcome.wildcard(zone) {
             query.meta.set("zone/wildcard", || wildcard.to_string());
         }
         Some(outcome)
     }
+}
+
+/// The order in which origins are searched: by length, then by octets, since most names of another length need no look.
+fn order(a: &[u8], b: &[u8]) -> Ordering {
+    a.len().cmp(&b.len()).then_with(|| a.cmp(b))
 }
 
 const OPCODE_NOTIFY: u16 = 4;

@@ -67,6 +67,7 @@ pub(super) fn parse(args: &mut Args<'_>, cx: &mut SetupCx<'_>) -> Result<Config,
         zones.push((wire, source.slot.clone()));
         source.schedule(cx);
     }
+    zones.sort_by(|a, b| super::order(&a.0, &b.0));
     Ok(Config {
         zones,
         fall: options.fall,

@@ -100,7 +100,7 @@ pub(super) fn ask(zone: &Zone, question: &str, elsewhere: Option<&'static str>) 
     let outcome = zone.lookup(name.as_slice(), qtype, dnssec, &mut sink);
     let mut text = format!("{:?}", outcome.kind);
     if outcome.kind == Kind::Chase {
-        write!(text, " {}", outcome.target.unwrap()).unwrap();
+        write!(text, " {}", outcome.target.as_ref().unwrap()).unwrap();
         zone.finish_chase(&outcome, dnssec, &mut sink);
     }
     if let Some(wildcard) = outcome.wildcard(zone) {
