@@ -14,24 +14,23 @@ use std::hash::{BuildHasherDefault, Hasher};
 use std::rc::Rc;
 
 use crate::corefile::ZoneName;
-use crate::limits::NAME_LABELS;
 use crate::plugin::{Chain, Query};
-use crate::wire::name::{self, Suffixes};
+use crate::wire::name;
 use crate::wire::rcode::Rcode;
 use crate::wire::types;
 
 /// The zones of one listener. Immutable and shared by all threads.
 #[derive(Default)]
 pub struct Router {
-    /// Candidates by the keyed hash of the zone's name.
-    zones: HashMap<u64, Vec<Candidate>, BuildHasherDefault<Identity>>,
-    /// Bit `n` set: some zone has `n` labels, so only suffixes of such depths are looked up.
-    depths: u128,
+    /// By zone in wire form.
+    zones: HashMap<Box<[u8]>, Vec<Candidate>, BuildHasherDefault<KeyedHasher>>,
+    /// Bit `n` set: some zone takes `n` octets, so only suffixes of such lengths are looked up.
+    lengths: [u64; 4],
 }
 
-/// A zone key of a block.
+/// A block that serves a zone.
+#[derive(Clone, Copy)]
 struct Candidate {
-    zone: Vec<u8>,
     block: u16,
     site: u16,
 }
@@ -39,13 +38,12 @@ struct Candidate {
 impl Router {
     /// Adds a key. Keys of one zone are tried in the order in which they are added.
     pub fn add(&mut self, zone: &ZoneName, block: u16, site: u16) {
-        self.depths |= 1 << zone.label_count();
-        let zone = zone.wire().to_vec();
-        let candidate = Candidate { zone, block, site };
+        let zone = zone.wire();
+        self.lengths[zone.len() / 64] |= 1 << (zone.len() % 64);
         self.zones
-            .entry(name::hash(&candidate.zone))
+            .entry(zone.into())
             .or_default()
-            .push(candidate);
+            .push(Candidate { block, site });
     }
 
     /// Finds the chain for a query and notes block and site on it. `Err` is what is answered without any plugin.
@@ -54,17 +52,17 @@ impl Router {
         query: &mut Query,
         chains: &'a [Rc<Chain>],
     ) -> Result<&'a Rc<Chain>, Rcode> {
-        let qname = query.name_buf();
         let (mut parent, is_ds) = (None, query.qtype == types::DS);
-        for (depth, suffix) in depths(qname.as_wire()) {
-            if self.depths & (1 << depth) == 0 {
-                continue;
-            }
+        let mut at = 0;
+        // An offset, not a slice: a view filter gets the query to write to.
+        while let Some(&label) = query.name().get(at) {
+            let candidates = self.candidates(&query.name()[at..]);
             // The root is nobody's parent here: behind it stands an upstream, not the zone that holds the DS records.
-            if depth == 0 && parent.is_some() {
+            if label == 0 && parent.is_some() {
                 break;
             }
-            let Some(found) = self.admitted(suffix, query, chains)? else {
+            at += 1 + label as usize;
+            let Some(found) = admitted(candidates, query, chains)? else {
                 continue;
             };
             if !is_ds {
@@ -79,64 +77,62 @@ impl Router {
         Err(Rcode::REFUSED)
     }
 
-    /// The first candidate of exactly that zone whose view admits the query. A block without handlers refuses.
-    fn admitted<'r>(
-        &'r self,
-        zone: &[u8],
-        query: &mut Query,
-        chains: &[Rc<Chain>],
-    ) -> Result<Option<&'r Candidate>, Rcode> {
-        let Some(candidates) = self.zones.get(&name::hash(zone)) else {
-            return Ok(None);
-        };
-        for candidate in candidates.iter().filter(|candidate| candidate.zone == zone) {
-            let chain = chains.get(candidate.block as usize).ok_or(Rcode::REFUSED)?;
-            if chain.is_empty() {
-                return Err(Rcode::REFUSED);
-            }
-            (query.route.block, query.route.site) = (candidate.block, candidate.site);
-            if chain.admits(query) {
-                return Ok(Some(candidate));
-            }
+    /// The blocks that serve exactly that zone.
+    fn candidates(&self, zone: &[u8]) -> &[Candidate] {
+        let (word, bit) = (zone.len() / 64, zone.len() % 64);
+        if self
+            .lengths
+            .get(word)
+            .is_none_or(|word| word >> bit & 1 == 0)
+        {
+            return &[];
         }
-        Ok(None)
+        self.zones.get(zone).map_or(&[], Vec::as_slice)
     }
 }
 
+/// The first candidate whose view admits the query. A block without handlers refuses.
+fn admitted(
+    candidates: &[Candidate],
+    query: &mut Query,
+    chains: &[Rc<Chain>],
+) -> Result<Option<Candidate>, Rcode> {
+    for candidate in candidates {
+        let chain = chains.get(candidate.block as usize).ok_or(Rcode::REFUSED)?;
+        if chain.is_empty() {
+            return Err(Rcode::REFUSED);
+        }
+        (query.route.block, query.route.site) = (candidate.block, candidate.site);
+        if chain.admits(query) {
+            return Ok(Some(*candidate));
+        }
+    }
+    Ok(None)
+}
+
 impl Candidate {
-    fn select<'a>(&self, query: &mut Query, chains: &'a [Rc<Chain>]) -> &'a Rc<Chain> {
+    fn select<'a>(self, query: &mut Query, chains: &'a [Rc<Chain>]) -> &'a Rc<Chain> {
         (query.route.block, query.route.site) = (self.block, self.site);
         // `admitted` looked the block up.
         &chains[self.block as usize]
     }
 }
 
-/// The suffixes of a name with their number of labels, the whole name first.
-fn depths(wire: &[u8]) -> impl Iterator<Item = (usize, &[u8])> {
-    let labels = name::label_count(wire).min(NAME_LABELS);
-    Suffixes::new(wire)
-        .enumerate()
-        .map(move |(nth, suffix)| (labels.saturating_sub(nth), suffix))
-}
-
-/// Keys are keyed hashes already.
+/// The keyed hash of names.
 #[derive(Default)]
-struct Identity(u64);
+struct KeyedHasher(u64);
 
-impl Hasher for Identity {
+impl Hasher for KeyedHasher {
     fn finish(&self) -> u64 {
         self.0
     }
 
-    fn write(&mut self, bytes: &[u8]) {
-        bytes
-            .iter()
-            .for_each(|byte| self.0 = self.0.rotate_left(8) ^ u64::from(*byte));
+    fn write(&mut self, zone: &[u8]) {
+        self.0 = name::hash(zone);
     }
 
-    fn write_u64(&mut self, value: u64) {
-        self.0 = value;
-    }
+    /// The length that precedes a slice: the hash of a name covers it.
+    fn write_usize(&mut self, _: usize) {}
 }
 
 #[cfg(test)]
