@@ -120,6 +120,8 @@ pub struct Query {
     asked: NameSlot,
     asked_qtype: u16,
     asked_qclass: u16,
+    /// `name` and `asked` differ in more than case.
+    is_renamed: bool,
     stash: Vec<(usize, Box<dyn Any + Send>)>,
 }
 
@@ -133,6 +135,7 @@ impl Query {
         (self.asked_qtype, self.asked_qclass) = (parsed.qtype, parsed.qclass);
         (self.qtype, self.qclass) = (parsed.qtype, parsed.qclass);
         self.hash = name::lower_and_hash(parsed.name.as_wire(), &mut self.name.0);
+        self.is_renamed = false;
         std::mem::swap(&mut self.edns, &mut parsed.edns);
         self.forget();
     }
@@ -166,8 +169,7 @@ impl Query {
     /// A copy of the question side for work that outlives this query, such as a prefetch.
     pub fn duplicate(&self) -> Query {
         let mut copy = Query::child(self, &self.name.0, self.qtype);
-        copy.asked = self.asked;
-        (copy.asked_qtype, copy.asked_qclass) = (self.asked_qtype, self.asked_qclass);
+        copy.set_asked(&self.asked.0, self.asked_qtype, self.asked_qclass);
         copy.depth = self.depth;
         copy.deadline_ns = None;
         copy.meta = self.meta.clone();
@@ -212,6 +214,7 @@ impl Query {
     /// Changes QNAME for the plugins that follow; the client still gets its own question back.
     pub fn set_name(&mut self, name: &NameBuf) {
         self.hash = name::lower_and_hash(name.as_wire(), &mut self.name.0);
+        self.compare_names();
     }
 
     /// The question exactly as the client sent it, its own case kept.
@@ -227,6 +230,17 @@ impl Query {
     pub fn set_asked(&mut self, name: &NameBuf, qtype: u16, qclass: u16) {
         self.asked.0 = *name;
         (self.asked_qtype, self.asked_qclass) = (qtype, qclass);
+        self.compare_names();
+    }
+
+    fn compare_names(&mut self) {
+        let asked = self.asked.0.as_wire();
+        self.is_renamed = !asked.eq_ignore_ascii_case(self.name.0.as_wire());
+    }
+
+    /// Whether the plugins see another question than the client asked.
+    pub fn is_rewritten(&self) -> bool {
+        self.is_renamed || (self.asked_qtype, self.asked_qclass) != (self.qtype, self.qclass)
     }
 
     /// Whether replies are cut at the advertised UDP payload size.
@@ -259,6 +273,12 @@ impl Query {
         self.answer = Answer::Written;
         self.reply.start(self.flags);
         &mut self.reply
+    }
+
+    /// As [`Query::respond`], with QNAME as plugins see it beside the reply.
+    pub fn respond_to_name(&mut self) -> (&[u8], &mut Reply) {
+        self.respond();
+        (self.name.0.as_wire(), &mut self.reply)
     }
 
     /// Starts a reply with that rcode and no records.
@@ -354,7 +374,12 @@ impl std::ops::Deref for SocketAddrSlot {
 impl From<SocketAddr> for SocketAddrSlot {
     /// IPv4-mapped addresses of a dual-stack socket become plain IPv4 here, once for all plugins.
     fn from(addr: SocketAddr) -> SocketAddrSlot {
-        SocketAddrSlot(SocketAddr::new(addr.ip().to_canonical(), addr.port()))
+        match addr {
+            SocketAddr::V4(_) => SocketAddrSlot(addr),
+            SocketAddr::V6(v6) => {
+                SocketAddrSlot(SocketAddr::new(v6.ip().to_canonical(), v6.port()))
+            }
+        }
     }
 }
 

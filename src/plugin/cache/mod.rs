@@ -263,14 +263,14 @@ fn reply(query: &mut Query, entry: &Entry<'_>, ttl_s: u32) {
         kept |= flag::AD;
     }
     let copied = query.flags & (flag::RD | flag::CD);
-    let renamed = is_renamed(query);
+    let is_rewritten = query.is_rewritten();
     query.error = None;
     query.writer = "";
     let reply = query.respond();
     reply.set_packed(entry.uncompressed_len(), |out| entry.append_to(out, ttl_s));
     reply.flags = (reply.flags & kept) | copied | flag::AA;
     // The stored question stands in for the client's own only while they have the same octets to patch.
-    if renamed && reply.open().is_err() {
+    if is_rewritten && reply.open().is_err() {
         query.unwritten(Rcode::SERVFAIL);
     }
     let wildcard = entry.wildcard();
@@ -284,12 +284,4 @@ fn reply(query: &mut Query, entry: &Entry<'_>, ttl_s: u32) {
 /// Whether the client may see AD.
 fn wants_ad(query: &Query) -> bool {
     query.dnssec_ok() || query.has_flag(flag::AD)
-}
-
-/// Whether the plugins ask another question than the client.
-fn is_renamed(query: &Query) -> bool {
-    let asked = query.asked();
-    asked.qtype != query.qtype
-        || asked.qclass != query.qclass
-        || !asked.name.eq_ignore_ascii_case(query.name())
 }
