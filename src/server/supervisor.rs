@@ -1,5 +1,6 @@
 //! The life of the process after the flags: start, signals, reload, lameduck, end. Runs on the main thread.
 
+use std::cell::Cell;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::OpenOptionsExt;
@@ -39,7 +40,7 @@ pub fn run(flags: &Flags, input: Input) -> Result<u8, String> {
         input,
         cores: Cores::start(plan, choice.backend)?,
         control,
-        carry: Carry::default(),
+        carry: Arc::default(),
         sockets: Sockets::default(),
         generation: 0,
         active: None,
@@ -47,10 +48,15 @@ pub fn run(flags: &Flags, input: Input) -> Result<u8, String> {
         has_leftovers: false,
         watch: ReloadWatch::default(),
     };
-    if let Err(error) = server.start(&choice.to_string()) {
+    if let Err(error) = server.start(&choice.to_string(), &signals) {
         // Warnings come before what they may explain.
         log::flush();
-        return Err(error);
+        // Told to end while it started: that is what it does.
+        return if signals.wants_end(Duration::ZERO) {
+            Ok(0)
+        } else {
+            Err(error)
+        };
     }
     let code = server.serve(&signals);
     log::flush();
@@ -63,7 +69,7 @@ struct Server {
     input: Input,
     control: Control,
     cores: Cores,
-    carry: Carry,
+    carry: Arc<Carry>,
     sockets: Sockets,
     /// The number that the newest configuration got, whether it came to serve or not: no two have the same.
     generation: u64,
@@ -90,16 +96,18 @@ struct Active {
 const RETIRE_AFTER: Duration = Duration::from_secs(10);
 /// What waits for an answer gets this long after the last packet was read.
 const GRACE: Duration = Duration::from_secs(5);
+/// How often a build is looked at; most end before the first look.
+const BUILD_TICK: Duration = Duration::from_millis(1);
 /// How often threads are looked after.
 const TICK: Duration = Duration::from_millis(200);
 
 impl Server {
-    fn start(&mut self, backend: &str) -> Result<(), String> {
+    fn start(&mut self, backend: &str, events: &Events) -> Result<(), String> {
         let input = self.input.clone();
-        let mut built = self.build(&input)?;
+        let mut built = self.build(&input, events)?;
         if built.config.blocks.is_empty() {
             self.input = Input::builtin(self.flags.dns_port);
-            built = self.build(&self.input.clone())?;
+            built = self.build(&self.input.clone(), events)?;
         }
         let cores = self.cores.count();
         log::info(
@@ -119,16 +127,35 @@ impl Server {
         Ok(())
     }
 
-    fn build(&mut self, input: &Input) -> Result<Built, String> {
+    /// Builds on a thread of its own: zones may take long to load, and meanwhile signals are heard and cores looked after. A signal to
+    /// end leaves the build behind.
+    fn build(&mut self, input: &Input, events: &Events) -> Result<Built, String> {
         self.generation += 1;
-        let around = Surroundings {
-            source: &RealSource,
-            cores: self.cores.count(),
-            default_port: self.flags.dns_port,
-            carry: &self.carry,
-            generation: self.generation,
+        let (input, carry) = (input.clone(), self.carry.clone());
+        let (cores, default_port) = (self.cores.count(), self.flags.dns_port);
+        let generation = self.generation;
+        let build = move || {
+            let around = Surroundings {
+                source: &RealSource,
+                cores,
+                default_port,
+                carry: &carry,
+                generation,
+            };
+            config::build(&input.name, &input.text, &around)
         };
-        let built = config::build(&input.name, &input.text, &around)?;
+        let thread = thread::Builder::new().name("build".into()).spawn(build);
+        let thread = thread.map_err(|error| format!("cannot start a thread: {error}"))?;
+        while !thread.is_finished() {
+            if events.wants_end(BUILD_TICK) {
+                return Err("the process is to end".to_owned());
+            }
+            if let Some(active) = &self.active {
+                self.cores.revive(&active.config, &self.sockets)?;
+            }
+        }
+        let outcome = thread.join();
+        let built = outcome.unwrap_or_else(|_| Err("a directive panicked".to_owned()))?;
         for warning in &built.warnings {
             log::warning(None, format_args!("{warning}"));
         }
@@ -262,7 +289,7 @@ impl Server {
                 None => {}
                 Some(Signal::Reload) => {
                     log::info(None, format_args!("SIGUSR1: Reloading"));
-                    if let Err(error) = self.reload() {
+                    if let Err(error) = self.reload(events) {
                         log::error(None, format_args!("Restart failed: {error}"));
                     }
                 }
@@ -287,7 +314,7 @@ impl Server {
                     log::warning(None, format_args!("{text}"));
                 }
             }
-            if let Err(error) = self.look_after() {
+            if let Err(error) = self.look_after(events) {
                 log::fatal(None, format_args!("{error}"));
                 self.remove_pidfile();
                 return 1;
@@ -295,7 +322,7 @@ impl Server {
         }
     }
 
-    fn look_after(&mut self) -> Result<(), String> {
+    fn look_after(&mut self, events: &Events) -> Result<(), String> {
         if let Some((at, generation)) = self.retire_at
             && Instant::now() >= at
         {
@@ -309,24 +336,24 @@ impl Server {
             self.cores.revive(&active.config.clone(), &self.sockets)?;
         }
         if self.watch.is_due() {
-            self.look_for_change();
+            self.look_for_change(events);
         }
         Ok(())
     }
 
     /// Reloads from where the Corefile came from.
-    fn reload(&mut self) -> Result<(), String> {
+    fn reload(&mut self, events: &Events) -> Result<(), String> {
         let input = self.load_again()?;
-        self.reload_from(input)
+        self.reload_from(input, events)
     }
 
-    fn reload_from(&mut self, input: Input) -> Result<(), String> {
+    fn reload_from(&mut self, input: Input, events: &Events) -> Result<(), String> {
         log::info(None, format_args!("Reloading"));
         // Unless it comes to serve, what it made goes with it.
         self.has_leftovers = true;
-        let mut built = self.build(&input)?;
+        let mut built = self.build(&input, events)?;
         if built.config.blocks.is_empty() {
-            built = self.build(&Input::builtin(self.flags.dns_port))?;
+            built = self.build(&Input::builtin(self.flags.dns_port), events)?;
         }
         self.commit(built)?;
         self.input = input;
@@ -343,7 +370,7 @@ impl Server {
     }
 
     /// The *reload* plugin's look at the Corefile: a changed one is tried once.
-    fn look_for_change(&mut self) {
+    fn look_for_change(&mut self, events: &Events) {
         let Ok(input) = self.load_again() else { return };
         let digest = match config::digest(&input.name, &input.text) {
             Ok(digest) => digest,
@@ -360,7 +387,7 @@ impl Server {
         if !self.watch.is_new(&digest) {
             return;
         }
-        if let Err(error) = self.reload_from(input) {
+        if let Err(error) = self.reload_from(input, events) {
             self.watch.failed();
             log::error(
                 Some("reload"),
@@ -421,7 +448,11 @@ fn cut_short(signal: Option<Signal>) -> Option<u8> {
 }
 
 /// Signals, with a time limit for each look.
-struct Events(mpsc::Receiver<Signal>);
+struct Events {
+    signals: mpsc::Receiver<Signal>,
+    /// One that came while nothing could be done about it.
+    held: Cell<Option<Signal>>,
+}
 
 impl Events {
     fn listen(control: &Control) -> Result<Events, String> {
@@ -438,16 +469,38 @@ impl Events {
         };
         let thread = thread::Builder::new().name("signals".into()).spawn(forward);
         thread.map_err(|error| format!("cannot start the signal thread: {error}"))?;
-        Ok(Events(receiver))
+        Ok(Events::of(receiver))
     }
 
+    fn of(signals: mpsc::Receiver<Signal>) -> Events {
+        let held = Cell::new(None);
+        Events { signals, held }
+    }
+
+    /// Waits for a signal that ends the process, which `next` then returns. A reload that is asked for meanwhile is not forgotten.
+    fn wants_end(&self, within: Duration) -> bool {
+        let ends = |signal| !matches!(signal, Signal::Reload | Signal::Upgrade);
+        let fresh = self.receive(within);
+        let signal = match (self.held.take(), fresh) {
+            (Some(held), Some(fresh)) if !ends(held) => Some(fresh),
+            (held, fresh) => held.or(fresh),
+        };
+        self.held.set(signal);
+        signal.is_some_and(ends)
+    }
+
+    /// The next signal. Reloads that were asked for meanwhile are one, and none where the process is to end.
     fn next(&self, within: Duration) -> Option<Signal> {
-        match self.0.recv_timeout(within) {
-            // Reloads that were asked for meanwhile are one, and none where the process is to end.
-            Ok(Signal::Reload) => {
-                let mut others = self.0.try_iter().filter(|next| *next != Signal::Reload);
-                Some(others.next().unwrap_or(Signal::Reload))
-            }
+        let signal = self.held.take().or_else(|| self.receive(within))?;
+        if signal != Signal::Reload {
+            return Some(signal);
+        }
+        let mut others = self.signals.try_iter().filter(|next| *next != signal);
+        Some(others.next().unwrap_or(signal))
+    }
+
+    fn receive(&self, within: Duration) -> Option<Signal> {
+        match self.signals.recv_timeout(within) {
             Ok(signal) => Some(signal),
             Err(RecvTimeoutError::Timeout) => None,
             Err(RecvTimeoutError::Disconnected) => {
@@ -467,7 +520,7 @@ mod tests {
         let check = |sent: &[Signal], expect: &[Signal]| {
             let (sender, receiver) = mpsc::channel();
             sent.iter().for_each(|signal| sender.send(*signal).unwrap());
-            let events = Events(receiver);
+            let events = Events::of(receiver);
             let next = || events.next(Duration::from_millis(1));
             assert_eq!(std::iter::from_fn(next).collect::<Vec<_>>(), expect);
         };
@@ -476,5 +529,23 @@ mod tests {
         check(&[Reload, Reload, Terminate], &[Terminate]);
         check(&[Reload, Interrupt, Interrupt], &[Interrupt, Interrupt]);
         check(&[Terminate, Reload], &[Terminate, Reload]);
+    }
+
+    #[test]
+    fn signals_during_a_build_are_kept() {
+        let check = |sent: &[Signal], ends: bool, expect: &[Signal]| {
+            let (sender, receiver) = mpsc::channel();
+            sent.iter().for_each(|signal| sender.send(*signal).unwrap());
+            let events = Events::of(receiver);
+            let looks = (0..4).map(|_| events.wants_end(Duration::from_millis(1)));
+            assert_eq!(looks.last(), Some(ends), "{sent:?}");
+            let next = || events.next(Duration::from_millis(1));
+            assert_eq!(std::iter::from_fn(next).collect::<Vec<_>>(), expect);
+        };
+        use Signal::{Reload, Terminate};
+        check(&[], false, &[]);
+        check(&[Reload, Reload], false, &[Reload]);
+        check(&[Reload, Terminate], true, &[Terminate]);
+        check(&[Terminate, Reload], true, &[Terminate]);
     }
 }

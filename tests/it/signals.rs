@@ -101,3 +101,24 @@ fn files_are_read_again_until_lameduck_has_passed_but_ready_says_no_at_once() {
     });
     assert_eq!(client::http(health, "/health"), Some((200, "OK".into())));
 }
+
+#[test]
+fn a_reload_that_takes_long_is_cut_short() {
+    let mut server = Server::start(".:0 {\n  whoami\n}\n");
+    // Opening a pipe that nobody writes to takes for ever.
+    let pipe = server.folder.path().join("db");
+    let name = std::ffi::CString::new(pipe.to_str().unwrap()).unwrap();
+    // SAFETY: the path is a string that ends with a null octet.
+    assert_eq!(unsafe { libc::mkfifo(name.as_ptr(), 0o600) }, 0);
+    server
+        .folder
+        .write("Corefile", "example.org:0 {\n  file db\n}\n");
+    server.signal(libc::SIGUSR1);
+    server.wait_for(|line| line == "[INFO] Reloading");
+    assert_eq!(server.ask("example.org A").rcode, "NOERROR");
+    let begin = Instant::now();
+    server.signal(libc::SIGTERM);
+    server.wait_for(|line| line == "[ERROR] Restart failed: the process is to end");
+    assert_eq!(server.wait(), 0);
+    assert!(begin.elapsed() < Duration::from_secs(2));
+}
