@@ -336,7 +336,7 @@ fn oneshot_crosses_threads(backend: Backend) {
 /// A wake-up of a thread at rest takes two context switches, not a timer tick. The bound is wide for busy machines.
 fn wake_from_another_thread_is_quick(backend: Backend) {
     static SENT_AT: AtomicU64 = AtomicU64::new(0);
-    let (tx, mut rx) = mailbox::<u64>(4);
+    let (tx, mut rx) = mailbox::<u64>(256);
     let sender = thread::spawn(move || {
         for _ in 0..200 {
             thread::sleep(Duration::from_micros(500));
