@@ -69,6 +69,32 @@ fn corefiles_of_the_front_pages_load() {
 }
 
 #[test]
+fn the_readme_names_what_is_not_built() {
+    let text = fs::read_to_string(root().join("README.md")).unwrap();
+    let (_, list) = text.split_once("Not built yet:").expect("the list");
+    let (list, _) = list.split_once("\n\nWhere ").expect("its end");
+    let built = plugin::list();
+    for name in plugin::PLUGIN_CFG {
+        let is_listed = list.contains(&format!("*{name}*"));
+        let is_built = built.lines().any(|line| line == *name);
+        if cfg!(all(feature = "template", feature = "view")) {
+            assert_ne!(is_listed, is_built, "{name}");
+        }
+    }
+}
+
+#[test]
+fn the_changelog_names_what_is_built() {
+    let text = fs::read_to_string(root().join("CHANGELOG.md")).unwrap();
+    let words: Vec<&str> = text
+        .split(|c: char| !c.is_ascii_alphanumeric() && c != '_')
+        .collect();
+    for name in plugin::list().lines() {
+        assert!(words.contains(&name), "{name}");
+    }
+}
+
+#[test]
 fn the_source_is_formatted() {
     let cargo = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let mut fmt = Command::new(cargo);
