@@ -14,6 +14,7 @@ mod listeners;
 mod packets;
 mod process;
 mod reload;
+mod resources;
 mod server;
 mod signals;
 mod structure;

@@ -311,6 +311,37 @@ fn reloads_under_load_lose_nothing() {
     assert_eq!(bad, Vec::<String>::new(), "of {sent} queries");
 }
 
+/// Sockets of an address that stays but whose number changes, and an address that becomes narrower and wider again.
+#[test]
+fn reloads_that_change_the_sockets_of_a_port_keep_it_answering() {
+    let port = free_port();
+    let corefile = |extra: &str| format!(".:{port} {{\n  {extra}\n  whoami\n}}\n");
+    let steps = [
+        "multisocket 1",
+        "multisocket 5",
+        "bind 127.0.0.1",
+        "errors",
+        "multisocket 2",
+    ];
+    let server = Server::start(&corefile("errors"));
+    let addr = SocketAddr::from(([127, 0, 0, 1], port));
+    for step in steps.iter().cycle().take(10) {
+        assert_eq!(server.reload(&corefile(step)), COMPLETE, "{step}");
+        for _ in 0..16 {
+            assert_eq!(
+                client::udp(addr, "example.org A").rcode,
+                "NOERROR",
+                "{step}"
+            );
+            assert_eq!(
+                client::tcp(addr, "example.org A").rcode,
+                "NOERROR",
+                "{step}"
+            );
+        }
+    }
+}
+
 /// Asks at a fixed rate from many sockets until it is told to stop; returns how many were sent and what went wrong.
 fn load(addr: SocketAddr, stop: &AtomicBool) -> (usize, Vec<String>) {
     let sockets: Vec<_> = (0..16).map(|_| client::connected(addr)).collect();
