@@ -491,16 +491,21 @@ impl<'a> Packer<'a> {
 
     /// Where one of the first `known` suffixes that equals this one was written.
     fn find(&self, suffix: &[u8], known: usize) -> Option<u16> {
-        let same = |written: &[u8]| {
-            written.len() == suffix.len()
-                && (written == suffix || written.eq_ignore_ascii_case(suffix))
-        };
-        self.suffixes
-            .iter()
-            .zip(&self.offsets)
-            .take(known)
-            .find_map(|(written, offset)| same(written).then_some(*offset))
+        let written = self.suffixes[..known].iter().zip(&self.offsets[..known]);
+        for (written, offset) in written {
+            if written.len() == suffix.len() && (*written == suffix || same(written, suffix)) {
+                return Some(*offset);
+            }
+        }
+        None
     }
+}
+
+/// Whether two names of one length differ in case only; out of the loop that calls it, which mostly finds octets equal or
+/// lengths different.
+#[cold]
+fn same(a: &[u8], b: &[u8]) -> bool {
+    a.eq_ignore_ascii_case(b)
 }
 
 #[cfg(test)]
