@@ -37,6 +37,7 @@ impl NameBuf {
     }
 
     /// As [`NameBuf::read`], into this value; after an error its content is any valid name or the root.
+    #[inline]
     pub fn read_in(&mut self, message: &[u8], at: usize) -> Result<usize, Malformed> {
         // Most names are not compressed: one look for the end, one copy.
         let rest = message.get(at..).ok_or(Malformed::Short)?;
