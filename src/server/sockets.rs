@@ -38,22 +38,17 @@ impl Sockets {
     /// `Listen: listen tcp :53: bind: address already in use` and the like, with a remedy.
     pub fn open(config: &Config, plan: &[CorePlan], previous: &Sockets) -> Result<Sockets, String> {
         let mut sockets = Sockets::default();
+        // `bind ::` and no *bind* at all want the same address, yet are two listeners: a group is carried over once.
+        let mut held: Vec<&Arc<Group>> = previous.groups.iter().collect();
         for listener in &config.listeners {
             let (wanted, count) = (
                 listener.socket_addr(),
                 listener.sockets.unwrap_or(plan.len()),
             );
-            // `bind ::` and no *bind* at all want the same address, yet are two listeners.
-            let is_free = |group: &Arc<Group>| {
-                let taken = |other: &Arc<Group>| Arc::ptr_eq(other, group);
-                !sockets.groups.iter().any(taken)
-            };
-            let held = previous
-                .groups
-                .iter()
-                .find(|group| group.wanted == wanted && group.count == count && is_free(group));
-            let group = match held {
-                Some(group) => group.clone(),
+            let found = held.iter().position(|group| group.wanted == wanted);
+            let group = match found.map(|at| held.remove(at)) {
+                Some(group) if group.count == count => group.clone(),
+                Some(group) => Arc::new(group.resized(count, plan)?),
                 None => Arc::new(Group::open(wanted, count, plan)?),
             };
             sockets.groups.push(group);
@@ -64,11 +59,9 @@ impl Sockets {
     /// Ends listening for TCP on all that `next` does not hold. io_uring keeps a socket for a moment after its owner, or the whole process,
     /// has gone; a client whose connection lands there is reset.
     pub fn close_listeners(&self, next: &Sockets) {
-        for group in &self.groups {
-            if next.groups.iter().any(|other| Arc::ptr_eq(other, group)) {
-                continue;
-            }
-            for listener in &group.tcp {
+        let kept: Vec<&tcp::Shared> = next.groups.iter().flat_map(|group| &group.tcp).collect();
+        for listener in self.groups.iter().flat_map(|group| &group.tcp) {
+            if !kept.iter().any(|other| Arc::ptr_eq(other, listener)) {
                 // One that listens no more is what is wanted.
                 let _ = SockRef::from(&**listener).shutdown(Shutdown::Both);
             }
@@ -118,33 +111,64 @@ impl Sockets {
 
 impl Group {
     fn open(wanted: SocketAddr, count: usize, plan: &[CorePlan]) -> Result<Group, String> {
-        let opened = socket::open_group(wanted, count)?;
-        let cpus: Option<Vec<u32>> = plan.iter().map(|core| core.cpu).collect();
-        if let Some(cpus) = cpus.filter(|cpus| cpus.len() > 1 && cpus.len() == count) {
-            let steered = opened
-                .udp
-                .first()
-                .map_or(Ok(()), |first| socket::steer(first, &cpus));
-            if let Err(error) = steered {
-                log::warning(
-                    None,
-                    format_args!("packets are not steered to the core that received them: {error}"),
-                );
-            }
-        }
-        let addr = opened.addr;
-        let udp = opened
-            .udp
-            .into_iter()
-            .map(|fd| Arc::new(Socket::new(fd, addr)))
-            .collect();
-        Ok(Group {
+        let mut group = Group {
             wanted,
             count,
-            addr,
-            udp,
-            tcp: opened.tcp.into_iter().map(Arc::new).collect(),
-        })
+            addr: wanted,
+            udp: Vec::with_capacity(count),
+            tcp: Vec::with_capacity(count),
+        };
+        group.add(count)?;
+        group.steer(plan);
+        Ok(group)
+    }
+
+    /// The same address with another number of sockets. None is closed: what the kernel queues in one between the last look at it and its
+    /// end would be lost. Those that are too many stay until the address goes.
+    fn resized(&self, count: usize, plan: &[CorePlan]) -> Result<Group, String> {
+        let mut group = Group {
+            wanted: self.wanted,
+            count,
+            addr: self.addr,
+            udp: self.udp.clone(),
+            tcp: self.tcp.clone(),
+        };
+        group.add(count.saturating_sub(self.udp.len()))?;
+        group.steer(plan);
+        Ok(group)
+    }
+
+    /// Opens further sockets, which come after those that the kernel's group holds already.
+    fn add(&mut self, count: usize) -> Result<(), String> {
+        if count == 0 {
+            return Ok(());
+        }
+        let opened = socket::open_group(self.addr, count)?;
+        self.addr = opened.addr;
+        let addr = opened.addr;
+        let udp = opened.udp.into_iter();
+        self.udp
+            .extend(udp.map(|fd| Arc::new(Socket::new(fd, addr))));
+        self.tcp.extend(opened.tcp.into_iter().map(Arc::new));
+        Ok(())
+    }
+
+    /// With one socket for each pinned core, a packet goes to the core that received it.
+    fn steer(&self, plan: &[CorePlan]) {
+        let cpus: Option<Vec<u32>> = plan.iter().map(|core| core.cpu).collect();
+        let Some(cpus) = cpus.filter(|cpus| cpus.len() > 1 && cpus.len() == self.count) else {
+            return;
+        };
+        let steered = self
+            .udp
+            .first()
+            .map_or(Ok(()), |first| socket::steer(&**first, &cpus));
+        if let Err(error) = steered {
+            log::warning(
+                None,
+                format_args!("packets are not steered to the core that received them: {error}"),
+            );
+        }
     }
 }
 
@@ -185,5 +209,21 @@ mod tests {
             assert_ne!(fds[0], fds[1]);
             sockets = next;
         }
+    }
+
+    #[test]
+    fn another_number_of_sockets_adds_some_and_closes_none() {
+        let free = socket::open_group("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        let wanted = free.addr;
+        drop(free);
+        let plan = [0, 1].map(|index| CorePlan { index, cpu: None });
+        let fds = |group: &Group| -> Vec<_> { group.udp.iter().map(|udp| udp.raw_fd()).collect() };
+        let first = Group::open(wanted, 2, &plan).unwrap();
+        let more = first.resized(5, &plan).unwrap();
+        let less = more.resized(1, &plan).unwrap();
+        assert_eq!((first.udp.len(), more.udp.len(), less.count), (2, 5, 1));
+        assert_eq!(fds(&more)[..2], fds(&first));
+        assert_eq!(fds(&less), fds(&more));
+        assert_eq!(less.tcp.len(), 5);
     }
 }

@@ -35,6 +35,12 @@ impl Socket {
     }
 }
 
+impl AsRawFd for Socket {
+    fn as_raw_fd(&self) -> RawFd {
+        self.fd.as_raw_fd()
+    }
+}
+
 /// Room for one control message: a header (16 octets) and an `in6_pktinfo` (20), padded.
 const CONTROL: usize = 40;
 

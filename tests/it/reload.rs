@@ -292,7 +292,8 @@ fn reloads_under_load_lose_nothing() {
     let port = free_port();
     let corefile = |nth: usize| {
         format!(
-            "example.org:{port} {{\n  file db\n}}\n# {nth}\n.:{port} {{\n  whoami\n}}\nn{nth}.example:{port} {{\n  whoami\n}}\n"
+            "example.org:{port} {{\n  multisocket {}\n  file db\n}}\n.:{port} {{\n  whoami\n}}\nn{nth}.example:{port} {{\n  whoami\n}}\n",
+            [2, 2, 5, 1][nth % 4]
         )
     };
     let server = Server::with(folder, &corefile(0), |_| {});
