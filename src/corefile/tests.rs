@@ -53,7 +53,7 @@ impl Source for FakeSource {
     }
 
     fn working_dir(&self) -> Result<String, String> {
-        Ok("/work".to_owned())
+        Ok("/conf".to_owned())
     }
 }
 
@@ -206,6 +206,6 @@ fn errors_have_their_place_and_wording() {
     );
     check(
         "import a*b*",
-        "Corefile:1 - Error during parsing: Glob pattern may only contain one wildcard (*), but has others: /work/a*b*",
+        "Corefile:1 - Error during parsing: Glob pattern may only contain one wildcard (*), but has others: /conf/a*b*",
     );
 }

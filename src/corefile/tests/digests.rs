@@ -3,7 +3,7 @@ use super::*;
 fn digest(text: &str) -> String {
     let source = FakeSource::default()
         .env("TTL", "30")
-        .file("/work/cache", "cache 30\n");
+        .file("/conf/cache", "cache 30\n");
     parse_all(text, &source).unwrap().digest()
 }
 

@@ -112,10 +112,10 @@ fn an_import_that_opens_a_snippet_inside_braces_is_a_word() {
 #[test]
 fn files_are_imported() {
     let source = FakeSource::default()
-        .file("/work/log", "log a\n")
-        .file("/work/conf.d/1.conf", "a.org {\n errors\n}\n")
-        .file("/work/conf.d/2.conf", "import ../log2\n")
-        .file("/work/log2", "(s) {\n log b\n}\nb.org {\n import s\n}\n")
+        .file("/conf/log", "log a\n")
+        .file("/conf/conf.d/1.conf", "a.org {\n errors\n}\n")
+        .file("/conf/conf.d/2.conf", "import ../log2\n")
+        .file("/conf/log2", "(s) {\n log b\n}\nb.org {\n import s\n}\n")
         .file("/etc/empty", "");
     check(
         ". {\n import log\n errors\n}",
@@ -130,7 +130,7 @@ fn files_are_imported() {
     check(". {\n import /etc/empty\n}", &source, "[.]");
     check("import /etc/empty", &source, "");
     check(
-        ". {\n import /etc/empty\n log\n import /work/log\n}",
+        ". {\n import /etc/empty\n log\n import /conf/log\n}",
         &source,
         "[.] log=log/log,a",
     );
@@ -155,17 +155,17 @@ fn files_are_imported() {
 #[test]
 fn imported_tokens_keep_their_file() {
     let source = FakeSource::default()
-        .file("/work/bad", "\nfoo\n")
-        .file("/work/dir/import", "import missing\n");
+        .file("/conf/bad", "\nfoo\n")
+        .file("/conf/dir/import", "import missing\n");
     check_error(
         ". {\n import bad\n}",
         &source,
-        "/work/bad:2 - Error during parsing: Unknown directive 'foo'",
+        "/conf/bad:2 - Error during parsing: Unknown directive 'foo'",
     );
     check_error(
         ". {\n import dir/import\n}",
         &source,
-        "/work/dir/import:1 - Error during parsing: File to import not found: missing",
+        "/conf/dir/import:1 - Error during parsing: File to import not found: missing",
     );
 }
 
@@ -184,11 +184,11 @@ fn relative_imports_start_at_the_importing_file() {
 
 #[test]
 fn imports_without_end_are_errors() {
-    let source = FakeSource::default().file("/work/loop", "import loop\n");
+    let source = FakeSource::default().file("/conf/loop", "import loop\n");
     check_error(
         "import loop",
         &source,
-        "/work/loop:1 - Error during parsing: maximum file import depth (100000) exceeded",
+        "/conf/loop:1 - Error during parsing: maximum file import depth (100000) exceeded",
     );
     // Two snippets that import each other are only found by counting.
     let text = "(a) {\n import b\n}\n(b) {\n import a\n}\n. {\n import a\n}";

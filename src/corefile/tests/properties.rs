@@ -10,9 +10,9 @@ fn source() -> FakeSource {
         .env("A", "x")
         .env("B", "{$A} {%C%}")
         .env("C", "{$C}")
-        .file("/work/f", "(s) {\n log\n import t\n}\n")
-        .file("/work/g", "x {\n import f\n")
-        .file("/work/h", "log {$A}\n")
+        .file("/conf/f", "(s) {\n log\n import t\n}\n")
+        .file("/conf/g", "x {\n import f\n")
+        .file("/conf/h", "log {$A}\n")
 }
 
 /// Parses, and if that succeeds does with the result all that a server would.
