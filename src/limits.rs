@@ -186,6 +186,10 @@ pub const LISTENERS: usize = 1024;
 pub const PARKED_PER_CORE: usize = 8192;
 /// Datagrams taken from the kernel at once (recvmmsg) and answered before the next look at anything else.
 pub const BATCH: usize = 64;
+/// Octets of a reply that leaves as a segment of a larger message: with its headers it fits every path of IPv6 (RFC 8200 section 5).
+pub const UDP_SEGMENT_OCTETS: usize = 1_232;
+/// Octets of a segmented message: what an IPv4 packet holds, with room for options.
+pub const UDP_SEGMENTED_OCTETS: usize = 65_000;
 /// Octets of reply kept for each datagram of a batch; longer replies go out one by one from a larger buffer.
 pub const BATCH_REPLY_OCTETS: usize = 4096;
 /// TCP connections of one core; beyond it the newest is closed at once.

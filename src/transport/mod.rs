@@ -5,6 +5,7 @@
 //! **Invariant**: bytes in, bytes out; knows framing, not DNS.
 
 pub mod interfaces;
+mod outbox;
 pub mod socket;
 pub mod tcp;
 pub mod udp;

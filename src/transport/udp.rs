@@ -12,10 +12,12 @@
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
+use std::ops::Range;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
-use crate::limits::{BATCH, BATCH_REPLY_OCTETS, UDP_QUERY_OCTETS};
+use super::outbox::Outbox;
+use crate::limits::{BATCH, UDP_QUERY_OCTETS};
 
 /// A bound UDP socket. Both threads of a core send on it.
 pub struct Socket {
@@ -42,12 +44,12 @@ impl AsRawFd for Socket {
 }
 
 /// Room for one control message: a header (16 octets) and an `in6_pktinfo` (20), padded.
-const CONTROL: usize = 40;
+pub(super) const CONTROL: usize = 40;
 
 /// The peer's address and the control message of one datagram, as the kernel gave and takes them.
 #[derive(Clone, Copy)]
 #[repr(C, align(8))]
-struct Envelope {
+pub(super) struct Envelope {
     control: [u8; CONTROL],
     control_len: usize,
     name: [u8; size_of::<libc::sockaddr_in6>()],
@@ -55,12 +57,36 @@ struct Envelope {
 }
 
 impl Envelope {
-    const EMPTY: Envelope = Envelope {
+    pub(super) const EMPTY: Envelope = Envelope {
         control: [0; CONTROL],
         control_len: 0,
         name: [0; 28],
         name_len: 0,
     };
+
+    /// The client's socket address as the kernel takes it.
+    pub(super) fn name(&self) -> &[u8] {
+        &self.name[..(self.name_len as usize).min(self.name.len())]
+    }
+
+    /// The control message of a reply, empty where the socket has one address.
+    pub(super) fn control(&self) -> &[u8] {
+        &self.control[..self.control_len.min(CONTROL)]
+    }
+
+    /// A number that two clients rarely share. It only sorts: [`Envelope::is_same_way`] decides.
+    pub(super) fn client_hash(&self) -> usize {
+        // Port and IPv4 address, or port and flow; the last octets of an IPv6 address beside them.
+        let front = u64::from_ne_bytes(octets(&self.name[..8]));
+        let back = u64::from_ne_bytes(octets(&self.name[16..24]));
+        let back = if self.name_len > 16 { back } else { 0 };
+        ((front ^ back).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 58) as usize
+    }
+
+    /// Whether replies to both leave from one address to one client.
+    pub(super) fn is_same_way(&self, other: &Envelope) -> bool {
+        self.name() == other.name() && self.control() == other.control()
+    }
 
     fn peer(&self) -> SocketAddr {
         let port = u16::from_be_bytes([self.name[2], self.name[3]]);
@@ -117,7 +143,7 @@ impl ReplyPath {
     }
 }
 
-fn send_one(socket: &Socket, envelope: &Envelope, reply: &[u8]) -> bool {
+pub(super) fn send_one(socket: &Socket, envelope: &Envelope, reply: &[u8]) -> bool {
     let mut iov = libc::iovec {
         iov_base: reply.as_ptr().cast_mut().cast(),
         iov_len: reply.len(),
@@ -145,48 +171,39 @@ fn send_one(socket: &Socket, envelope: &Envelope, reply: &[u8]) -> bool {
 
 /// Buffers of one packet thread: received datagrams, and replies that wait to be sent together.
 pub struct Batch {
-    queries: Box<[[u8; UDP_QUERY_OCTETS]; BATCH]>,
+    queries: Box<[QueryRoom; BATCH]>,
     envelopes: Box<[Envelope; BATCH]>,
-    replies: Box<[[u8; BATCH_REPLY_OCTETS]; BATCH]>,
+    outbox: Outbox,
     /// Set up once for all calls of recvmmsg: the `nth` header points at the `nth` query and envelope.
     incoming: Messages,
-    /// Set up for each call of sendmmsg.
-    outgoing: Messages,
     /// Lengths of the datagrams received last: `received <= BATCH`; a full batch at first, so that all headers are set.
     lengths: [usize; BATCH],
     received: usize,
-    /// Replies to send: which envelope, how long. `queued <= BATCH`.
-    queue: [(usize, usize); BATCH],
-    queued: usize,
 }
 
-// SAFETY: the raw pointers in `incoming` and `outgoing` point into boxes that this very value owns and never replaces.
+/// Room for one query. Not a power of two, or the beginnings of all queries would share a few sets of the first-level cache.
+#[derive(Clone, Copy)]
+#[repr(C, align(64))]
+struct QueryRoom([u8; UDP_QUERY_OCTETS + 64]);
+
+// SAFETY: the raw pointers in `incoming` and in the outbox point into boxes that this very value owns and never replaces.
 unsafe impl Send for Batch {}
 
-impl Default for Batch {
-    fn default() -> Batch {
-        Batch::new()
-    }
-}
-
 impl Batch {
-    /// Buffers for `limits::BATCH` datagrams.
-    pub fn new() -> Batch {
+    /// Buffers for `limits::BATCH` datagrams. `segments`: whether replies to one client may leave as one segmented message.
+    pub fn new(segments: bool) -> Batch {
         let mut batch = Batch {
-            queries: boxed([0; UDP_QUERY_OCTETS]),
+            queries: boxed(QueryRoom([0; UDP_QUERY_OCTETS + 64])),
             envelopes: boxed(Envelope::EMPTY),
-            replies: boxed([0; BATCH_REPLY_OCTETS]),
+            outbox: Outbox::new(segments),
             incoming: Messages::new(),
-            outgoing: Messages::new(),
             lengths: [0; BATCH],
             received: BATCH,
-            queue: [(0, 0); BATCH],
-            queued: 0,
         };
         for nth in 0..BATCH {
             let envelope = &mut batch.envelopes[nth];
             batch.incoming.vectors[nth] = libc::iovec {
-                iov_base: batch.queries[nth].as_mut_ptr().cast(),
+                iov_base: batch.queries[nth].0.as_mut_ptr().cast(),
                 iov_len: UDP_QUERY_OCTETS,
             };
             let header = &mut batch.incoming.headers[nth].msg_hdr;
@@ -205,7 +222,8 @@ impl Batch {
             header.msg_hdr.msg_namelen = size_of::<libc::sockaddr_in6>() as u32;
             header.msg_hdr.msg_controllen = CONTROL;
         }
-        (self.received, self.queued) = (0, 0);
+        self.received = 0;
+        self.outbox.clear();
         // SAFETY: each header points at buffers of this value, of the lengths given, and nothing else touches them meanwhile.
         let count = unsafe {
             libc::recvmmsg(
@@ -235,25 +253,40 @@ impl Batch {
         Ok(self.received)
     }
 
-    /// The `nth` datagram, its sender, and the address it was sent to. `nth < ` what `recv` returned.
-    pub fn datagram(&mut self, nth: usize, socket: &Socket) -> (&[u8], SocketAddr, SocketAddr) {
+    /// The octets of the `nth` datagram. `nth < ` what `recv` returned, here and below.
+    pub fn query(&self, nth: usize) -> &[u8] {
+        &self.queries[nth].0[..self.lengths[nth]]
+    }
+
+    /// The sender of the `nth` datagram, and the address it was sent to. Asked once for each before its reply leaves.
+    pub fn addresses(&mut self, nth: usize, socket: &Socket) -> (SocketAddr, SocketAddr) {
         let envelope = &mut self.envelopes[nth];
         let (peer, destination) = (envelope.peer(), envelope.destination());
         let local = SocketAddr::new(
             destination.unwrap_or(socket.local.ip()),
             socket.local.port(),
         );
-        (&self.queries[nth][..self.lengths[nth]], peer, local)
+        (peer, local)
     }
 
-    /// Queues the reply to the `nth` datagram; one longer than a buffer of the batch is sent at once. `false`: the kernel refused it.
+    /// The `nth` datagram and room for its reply, which [`Batch::queue`] then sends.
+    pub fn query_and_room(&mut self, nth: usize) -> (&[u8], &mut [u8]) {
+        let query = &self.queries[nth].0[..self.lengths[nth]];
+        (query, self.outbox.room())
+    }
+
+    /// Queues the first `len` octets of the room as the reply to the `nth` datagram.
+    pub fn queue(&mut self, nth: usize, len: usize) {
+        self.outbox.queue(nth, len);
+    }
+
+    /// Queues the reply to the `nth` datagram; one longer than the room is sent at once. `false`: the kernel refused it.
     pub fn push(&mut self, nth: usize, socket: &Socket, reply: &[u8]) -> bool {
-        let Some(room) = self.replies[nth].get_mut(..reply.len()) else {
+        let Some(room) = self.outbox.room().get_mut(..reply.len()) else {
             return send_one(socket, &self.envelopes[nth], reply);
         };
         room.copy_from_slice(reply);
-        self.queue[self.queued] = (nth, reply.len());
-        self.queued += 1;
+        self.outbox.queue(nth, reply.len());
         true
     }
 
@@ -267,59 +300,18 @@ impl Batch {
 
     /// Sends what is queued; returns how many replies the kernel refused.
     pub fn flush(&mut self, socket: &Socket) -> usize {
-        for slot in 0..self.queued {
-            let (nth, len) = self.queue[slot];
-            let envelope = &mut self.envelopes[nth];
-            self.outgoing.vectors[slot] = libc::iovec {
-                iov_base: self.replies[nth].as_mut_ptr().cast(),
-                iov_len: len,
-            };
-            let header = &mut self.outgoing.headers[slot].msg_hdr;
-            header.msg_name = envelope.name.as_mut_ptr().cast();
-            header.msg_namelen = envelope.name_len;
-            header.msg_iov = &raw mut self.outgoing.vectors[slot];
-            header.msg_iovlen = 1;
-            let has_control = envelope.control_len > 0;
-            header.msg_control = if has_control {
-                envelope.control.as_mut_ptr().cast()
-            } else {
-                std::ptr::null_mut()
-            };
-            header.msg_controllen = envelope.control_len;
-        }
-        let (mut at, mut refused) = (0, 0);
-        while at < self.queued {
-            let left = (self.queued - at) as u32;
-            // SAFETY: headers `at..queued` were set above and point at buffers of this value, which the kernel only reads.
-            let sent = unsafe {
-                libc::sendmmsg(
-                    socket.raw_fd(),
-                    self.outgoing.headers.as_mut_ptr().add(at),
-                    left,
-                    libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
-                )
-            };
-            if sent > 0 {
-                at += sent as usize;
-            } else if io::Error::last_os_error().kind() != io::ErrorKind::Interrupted {
-                // The first of the rest cannot be sent; the others may.
-                refused += 1;
-                at += 1;
-            }
-        }
-        self.queued = 0;
-        refused
+        self.outbox.flush(socket, &self.envelopes)
     }
 }
 
 /// The kernel's description of a batch of messages.
-struct Messages {
-    vectors: Box<[libc::iovec; BATCH]>,
+pub(super) struct Messages {
+    pub(super) vectors: Box<[libc::iovec; BATCH]>,
     headers: Box<[libc::mmsghdr; BATCH]>,
 }
 
 impl Messages {
-    fn new() -> Messages {
+    pub(super) fn new() -> Messages {
         // SAFETY: iovec and mmsghdr are plain data for which zeroes are valid.
         unsafe {
             Messages {
@@ -328,10 +320,43 @@ impl Messages {
             }
         }
     }
+
+    /// Describes the `nth` message: its parts, where it goes, its control messages. What is pointed at must live until it is sent.
+    pub(super) fn set(&mut self, nth: usize, parts: Range<usize>, name: &[u8], control: &[u8]) {
+        let parts = &mut self.vectors[parts];
+        let header = &mut self.headers[nth].msg_hdr;
+        header.msg_iov = parts.as_mut_ptr();
+        header.msg_iovlen = parts.len();
+        header.msg_name = name.as_ptr().cast_mut().cast();
+        header.msg_namelen = name.len() as u32;
+        header.msg_control = match control.is_empty() {
+            true => std::ptr::null_mut(),
+            false => control.as_ptr().cast_mut().cast(),
+        };
+        header.msg_controllen = control.len();
+    }
+
+    /// Sends the messages `from..to`; returns how many the kernel took.
+    pub(super) fn send(&mut self, socket: &Socket, from: usize, to: usize) -> io::Result<usize> {
+        let headers = &mut self.headers[from..to];
+        // SAFETY: these headers were set for this flush and point at buffers of the batch, which outlive the call; the kernel only reads them.
+        let sent = unsafe {
+            libc::sendmmsg(
+                socket.raw_fd(),
+                headers.as_mut_ptr(),
+                headers.len() as u32,
+                libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL,
+            )
+        };
+        match usize::try_from(sent) {
+            Ok(sent) if sent > 0 => Ok(sent),
+            _ => Err(io::Error::last_os_error()),
+        }
+    }
 }
 
 /// A boxed array made on the heap: the stack of a thread is no place for a quarter of a MiB.
-fn boxed<T: Copy, const N: usize>(value: T) -> Box<[T; N]> {
+pub(super) fn boxed<T: Copy, const N: usize>(value: T) -> Box<[T; N]> {
     match vec![value; N].into_boxed_slice().try_into() {
         Ok(array) => array,
         // `vec![_; N]` has N elements.
@@ -366,14 +391,14 @@ mod tests {
         for len in [1usize, 12, 512, 600] {
             client.send(&vec![7; len]).unwrap();
         }
-        let (mut batch, mut got) = (Batch::new(), 0);
+        let (mut batch, mut got) = (Batch::new(true), 0);
         while got < 4 {
             let count = batch.recv(&server).unwrap();
             for nth in 0..count {
-                let (bytes, peer, local) = batch.datagram(nth, &server);
+                let (peer, local) = batch.addresses(nth, &server);
                 assert_eq!(local.ip().to_canonical(), asked.ip());
                 assert_eq!(peer.port(), client.local_addr().unwrap().port());
-                let copy = bytes.to_vec();
+                let copy = batch.query(nth).to_vec();
                 assert!(batch.push(nth, &server, &copy));
             }
             assert_eq!(batch.flush(&server), 0);
