@@ -54,6 +54,7 @@ impl ZoneName {
     }
 
     /// Whether the lower-case wire name `name` is this zone or below it.
+    #[inline]
     pub fn is_suffix_of(&self, name: &[u8]) -> bool {
         name::is_within(name, &self.wire)
     }
@@ -104,6 +105,7 @@ impl fmt::Debug for ZoneName {
 }
 
 /// The longest of `zones` that holds the lower-case wire name `name`; the first among equals.
+#[inline]
 pub fn longest_match<'z>(zones: &'z [ZoneName], name: &[u8]) -> Option<&'z ZoneName> {
     let mut best: Option<&ZoneName> = None;
     for zone in zones {

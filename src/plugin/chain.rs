@@ -21,6 +21,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::rc::Rc;
 
+use super::plain::PlainRows;
 use super::query::{Answer, Query, Route};
 use super::{AnyPlugin, Flow};
 use crate::limits::LOOKUP_DEPTH;
@@ -30,7 +31,9 @@ use crate::wire::rcode::Rcode;
 
 /// One thread's instances of a block's plugins, in table order.
 pub struct Chain {
-    rows: Vec<AnyPlugin>,
+    pub(super) rows: Vec<AnyPlugin>,
+    /// What is asked on the short way.
+    pub(super) plain: PlainRows,
     /// *metadata* is among the rows.
     collects_metadata: bool,
     /// *view* is among the rows.
@@ -59,8 +62,14 @@ impl Chain {
     pub fn new(rows: Vec<AnyPlugin>) -> Chain {
         let has = |name| rows.iter().any(|row| row.name() == name);
         let (collects_metadata, has_filter) = (has("metadata"), has("view"));
+        // Labels and views are made of a `Query`.
+        let plain = match collects_metadata || has_filter {
+            true => PlainRows::default(),
+            false => PlainRows::new(rows.iter().map(AnyPlugin::plain_part)),
+        };
         Chain {
             rows,
+            plain,
             collects_metadata,
             has_filter,
         }

@@ -12,6 +12,7 @@ mod metadata_values;
 mod order;
 #[cfg(test)]
 pub(crate) mod panicker;
+mod plain;
 mod query;
 #[cfg(test)]
 mod readmes;
@@ -27,12 +28,15 @@ pub use chain::{Chain, Run, TaskCx, TaskEnv, Visit, background, drive, receive};
 pub use expression::QueryEnv;
 pub use metadata_values::Metadata;
 pub use order::PLUGIN_CFG;
+pub use plain::{PlainFlow, PlainPart, PlainQuery};
 pub use query::{Answer, Proto, Query, Route, SocketAddrSlot};
 pub use setup::{
     BlockSettings, Carry, Lifecycle, OpenCx, Periodic, Role, SetupCx, Site, StartHook, Started,
 };
 
 use crate::corefile::{Args, SetupError};
+use crate::wire::direct::Written;
+use crate::wire::plain::Plain;
 
 pub mod acl;
 pub mod any;
@@ -167,6 +171,34 @@ pub trait Plugin: Sized {
     /// itself, the first row, switches collection on for its zones.
     fn on_metadata(&self, query: &mut Query) {
         let _ = query;
+    }
+
+    /// What the plugin does for a query on the short way, which answers from memory without a [`Query`]; see [`PlainQuery`]. By default
+    /// it bars that way.
+    fn plain_part(&self) -> PlainPart {
+        PlainPart::Bars
+    }
+
+    /// Asks the CPU for what [`Plugin::plain_query`] will read first; called for a whole batch before the first answer.
+    fn plain_prefetch(&self, plain: &Plain) {
+        let _ = plain;
+    }
+
+    /// The way down: decides and leaves no trace. An answer is written whole to `out`, but for id and OPT record.
+    fn plain_query<'a>(&'a self, query: &mut PlainQuery<'a>, out: &mut [u8]) -> PlainFlow {
+        let _ = (query, out);
+        PlainFlow::Long
+    }
+
+    /// The way up: may change the order of what was written. `false`: this query needs the long way.
+    fn plain_reply(&self, query: &PlainQuery<'_>, written: &Written, out: &mut [u8]) -> bool {
+        let _ = (query, written, out);
+        true
+    }
+
+    /// The reply is certain: counts and logs. `reply` is the whole message.
+    fn plain_done(&self, query: &PlainQuery<'_>, written: &Written, reply: &[u8]) {
+        let _ = (query, written, reply);
     }
 
     /// Whether the block takes this query at all (*view*).

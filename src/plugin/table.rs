@@ -81,6 +81,26 @@ macro_rules! plugins {
                 match self { $($(#[$attr])* AnyPlugin::$plugin(plugin) => plugin.on_metadata(query),)* }
             }
 
+            fn plain_part(&self) -> PlainPart {
+                match self { $($(#[$attr])* AnyPlugin::$plugin(plugin) => plugin.plain_part(),)* }
+            }
+
+            fn plain_prefetch(&self, plain: &Plain) {
+                match self { $($(#[$attr])* AnyPlugin::$plugin(plugin) => plugin.plain_prefetch(plain),)* }
+            }
+
+            fn plain_query<'a>(&'a self, query: &mut PlainQuery<'a>, out: &mut [u8]) -> PlainFlow {
+                match self { $($(#[$attr])* AnyPlugin::$plugin(plugin) => plugin.plain_query(query, out),)* }
+            }
+
+            fn plain_reply(&self, query: &PlainQuery<'_>, written: &Written, out: &mut [u8]) -> bool {
+                match self { $($(#[$attr])* AnyPlugin::$plugin(plugin) => plugin.plain_reply(query, written, out),)* }
+            }
+
+            fn plain_done(&self, query: &PlainQuery<'_>, written: &Written, reply: &[u8]) {
+                match self { $($(#[$attr])* AnyPlugin::$plugin(plugin) => plugin.plain_done(query, written, reply),)* }
+            }
+
             fn filter(&self, query: &mut Query) -> bool {
                 match self { $($(#[$attr])* AnyPlugin::$plugin(plugin) => plugin.filter(query),)* }
             }

@@ -15,7 +15,7 @@ use crate::plugin::Query;
 use crate::telemetry::dns::QueryReport;
 use crate::telemetry::{self, log};
 use crate::wire::HEADER;
-use crate::wire::edns::option;
+use crate::wire::edns::{self, option};
 use crate::wire::query::Verdict;
 use crate::wire::rcode::Rcode;
 use crate::wire::types;
@@ -59,17 +59,12 @@ pub fn admit(
         && query
             .edns
             .find(option::COOKIE)
-            .is_some_and(|cookie| !is_cookie_length(cookie.len()))
+            .is_some_and(|cookie| !edns::is_cookie_length(cookie.len()))
     {
         query.edns.options.clear();
         return Err(Refusal::Shaped(Rcode::FORMERR));
     }
     Ok(())
-}
-
-/// A client cookie alone, or with a server cookie of 8 to 32 octets (RFC 7873 section 4).
-fn is_cookie_length(len: usize) -> bool {
-    len == 8 || (16..=40).contains(&len)
 }
 
 /// Counts a query that no plugin has seen, under the zone `dropped`.

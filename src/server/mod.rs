@@ -13,6 +13,7 @@ mod reload_watch;
 mod router;
 pub mod running;
 pub mod serve;
+pub mod short;
 mod sockets;
 pub mod stream;
 mod supervisor;

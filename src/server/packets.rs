@@ -17,6 +17,7 @@ use std::sync::mpsc;
 use super::config::Config;
 use super::running::Running;
 use super::serve::{self, Arrival, Desk, Served};
+use super::short::Glance;
 use super::tasks::{self, Job, Peer};
 use crate::cache;
 use crate::limits;
@@ -67,8 +68,9 @@ pub fn run(place: Place, commands: PacketReceiver<Command>) -> io::Result<()> {
         commands,
         sockets: Vec::new(),
         running: None,
-        batch: Batch::new(),
+        batch: Batch::new(true),
         desk: Desk::default(),
+        glances: (0..limits::BATCH).map(|_| Glance::default()).collect(),
         reply: vec![0; limits::MESSAGE_OCTETS],
         place,
     };
@@ -83,6 +85,8 @@ struct Thread {
     running: Option<Running>,
     batch: Batch,
     desk: Desk,
+    /// One for each datagram of a batch.
+    glances: Box<[Glance]>,
     /// Where a reply is written before it is known whether it fits the batch.
     reply: Vec<u8>,
     place: Place,
@@ -125,9 +129,16 @@ impl Thread {
         };
         let now_ns = clock::now_ns();
         // Nests with the pin of each lookup, which then costs an increment.
-        let _pin = cache::Pin::new();
-        for nth in 0..count {
-            let (bytes, peer, local) = self.batch.datagram(nth, socket);
+        let pin = cache::Pin::new();
+        // Look at all, fetch all, answer all: while one answer is written the memory of the next arrives.
+        let glances = &mut self.glances[..count];
+        for (nth, glance) in glances.iter_mut().enumerate() {
+            if glance.look(running, listener, self.batch.query(nth)) {
+                glance.prefetch(running);
+            }
+        }
+        for (nth, glance) in glances.iter().enumerate() {
+            let (peer, local) = self.batch.addresses(nth, socket);
             let arrival = Arrival {
                 peer,
                 local,
@@ -135,7 +146,12 @@ impl Thread {
                 listener,
                 now_ns,
             };
-            match serve::message(running, &mut self.desk, bytes, &arrival, &mut self.reply) {
+            let (bytes, room) = self.batch.query_and_room(nth);
+            if let Some(len) = glance.answer(running, bytes, &arrival, &pin, room) {
+                self.batch.queue(nth, len);
+                continue;
+            }
+            match serve::long(running, &mut self.desk, bytes, &arrival, &mut self.reply) {
                 Served::Reply(len) => {
                     if !self.batch.push(nth, socket, &self.reply[..len]) {
                         self.place.losses.unsent.inc();

@@ -24,6 +24,8 @@ use crate::wire::types;
 pub struct Router {
     /// By zone in wire form.
     zones: HashMap<Box<[u8]>, Vec<Candidate>, BuildHasherDefault<KeyedHasher>>,
+    /// Those of the root, which most names end at.
+    root: Vec<Candidate>,
     /// Bit `n` set: some zone takes `n` octets, so only suffixes of such lengths are looked up.
     lengths: [u64; 4],
 }
@@ -39,6 +41,9 @@ impl Router {
     /// Adds a key. Keys of one zone are tried in the order in which they are added.
     pub fn add(&mut self, zone: &ZoneName, block: u16, site: u16) {
         let zone = zone.wire();
+        if zone.len() == 1 {
+            return self.root.push(Candidate { block, site });
+        }
         self.lengths[zone.len() / 64] |= 1 << (zone.len() % 64);
         self.zones
             .entry(zone.into())
@@ -77,8 +82,32 @@ impl Router {
         Err(Rcode::REFUSED)
     }
 
+    /// Block and site for a name, if there is no more to it than the longest zone: one block, no view, no type that is asked elsewhere.
+    pub fn find_plain(&self, name: &[u8], qtype: u16) -> Option<(u16, u16)> {
+        if qtype == types::DS {
+            return None;
+        }
+        let mut rest = name;
+        // The commonest listener serves the root alone: then there is nothing to look for on the way.
+        while !self.zones.is_empty() && rest.len() > 1 {
+            match self.candidates(rest) {
+                [] => {}
+                [only] => return Some((only.block, only.site)),
+                _ => return None,
+            }
+            rest = rest.get(1 + usize::from(*rest.first()?)..)?;
+        }
+        match self.root[..] {
+            [only] => Some((only.block, only.site)),
+            _ => None,
+        }
+    }
+
     /// The blocks that serve exactly that zone.
     fn candidates(&self, zone: &[u8]) -> &[Candidate] {
+        if zone.len() == 1 {
+            return &self.root;
+        }
         let (word, bit) = (zone.len() / 64, zone.len() % 64);
         if self
             .lengths

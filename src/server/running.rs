@@ -17,6 +17,7 @@ use super::config::Config;
 use crate::plugin::{Chain, OpenCx, Query, Role};
 use crate::telemetry::dns::SiteMetrics;
 use crate::telemetry::metrics::registry;
+use crate::wire::plain::Plain;
 use crate::wire::rcode::Rcode;
 
 /// The chains of one configuration on one thread.
@@ -65,6 +66,18 @@ impl Running {
             .get(query.route.listener as usize)
             .ok_or(Rcode::REFUSED)?;
         listener.router.find(query, &self.chains)
+    }
+
+    /// Block and site for a plain query, where the short way may be tried.
+    pub fn place_plain(&self, listener: u16, plain: &Plain) -> Option<(u16, u16)> {
+        let listener = self.config.listeners.get(listener as usize)?;
+        // With *debug* a panic is left to surface, so nothing is tried that is caught.
+        if listener.debug {
+            return None;
+        }
+        let (block, site) = listener.router.find_plain(plain.name(), plain.qtype)?;
+        let chain = self.chains.get(block as usize)?;
+        chain.takes_plain().then_some((block, site))
     }
 
     /// Counters of queries on a listener that never reach a block: label zone `dropped`.

@@ -1,6 +1,7 @@
 //! From received bytes to reply bytes: the one path of every transport.
 //!
 //! ```text
+//!   short: a plain query that memory answers         (see `short`; else nothing has happened)
 //!   admit: parse, opcode, counts, class, EDNS version   (no plugin has run)
 //!     -> route: zone, DS rule, views
 //!     -> chain down and up
@@ -24,6 +25,8 @@ use std::task::Poll;
 
 use super::admission;
 use super::running::Running;
+use super::short::Glance;
+use crate::cache;
 use crate::plugin::{Answer, Proto, Query, Route, Run};
 use crate::wire::edns::Edns;
 use crate::wire::flag;
@@ -59,13 +62,31 @@ pub enum Served {
 /// Buffers that are used again for each message of a thread.
 #[derive(Default)]
 pub struct Desk {
+    glance: Glance,
     parsed: Parsed,
     /// The query in hand.
     pub query: Box<Query>,
 }
 
-/// Answers one message, or parks it.
+/// Answers one message, or parks it. The packet thread does the same in steps, for a batch at a time.
 pub fn message(
+    running: &Running,
+    desk: &mut Desk,
+    bytes: &[u8],
+    arrival: &Arrival,
+    out: &mut [u8],
+) -> Served {
+    let glance = &mut desk.glance;
+    if glance.look(running, arrival.listener, bytes)
+        && let Some(len) = glance.answer(running, bytes, arrival, &cache::Pin::new(), out)
+    {
+        return Served::Reply(len);
+    }
+    long(running, desk, bytes, arrival, out)
+}
+
+/// The long way of a message, for whatever is not answered on the short one.
+pub fn long(
     running: &Running,
     desk: &mut Desk,
     bytes: &[u8],

@@ -8,11 +8,13 @@ use domain::base::Message;
 use domain::base::zonefile_fmt::{DisplayKind, ZonefileFmt};
 use domain::rdata::AllRecordData;
 
+use crate::cache::Pin;
 use crate::corefile::{RealSource, Source};
 use crate::plugin::{Carry, Lifecycle, Proto};
 use crate::runtime::{self, Backend, clock};
 use crate::server::config::{self, Surroundings};
 use crate::server::serve::{self, Arrival, Desk, Served};
+use crate::server::short::Glance;
 use crate::server::tasks::{self, Env};
 use crate::wire::edns;
 use crate::wire::name::NameBuf;
@@ -98,6 +100,56 @@ impl Host {
         })
         .expect("an executor")
     }
+}
+
+/// The replies that the short way and the long way give to one query whose answer is in memory.
+pub struct BothWays {
+    /// `None`: the short way left it to the long one.
+    pub short: Option<Vec<u8>>,
+    /// Empty: no reply without waiting.
+    pub long: Vec<u8>,
+}
+
+impl Host {
+    /// Asks each query once as a client would, which fills caches, and then on both ways.
+    pub fn ask_both_ways(&self, queries: &[&str]) -> Vec<BothWays> {
+        let asks: Vec<(Vec<u8>, Arrival)> = queries.iter().map(|query| encode(query)).collect();
+        let config = self.config.clone();
+        runtime::block_on(Backend::Epoll, async move {
+            let peer = tasks::Peer {
+                jobs: runtime::mailbox(1).0,
+                parked: Default::default(),
+            };
+            let env = Env::new(0, 1, vec![peer]);
+            env.open(config);
+            let mut both = Vec::new();
+            for (bytes, arrival) in asks {
+                let arrival = Arrival {
+                    now_ns: clock::now_ns(),
+                    ..arrival
+                };
+                answer(&env, &bytes, &arrival).await;
+                both.push(both_ways(&env, &bytes, &arrival));
+            }
+            both
+        })
+        .expect("an executor")
+    }
+}
+
+fn both_ways(env: &Rc<Env>, bytes: &[u8], arrival: &Arrival) -> BothWays {
+    let (mut desk, mut glance) = (Desk::default(), Glance::default());
+    let running = env.newest().expect("a configuration");
+    let mut out = vec![0xa5; 65_535];
+    let short = glance
+        .look(&running, arrival.listener, bytes)
+        .then(|| glance.answer(&running, bytes, arrival, &Pin::new(), &mut out));
+    let short = short.flatten().map(|len| out[..len].to_vec());
+    let long = match serve::long(&running, &mut desk, bytes, arrival, &mut out) {
+        Served::Reply(len) => out[..len].to_vec(),
+        Served::Silent | Served::Parked(_) => Vec::new(),
+    };
+    BothWays { short, long }
 }
 
 async fn answer(env: &Rc<Env>, bytes: &[u8], arrival: &Arrival) -> Seen {

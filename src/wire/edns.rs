@@ -5,6 +5,11 @@ use super::{Malformed, u16_at};
 /// The DO bit in the flags of an OPT record (RFC 3225).
 pub const DO: u16 = 0x8000;
 
+/// A client cookie alone, or with a server cookie of 8 to 32 octets (RFC 7873 section 4).
+pub fn is_cookie_length(len: usize) -> bool {
+    len == 8 || (16..=40).contains(&len)
+}
+
 /// Option codes (IANA "DNS EDNS0 Option Codes").
 pub mod option {
     /// NSID (RFC 5001).

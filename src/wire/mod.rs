@@ -16,9 +16,11 @@
     )
 )]
 
+pub mod direct;
 pub mod edns;
 pub mod kind;
 pub mod name;
+pub mod plain;
 pub mod query;
 pub mod rcode;
 pub mod rdata;

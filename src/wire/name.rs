@@ -1,7 +1,7 @@
 //! Domain names: wire form, lower case, hash, text (RFC 1035 sections 3.1, 4.1.4 and 5.1, RFC 4343).
 
-use std::cell::OnceCell;
 use std::fmt;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use super::Malformed;
 use crate::limits::{NAME_LABELS, NAME_OCTETS};
@@ -280,10 +280,17 @@ impl<'a> Iterator for Suffixes<'a> {
 }
 
 /// Whether `name` equals `zone` or lies below it; both in wire form and of one case.
+#[inline]
 pub fn is_within(name: &[u8], zone: &[u8]) -> bool {
-    name.len() >= zone.len()
-        && name.ends_with(zone)
-        && Suffixes::new(name).any(|suffix| suffix.len() == zone.len())
+    // All names are below the root, which is the commonest zone asked about.
+    zone.len() == 1 || name.ends_with(zone) && has_suffix_of(name, zone.len())
+}
+
+/// Whether one of the name's suffixes takes that many octets.
+fn has_suffix_of(name: &[u8], len: usize) -> bool {
+    Suffixes::new(name)
+        .take_while(|suffix| suffix.len() >= len)
+        .any(|suffix| suffix.len() == len)
 }
 
 // === hash ===
@@ -358,20 +365,32 @@ fn fold(value: u64, key: u64) -> u64 {
     (wide as u64) ^ ((wide >> 64) as u64)
 }
 
-#[allow(clippy::disallowed_types)] // not for hashing: a source of random keys, read once
+/// The multiplier (odd, so never 0) and the start, drawn at the first use in this process.
+#[inline]
 fn hash_keys() -> (u64, u64) {
+    // The start is stored first, so whoever sees the multiplier has both.
+    match MULTIPLIER.load(Ordering::Acquire) {
+        0 => draw_keys(),
+        multiplier => (multiplier, START.load(Ordering::Relaxed)),
+    }
+}
+
+static MULTIPLIER: AtomicU64 = AtomicU64::new(0);
+static START: AtomicU64 = AtomicU64::new(0);
+
+#[cold]
+#[allow(clippy::disallowed_types)] // not for hashing: a source of random keys, read once
+fn draw_keys() -> (u64, u64) {
     use std::hash::{BuildHasher, RandomState};
     use std::sync::OnceLock;
     static KEYS: OnceLock<(u64, u64)> = OnceLock::new();
-    thread_local!(static MINE: OnceCell<(u64, u64)> = const { OnceCell::new() });
-    MINE.with(|mine| {
-        *mine.get_or_init(|| {
-            *KEYS.get_or_init(|| {
-                let random = RandomState::new();
-                (random.hash_one(1u8) | 1, random.hash_one(2u8))
-            })
-        })
-    })
+    let keys = *KEYS.get_or_init(|| {
+        let random = RandomState::new();
+        (random.hash_one(1u8) | 1, random.hash_one(2u8))
+    });
+    START.store(keys.1, Ordering::Relaxed);
+    MULTIPLIER.store(keys.0, Ordering::Release);
+    keys
 }
 
 /// One escape after the backslash: `DDD` or any single octet. Returns the octet and how many octets it took.

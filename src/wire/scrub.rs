@@ -51,10 +51,15 @@ pub fn fit(asked: &Asked<'_>, reply: &mut Reply, out: &mut [u8]) -> Option<usize
 
 /// Octets a reply may take: at least 512 over UDP whatever the client says, the protocol's maximum elsewhere.
 pub fn size_limit(is_udp: bool, edns: &Edns) -> usize {
-    match (is_udp, edns.present) {
+    limit(is_udp, edns.present.then_some(edns.udp_size))
+}
+
+/// The same for a payload size, `None` without an OPT record.
+pub fn limit(is_udp: bool, udp_size: Option<u16>) -> usize {
+    match (is_udp, udp_size) {
         (false, _) => MESSAGE_OCTETS,
-        (true, true) => usize::from(edns.udp_size).clamp(512, UDP_REPLY_OCTETS),
-        (true, false) => 512,
+        (true, Some(octets)) => usize::from(octets).clamp(512, UDP_REPLY_OCTETS),
+        (true, None) => 512,
     }
 }
 

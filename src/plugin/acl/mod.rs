@@ -10,9 +10,10 @@ use std::sync::Arc;
 
 use crate::corefile::{Args, SetupError, ZoneName};
 use crate::lang::cidr::NetSet;
-use crate::plugin::{Flow, OpenCx, Plugin, Query, SetupCx, Site};
+use crate::plugin::{Flow, OpenCx, PlainFlow, PlainPart, PlainQuery, Plugin, Query, SetupCx, Site};
 use crate::telemetry::metrics::{Counter, CounterTable};
 use crate::telemetry::registry;
+use crate::wire::direct::Written;
 use crate::wire::edns::{self, option};
 use crate::wire::rcode::Rcode;
 
@@ -71,26 +72,47 @@ impl Plugin for Acl {
     }
 
     fn on_query(&self, query: &mut Query) -> Flow {
-        let (ip, qtype) = (query.peer.ip(), query.qtype);
-        for rule in &self.config.rules {
-            let Some(zone) = self.zone(rule, query.name()) else {
-                continue;
-            };
-            match rule.action(ip, qtype) {
-                None => {}
-                Some(Action::Allow) => break,
-                Some(action) => {
-                    self.count(query, |counters| counters.denied(action, zone));
-                    return deny(query, action);
-                }
-            }
+        let denial = self.denial(query.peer.ip(), query.name(), query.qtype);
+        if let Some((action, zone)) = denial {
+            self.count(query.route.site, |counters| counters.denied(action, zone));
+            return deny(query, action);
         }
-        self.count(query, |counters| counters.allowed.inc());
+        self.count(query.route.site, |counters| counters.allowed.inc());
         Flow::Next
+    }
+
+    fn plain_part(&self) -> PlainPart {
+        PlainPart::QUERY_DONE
+    }
+
+    fn plain_query(&self, query: &mut PlainQuery<'_>, _: &mut [u8]) -> PlainFlow {
+        match self.denial(query.peer.ip(), query.plain.name(), query.plain.qtype) {
+            Some(_) => PlainFlow::Long,
+            None => PlainFlow::Next,
+        }
+    }
+
+    fn plain_done(&self, query: &PlainQuery<'_>, _: &Written, _: &[u8]) {
+        self.count(query.site, |counters| counters.allowed.inc());
     }
 }
 
 impl Acl {
+    /// What is done to a query that may not pass, and the zone that it is counted under.
+    fn denial(&self, ip: IpAddr, name: &[u8], qtype: u16) -> Option<(Action, usize)> {
+        for rule in &self.config.rules {
+            let Some(zone) = self.zone(rule, name) else {
+                continue;
+            };
+            match rule.action(ip, qtype) {
+                None => {}
+                Some(Action::Allow) => return None,
+                Some(action) => return Some((action, zone)),
+            }
+        }
+        None
+    }
+
     /// The longest zone of the rule set that holds the name.
     fn zone(&self, rule: &Rule, name: &[u8]) -> Option<usize> {
         let zones = rule.zones.iter().copied();
@@ -99,8 +121,8 @@ impl Acl {
             .max_by_key(|at| self.config.zones[*at].wire().len())
     }
 
-    fn count(&self, query: &Query, count: impl FnOnce(&Counters)) {
-        let at = usize::from(query.route.site);
+    fn count(&self, site: u16, count: impl FnOnce(&Counters)) {
+        let at = usize::from(site);
         if let (Some(site), Some(cell)) = (self.sites.get(at), self.counters.get(at)) {
             count(cell.get_or_init(|| Counters::new(site, &self.config.zones)));
         }

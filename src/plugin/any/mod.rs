@@ -7,7 +7,7 @@ mod tests;
 use std::sync::Arc;
 
 use crate::corefile::{Args, SetupError};
-use crate::plugin::{Flow, OpenCx, Plugin, Query, SetupCx};
+use crate::plugin::{Flow, OpenCx, PlainFlow, PlainPart, PlainQuery, Plugin, Query, SetupCx};
 use crate::wire::reply::Section;
 use crate::wire::types;
 
@@ -24,6 +24,17 @@ impl Plugin for Any {
 
     fn open(_: &Arc<()>, _: &OpenCx<'_>) -> Any {
         Any
+    }
+
+    fn plain_part(&self) -> PlainPart {
+        PlainPart::QUERY
+    }
+
+    fn plain_query(&self, query: &mut PlainQuery<'_>, _: &mut [u8]) -> PlainFlow {
+        match query.plain.qtype {
+            types::ANY => PlainFlow::Long,
+            _ => PlainFlow::Next,
+        }
     }
 
     fn on_query(&self, query: &mut Query) -> Flow {

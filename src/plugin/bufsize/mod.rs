@@ -7,7 +7,7 @@ mod tests;
 use std::sync::Arc;
 
 use crate::corefile::{Args, SetupError};
-use crate::plugin::{Flow, OpenCx, Plugin, Query, SetupCx};
+use crate::plugin::{Flow, OpenCx, PlainFlow, PlainPart, PlainQuery, Plugin, Query, SetupCx};
 
 /// See the README beside this file.
 pub struct Bufsize(u16);
@@ -28,5 +28,14 @@ impl Plugin for Bufsize {
             query.edns.udp_size = query.edns.udp_size.min(self.0);
         }
         Flow::Next
+    }
+
+    fn plain_part(&self) -> PlainPart {
+        PlainPart::QUERY
+    }
+
+    fn plain_query(&self, query: &mut PlainQuery<'_>, _: &mut [u8]) -> PlainFlow {
+        query.udp_size = query.udp_size.min(self.0);
+        PlainFlow::Next
     }
 }

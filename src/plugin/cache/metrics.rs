@@ -37,7 +37,12 @@ impl Metrics {
 
     /// The counters of the site that the query came in on.
     pub(super) fn of(&self, query: &Query) -> &Counters {
-        let site = usize::from(query.route.site);
+        self.of_site(query.route.site)
+    }
+
+    /// The counters of a site of the block.
+    pub(super) fn of_site(&self, site: u16) -> &Counters {
+        let site = usize::from(site);
         // There is always one set, see `distinct`.
         &self.sets[self.set_of_site.get(site).copied().unwrap_or(0)]
     }

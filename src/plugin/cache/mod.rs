@@ -12,6 +12,7 @@
 mod ask;
 mod keep;
 mod metrics;
+mod plain;
 mod policy;
 mod setup;
 #[cfg(test)]
@@ -27,11 +28,15 @@ use self::policy::Choice;
 use crate::cache::{Entry, Flights, Key, Pin, ShardWriter, Store};
 use crate::corefile::{Args, SetupError, ZoneName, longest_match};
 use crate::limits;
-use crate::plugin::{Flow, OpenCx, Plugin, Query, Role, SetupCx, TaskCx};
+use crate::plugin::{
+    Flow, OpenCx, PlainFlow, PlainPart, PlainQuery, Plugin, Query, Role, SetupCx, TaskCx,
+};
 use crate::runtime::local::Tx;
 use crate::telemetry::metrics::GaugeGuard;
+use crate::wire::direct::Written;
 use crate::wire::flag;
 use crate::wire::name::Text;
+use crate::wire::plain::Plain;
 use crate::wire::rcode::Rcode;
 
 /// See the README beside this file.
@@ -71,6 +76,13 @@ struct Prefetch {
     gap_ns: u64,
     /// Of the original lifetime that may be left.
     percent: u32,
+}
+
+impl Prefetch {
+    /// Seconds of its lifetime with which an entry is due. Rounded up: at the smallest lifetimes the last second counts.
+    fn threshold_s(&self, entry: &Entry<'_>) -> i64 {
+        (u64::from(entry.ttl_s()) * u64::from(self.percent)).div_ceil(100) as i64
+    }
 }
 
 /// How an expired entry is used.
@@ -139,6 +151,23 @@ impl Plugin for Cache {
         self.desk.on_query(query)
     }
 
+    fn plain_part(&self) -> PlainPart {
+        PlainPart::QUERY_DONE
+    }
+
+    fn plain_prefetch(&self, plain: &Plain) {
+        self.desk.plain_prefetch(plain);
+    }
+
+    fn plain_query<'a>(&'a self, query: &mut PlainQuery<'a>, out: &mut [u8]) -> PlainFlow {
+        self.desk.plain_query(query, out)
+    }
+
+    fn plain_done(&self, query: &PlainQuery<'_>, written: &Written, _: &[u8]) {
+        let _ = written;
+        self.desk.plain_done(query);
+    }
+
     async fn wait_query(&self, query: &mut Query, cx: &TaskCx) -> Flow {
         Rc::clone(&self.desk).wait(query, cx).await
     }
@@ -203,10 +232,10 @@ impl Desk {
             return;
         };
         let hits = entry.record_hit(query.now_ns, prefetch.gap_ns);
-        // Rounded up: at the smallest lifetimes the last second counts.
-        let threshold = (u64::from(entry.ttl_s()) * u64::from(prefetch.percent)).div_ceil(100);
         let left = entry.ttl_left_s(query.now_ns);
-        if hits >= prefetch.amount && left <= threshold as i64 && entry.claim_refresh(query.now_ns)
+        if hits >= prefetch.amount
+            && left <= prefetch.threshold_s(entry)
+            && entry.claim_refresh(query.now_ns)
         {
             self.ask_behind(query);
         }

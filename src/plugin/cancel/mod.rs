@@ -8,7 +8,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::corefile::{Args, SetupError};
-use crate::plugin::{Flow, OpenCx, Plugin, Query, SetupCx};
+use crate::plugin::{Flow, OpenCx, PlainPart, Plugin, Query, SetupCx};
 
 /// See the README beside this file.
 pub struct Cancel {
@@ -26,6 +26,11 @@ impl Plugin for Cancel {
         Cancel {
             after_ns: u64::try_from(after.as_nanos()).unwrap_or(u64::MAX),
         }
+    }
+
+    /// What is answered from memory waits for nothing.
+    fn plain_part(&self) -> PlainPart {
+        PlainPart::NONE
     }
 
     fn on_query(&self, query: &mut Query) -> Flow {

@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use crate::corefile::{Args, SetupError};
 use crate::lang::regexp::Regexp;
-use crate::plugin::{Flow, OpenCx, Plugin, Query, SetupCx};
+use crate::plugin::{Flow, OpenCx, PlainPart, Plugin, Query, SetupCx};
 use crate::telemetry::log;
 use crate::wire::name::Text;
 use crate::wire::types::Type;
@@ -39,6 +39,11 @@ impl Plugin for Errors {
                 .map(|pattern| pattern.regexp.clone())
                 .collect(),
         }
+    }
+
+    /// What is answered from memory has not failed.
+    fn plain_part(&self) -> PlainPart {
+        PlainPart::NONE
     }
 
     fn on_reply(&self, query: &mut Query) -> Flow {

@@ -11,7 +11,8 @@ use std::sync::Arc;
 
 use crate::control::{Published, Subscriber};
 use crate::corefile::{Args, Fall, SetupError, ZoneName};
-use crate::plugin::{Flow, OpenCx, Plugin, Query, SetupCx};
+use crate::plugin::{Flow, OpenCx, PlainFlow, PlainPart, PlainQuery, Plugin, Query, SetupCx};
+use crate::wire::direct;
 use crate::wire::name::NameBuf;
 use crate::wire::rcode::Rcode;
 use crate::wire::reply::{Reply, Section};
@@ -91,6 +92,41 @@ impl Plugin for Hosts {
             _ => drop(authoritative(query)),
         }
         Flow::Reply
+    }
+
+    fn plain_part(&self) -> PlainPart {
+        PlainPart::QUERY
+    }
+
+    /// Addresses of names; what is not here, and all other types, take the long way.
+    fn plain_query(&self, query: &mut PlainQuery<'_>, out: &mut [u8]) -> PlainFlow {
+        let plain = query.plain;
+        let name = plain.name();
+        let mut subscriber = self.table.borrow_mut();
+        let table = subscriber.current();
+        let in_zones = || self.config.zones.iter().any(|zone| zone.is_suffix_of(name));
+        let entry = match plain.qtype {
+            types::PTR => table.find(name, plain.hash),
+            _ if in_zones() => table.host(name, plain.hash),
+            _ => return PlainFlow::Next,
+        };
+        let Some(entry) = entry else {
+            return match plain.qtype == types::PTR || self.config.fall.through(name) {
+                true => PlainFlow::Next,
+                false => PlainFlow::Long,
+            };
+        };
+        let (question, room, ttl) = (query.question(), query.room(), self.config.ttl);
+        let out = match out.get_mut(..room) {
+            Some(room) => room,
+            None => out,
+        };
+        let written = match plain.qtype {
+            types::A => direct::write_addresses(out, question, ttl, table.v4(entry)),
+            types::AAAA => direct::write_addresses(out, question, ttl, table.v6(entry)),
+            _ => None,
+        };
+        written.map_or(PlainFlow::Long, PlainFlow::Reply)
     }
 }
 

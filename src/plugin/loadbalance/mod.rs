@@ -1,6 +1,7 @@
 //! *loadbalance*: changes the order of addresses in answers, at random, by weight or by network.
 
 mod arrange;
+mod plain;
 mod setup;
 #[cfg(test)]
 mod tests;
@@ -12,7 +13,8 @@ use std::sync::Arc;
 use crate::control::{Published, Subscriber};
 use crate::corefile::{Args, SetupError};
 use crate::lang::cidr::Net;
-use crate::plugin::{Answer, Flow, OpenCx, Plugin, Query, SetupCx};
+use crate::plugin::{Answer, Flow, OpenCx, PlainPart, PlainQuery, Plugin, Query, SetupCx};
+use crate::wire::direct::Written;
 use crate::wire::rcode::Rcode;
 use crate::wire::reply::{Record, Reply, Section};
 use crate::wire::{types, u16_at};
@@ -77,6 +79,18 @@ impl Plugin for Loadbalance {
             self.prefer(reply);
         }
         Flow::Next
+    }
+
+    /// Weights and preferred networks look at each address, so they take the long way.
+    fn plain_part(&self) -> PlainPart {
+        match self.weights.is_none() && self.config.prefer.is_empty() {
+            true => PlainPart::REPLY,
+            false => PlainPart::Bars,
+        }
+    }
+
+    fn plain_reply(&self, query: &PlainQuery<'_>, written: &Written, out: &mut [u8]) -> bool {
+        plain::shuffle(query, written, out)
     }
 }
 

@@ -7,7 +7,7 @@ mod tests;
 use std::sync::Arc;
 
 use crate::corefile::{Args, SetupError};
-use crate::plugin::{Flow, OpenCx, Plugin, Query, SetupCx};
+use crate::plugin::{Flow, OpenCx, PlainFlow, PlainPart, PlainQuery, Plugin, Query, SetupCx};
 use crate::telemetry::metrics::Counter;
 use crate::telemetry::{log, registry};
 use crate::wire::name::{Suffixes, Text};
@@ -41,14 +41,22 @@ impl Plugin for Local {
         }
     }
 
+    fn plain_part(&self) -> PlainPart {
+        PlainPart::QUERY
+    }
+
+    fn plain_query(&self, query: &mut PlainQuery<'_>, _: &mut [u8]) -> PlainFlow {
+        let name = query.plain.name();
+        match self.intercepts(name) || zone_of(name).is_some() {
+            true => PlainFlow::Long,
+            false => PlainFlow::Next,
+        }
+    }
+
     fn on_query(&self, query: &mut Query) -> Flow {
         let name = query.name_buf();
         let name = name.as_wire();
-        let is_below = name.len() > LOCALHOST.len() && name.ends_with(LOCALHOST);
-        let is_below = is_below && Suffixes::new(name).any(|suffix| suffix == LOCALHOST);
-        let has_prefix =
-            self.prefix && name.len() > LOCALHOST.len() && name.starts_with(&LOCALHOST[..10]);
-        if is_below || has_prefix {
+        if self.intercepts(name) {
             self.intercepted.inc();
             if log::debug_enabled() {
                 note(query);
@@ -59,12 +67,33 @@ impl Plugin for Local {
             }
             return Flow::Reply;
         }
-        let zone = Suffixes::new(name).find(|suffix| ZONES.contains(suffix));
-        let Some(zone) = zone else { return Flow::Next };
+        let Some(zone) = zone_of(name) else {
+            return Flow::Next;
+        };
         let qtype = query.qtype;
         answer(query.respond(), name, zone, qtype);
         Flow::Reply
     }
+}
+
+impl Local {
+    /// Whether the name stands for localhost.
+    fn intercepts(&self, name: &[u8]) -> bool {
+        if name.len() <= LOCALHOST.len() {
+            return false;
+        }
+        let is_below =
+            name.ends_with(LOCALHOST) && Suffixes::new(name).any(|suffix| suffix == LOCALHOST);
+        is_below || self.prefix && name.starts_with(&LOCALHOST[..10])
+    }
+}
+
+/// The zone of ours that holds the name.
+fn zone_of(name: &[u8]) -> Option<&[u8]> {
+    if !ZONES.iter().any(|zone| name.ends_with(zone)) {
+        return None;
+    }
+    Suffixes::new(name).find(|suffix| ZONES.contains(suffix))
 }
 
 #[cold]

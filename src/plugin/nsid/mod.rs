@@ -7,7 +7,7 @@ mod tests;
 use std::sync::Arc;
 
 use crate::corefile::{Args, SetupError};
-use crate::plugin::{Answer, Flow, OpenCx, Plugin, Query, SetupCx};
+use crate::plugin::{Answer, Flow, OpenCx, PlainPart, Plugin, Query, SetupCx};
 use crate::wire::edns::option;
 
 /// See the README beside this file.
@@ -22,6 +22,11 @@ impl Plugin for Nsid {
 
     fn open(config: &Arc<String>, _: &OpenCx<'_>) -> Nsid {
         Nsid(config.clone())
+    }
+
+    /// A plain query has no options.
+    fn plain_part(&self) -> PlainPart {
+        PlainPart::NONE
     }
 
     fn on_reply(&self, query: &mut Query) -> Flow {

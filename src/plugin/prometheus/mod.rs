@@ -8,10 +8,13 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 
 use crate::corefile::{Args, SetupError};
-use crate::plugin::{Answer, Flow, OpenCx, Plugin, Proto, Query, SetupCx, Site};
+use crate::plugin::{
+    Answer, Flow, OpenCx, PlainPart, PlainQuery, Plugin, Proto, Query, SetupCx, Site,
+};
 use crate::telemetry::dns::{QueryReport, SiteMetrics};
 use crate::telemetry::metrics::GaugeGuard;
 use crate::telemetry::registry;
+use crate::wire::direct::Written;
 use crate::wire::rcode::Rcode;
 
 /// See the README beside this file.
@@ -48,20 +51,48 @@ impl Plugin for Prometheus {
     }
 
     fn on_reply(&self, query: &mut Query) -> Flow {
-        let at = usize::from(query.route.site);
-        if let (Some(site), Some(counters)) = (self.sites.get(at), self.counters.get(at)) {
-            let counters = counters.get_or_init(|| {
-                SiteMetrics::new(
-                    registry(),
-                    &site.server,
-                    &site.zone,
-                    &site.view,
-                    &self.writers,
-                )
-            });
+        if let Some(counters) = self.of_site(query.route.site) {
             counters.count(&report(query, counters));
         }
         Flow::Next
+    }
+
+    fn plain_part(&self) -> PlainPart {
+        PlainPart::DONE
+    }
+
+    fn plain_done(&self, query: &PlainQuery<'_>, written: &Written, _: &[u8]) {
+        if let Some(counters) = self.of_site(query.site) {
+            counters.count(&QueryReport {
+                is_tcp: query.proto == Proto::Tcp,
+                is_ipv6: query.peer.is_ipv6(),
+                qtype: query.plain.qtype,
+                dnssec_ok: query.plain.dnssec_ok,
+                query_octets: query.plain.size,
+                reply_octets: written.uncompressed_len,
+                duration_ns: 0,
+                rcode: written.rcode,
+                // The first writer is the server itself.
+                writer: query.row + 1,
+            });
+        }
+    }
+}
+
+impl Prometheus {
+    /// The counters of a site, made when they are needed first.
+    fn of_site(&self, site: u16) -> Option<&SiteMetrics> {
+        let at = usize::from(site);
+        let (site, counters) = (self.sites.get(at)?, self.counters.get(at)?);
+        Some(counters.get_or_init(|| {
+            SiteMetrics::new(
+                registry(),
+                &site.server,
+                &site.zone,
+                &site.view,
+                &self.writers,
+            )
+        }))
     }
 }
 

@@ -1,0 +1,106 @@
+//! Hits on the short way: one copy of the stored reply, patched.
+
+use super::policy::{self, Choice};
+use super::{Desk, Prefetch};
+use crate::cache::{Entry, Key, Patch};
+use crate::plugin::{PlainFlow, PlainQuery};
+use crate::wire::direct::Written;
+use crate::wire::flag;
+use crate::wire::plain::Plain;
+use crate::wire::rcode::Rcode;
+use crate::wire::types;
+
+impl Desk {
+    pub(super) fn plain_prefetch(&self, plain: &Plain) {
+        self.config.kept.store.prefetch_bucket(key(plain).hash);
+    }
+
+    /// A fresh entry that fits answers. Misses, stale entries, and one that is due to be asked for again go the long way.
+    pub(super) fn plain_query<'a>(
+        &'a self,
+        query: &mut PlainQuery<'a>,
+        out: &mut [u8],
+    ) -> PlainFlow {
+        let plain = query.plain;
+        let zones = &self.config.zones;
+        if !zones.iter().any(|zone| zone.is_suffix_of(plain.name())) {
+            return PlainFlow::Next;
+        }
+        let found = self.config.kept.store.lookup(query.pin, &key(plain));
+        let Some(Choice::Fresh(entry)) = policy::choose(&self.config, found, query.now_ns) else {
+            return PlainFlow::Long;
+        };
+        let prefetch = self.config.prefetch.as_ref();
+        if prefetch.is_some_and(|prefetch| self.is_due(prefetch, &entry, query.now_ns)) {
+            return PlainFlow::Long;
+        }
+        let left = entry.ttl_left_s(query.now_ns).clamp(0, i64::from(u32::MAX)) as u32;
+        let ttl_s = if self.config.keep_ttl {
+            entry.ttl_s()
+        } else {
+            left
+        };
+        let Some(len) = write(query, &entry, ttl_s, out) else {
+            return PlainFlow::Long;
+        };
+        entry.mark_visited();
+        query.entry = Some(entry);
+        PlainFlow::Reply(Written {
+            len,
+            uncompressed_len: entry.uncompressed_len(),
+            rcode: Rcode(u16::from(entry.rcode())),
+            addresses: None,
+        })
+    }
+
+    pub(super) fn plain_done(&self, query: &PlainQuery<'_>) {
+        let counters = self.metrics.of_site(query.site);
+        counters.requests.inc();
+        if let Some(entry) = &query.entry {
+            counters.hit(entry.table());
+            if let Some(prefetch) = &self.config.prefetch {
+                entry.record_hit(query.now_ns, prefetch.gap_ns);
+            }
+        }
+    }
+
+    /// Whether the next hit may have to ask for the entry again; the long way then counts that hit and decides.
+    fn is_due(&self, prefetch: &Prefetch, entry: &Entry<'_>, now_ns: u64) -> bool {
+        entry.hits().saturating_add(1) >= prefetch.amount
+            && entry.ttl_left_s(now_ns) <= prefetch.threshold_s(entry)
+    }
+}
+
+/// The reply for one client, without id and OPT record; see `super::reply` for the flags. `None` where it does not fit.
+fn write(query: &PlainQuery<'_>, entry: &Entry<'_>, ttl_s: u32, out: &mut [u8]) -> Option<usize> {
+    if entry.wire_len() > query.room() {
+        return None;
+    }
+    let plain = query.plain;
+    let wants_ad = plain.dnssec_ok || plain.has_flag(flag::AD);
+    let kept = if wants_ad {
+        flag::RA | flag::AD
+    } else {
+        flag::RA
+    } | flag::QR
+        | flag::RCODE;
+    let question = query.question();
+    let patch = Patch {
+        id: plain.id,
+        flags: entry.flags() & kept | flag::AA,
+        ttl_s,
+        qname: question.get(..question.len().checked_sub(4)?)?,
+    };
+    entry.write_reply(out, &patch)
+}
+
+fn key(plain: &Plain) -> Key<'_> {
+    Key::new(
+        plain.hash,
+        plain.name(),
+        plain.qtype,
+        types::CLASS_IN,
+        plain.dnssec_ok,
+        plain.has_flag(flag::CD),
+    )
+}

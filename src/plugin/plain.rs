@@ -1,0 +1,247 @@
+//! The short way of a block: a [`Plain`] query is answered from memory without a [`Query`](super::Query), without records, and with one copy.
+//!
+//! ```text
+//!   plain_query, downwards: decides, leaves no trace     -> one row writes the whole reply
+//!   plain_reply, upwards:   may reorder what was written
+//!   plain_done:             counts and logs, cannot fail
+//! ```
+//! At any step before the last a row may say that this query needs the long way. Nothing has happened then, and the query starts anew as a
+//! `Query`; hence the rule that only `plain_done` counts. A plugin that knows nothing of all this bars the way: in a block with *template*
+//! above *cache* every query takes the long one.
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::disallowed_macros,
+        clippy::disallowed_methods,
+        clippy::disallowed_types
+    )
+)]
+
+use std::net::SocketAddr;
+
+use super::chain::Chain;
+use super::query::Proto;
+use crate::cache::{Entry, Pin};
+use crate::wire::direct::Written;
+use crate::wire::edns;
+use crate::wire::plain::{OPT_LEN, Plain};
+use crate::wire::{flag, scrub, types};
+
+/// What a plugin does on the short way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PlainPart {
+    /// It must see every query as a [`Query`](super::Query): rows below it are reached by the long way only.
+    #[default]
+    Bars,
+    /// It has these steps; with none of them it has nothing to do for a query that is answered from memory.
+    Steps {
+        /// [`plain_query`](super::Plugin::plain_query) is called.
+        query: bool,
+        /// [`plain_reply`](super::Plugin::plain_reply) is called.
+        reply: bool,
+        /// [`plain_done`](super::Plugin::plain_done) is called.
+        done: bool,
+    },
+}
+
+impl PlainPart {
+    /// Nothing to do.
+    pub const NONE: PlainPart = PlainPart::Steps {
+        query: false,
+        reply: false,
+        done: false,
+    };
+    /// Only a decision on the way down.
+    pub const QUERY: PlainPart = PlainPart::Steps {
+        query: true,
+        reply: false,
+        done: false,
+    };
+    /// A decision, and something to count when the reply is certain.
+    pub const QUERY_DONE: PlainPart = PlainPart::Steps {
+        query: true,
+        reply: false,
+        done: true,
+    };
+    /// Only the order of what was written.
+    pub const REPLY: PlainPart = PlainPart::Steps {
+        query: false,
+        reply: true,
+        done: false,
+    };
+    /// Only counting or logging.
+    pub const DONE: PlainPart = PlainPart::Steps {
+        query: false,
+        reply: false,
+        done: true,
+    };
+}
+
+/// What a step of the short way says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum PlainFlow {
+    /// Go on with the next row.
+    Next,
+    /// The reply stands in the buffer.
+    Reply(Written),
+    /// This query needs the long way.
+    Long,
+}
+
+/// A query on the short way.
+pub struct PlainQuery<'a> {
+    /// The question and the header.
+    pub plain: &'a Plain,
+    /// The message that it was read from.
+    pub message: &'a [u8],
+    /// The client; an IPv4-mapped address stands as IPv4.
+    pub peer: SocketAddr,
+    /// The address it was sent to.
+    pub local: SocketAddr,
+    /// Datagram or stream.
+    pub proto: Proto,
+    /// Index into the block's sites.
+    pub site: u16,
+    /// Monotonic nanoseconds of the batch.
+    pub now_ns: u64,
+    /// Keeps cache entries readable.
+    pub pin: &'a Pin,
+    /// The client's UDP payload size as the plugins lower it.
+    pub udp_size: u16,
+    /// The stored answer that was written, where it was one.
+    pub entry: Option<Entry<'a>>,
+    /// The row that answered, once one did.
+    pub row: usize,
+}
+
+impl PlainQuery<'_> {
+    /// The question section as the client wrote it.
+    pub fn question(&self) -> &[u8] {
+        self.plain.question(self.message)
+    }
+
+    /// Octets that a reply may take without its OPT record.
+    pub fn room(&self) -> usize {
+        self.size_limit() - self.plain.opt_len()
+    }
+
+    /// Octets that a reply may take.
+    pub fn size_limit(&self) -> usize {
+        let edns = self.plain.udp_size.map(|_| self.udp_size);
+        scrub::limit(self.proto == Proto::Udp, edns)
+    }
+
+    /// Completes a written reply: id, the flags that a reply copies, the OPT record. Returns its length.
+    fn complete(&self, written: &Written, out: &mut [u8]) -> Option<usize> {
+        let (header, _) = out.split_first_chunk_mut::<4>()?;
+        header[..2].copy_from_slice(&self.plain.id.to_be_bytes());
+        let flags = u16::from_be_bytes([header[2], header[3]]);
+        let flags = flags | self.plain.flags & (flag::RD | flag::CD);
+        header[2..].copy_from_slice(&flags.to_be_bytes());
+        if self.plain.udp_size.is_none() {
+            return Some(written.len);
+        }
+        let flags = if self.plain.dnssec_ok { edns::DO } else { 0 };
+        let [t0, t1] = types::OPT.to_be_bytes();
+        let [s0, s1] = self.udp_size.to_be_bytes();
+        let [f0, f1] = flags.to_be_bytes();
+        let options = self.plain.options(self.message);
+        let [l0, l1] = (options.len() as u16).to_be_bytes();
+        let len = written.len + OPT_LEN + options.len();
+        let record = out.get_mut(written.len..len)?;
+        let (head, rest) = record.split_at_mut(OPT_LEN);
+        head.copy_from_slice(&[0, t0, t1, s0, s1, 0, 0, f0, f1, l0, l1]);
+        rest.copy_from_slice(options);
+        // No reply of the short way has an additional section of 65,535 records.
+        let additionals = u16::from_be_bytes([out[10], out[11]]) + 1;
+        out[10..12].copy_from_slice(&additionals.to_be_bytes());
+        Some(len)
+    }
+}
+
+/// The rows of a chain that have a part in the short way, down to the first that bars it.
+#[derive(Default)]
+pub(super) struct PlainRows(Box<[PlainRow]>);
+
+struct PlainRow {
+    row: usize,
+    query: bool,
+    reply: bool,
+    done: bool,
+}
+
+impl PlainRows {
+    /// `parts` are those of all rows, in order.
+    pub(super) fn new(parts: impl Iterator<Item = PlainPart>) -> PlainRows {
+        let mut rows = Vec::new();
+        for (row, part) in parts.enumerate() {
+            let PlainPart::Steps { query, reply, done } = part else {
+                break;
+            };
+            if query || reply || done {
+                rows.push(PlainRow {
+                    row,
+                    query,
+                    reply,
+                    done,
+                });
+            }
+        }
+        // Without a row that decides nothing is ever answered.
+        if !rows.iter().any(|row| row.query) {
+            rows.clear();
+        }
+        PlainRows(rows.into())
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+}
+
+impl Chain {
+    /// Whether plain queries may be tried on the short way.
+    pub fn takes_plain(&self) -> bool {
+        !self.plain.is_empty()
+    }
+
+    /// Asks the CPU for what the answer to a query will be read from.
+    pub fn prefetch_plain(&self, plain: &Plain) {
+        for row in self.plain.0.iter().filter(|row| row.query) {
+            self.rows[row.row].plain_prefetch(plain);
+        }
+    }
+
+    /// Answers a plain query into `out`; returns the length of the reply. `None`: it needs the long way, and nothing has happened.
+    pub fn answer_plain<'a>(&'a self, query: &mut PlainQuery<'a>, out: &mut [u8]) -> Option<usize> {
+        let rows = &self.plain.0;
+        let (mut at, mut written) = (0, None);
+        while written.is_none() {
+            let row = rows.get(at)?;
+            if row.query {
+                match self.rows[row.row].plain_query(query, out) {
+                    PlainFlow::Next => {}
+                    PlainFlow::Long => return None,
+                    PlainFlow::Reply(reply) => {
+                        query.row = row.row;
+                        written = Some(reply);
+                        break;
+                    }
+                }
+            }
+            at += 1;
+        }
+        let written = written?;
+        for row in rows[..at].iter().rev().filter(|row| row.reply) {
+            if !self.rows[row.row].plain_reply(query, &written, out) {
+                return None;
+            }
+        }
+        let len = query.complete(&written, out)?;
+        for row in rows[..=at].iter().rev().filter(|row| row.done) {
+            self.rows[row.row].plain_done(query, &written, &out[..len]);
+        }
+        Some(len)
+    }
+}
