@@ -15,6 +15,7 @@ pub mod telemetry;
 #[cfg(any(test, feature = "testing"))]
 pub mod testing;
 pub mod transport;
+pub mod tune;
 pub mod upstream;
 pub mod version;
 pub mod wire;

@@ -14,6 +14,7 @@ use percoredns::server::config::{self, Surroundings};
 use percoredns::server::running::Running;
 use percoredns::server::serve::{self, Arrival, Desk, Served};
 use percoredns::server::tasks::{self, Env, Peer};
+use percoredns::tune::{CoreSettings, Settings};
 
 use super::sample;
 
@@ -128,7 +129,7 @@ impl Drop for Host {
 fn open(corefile: &str, warm: Vec<Vec<u8>>) -> Rc<Running> {
     let around = Surroundings {
         source: &RealSource,
-        cores: 1,
+        tune: &Arc::new(Settings::floating(1)),
         default_port: 53,
         carry: &Carry::default(),
         generation: 1,
@@ -137,10 +138,7 @@ fn open(corefile: &str, warm: Vec<Vec<u8>>) -> Rc<Running> {
         .unwrap_or_else(|error| panic!("{corefile}\n{error}"));
     let config = Arc::new(built.config);
     runtime::block_on(Backend::Epoll, async move {
-        let peer = Peer {
-            jobs: runtime::mailbox(1).0,
-            parked: Default::default(),
-        };
+        let peer = Peer::new(runtime::mailbox(1).0, &CoreSettings::default());
         let env = Env::new(0, 1, vec![peer]);
         env.open(config);
         let running = env.newest().expect("a configuration");

@@ -10,6 +10,7 @@ use crate::admin;
 use crate::control;
 use crate::corefile::ZoneName;
 use crate::transport::interfaces::Host;
+use crate::tune::{CoreSettings, Settings};
 
 /// Settings of a server block that its listeners or the server read; directives without a place in the chain write them.
 #[derive(Debug, Clone)]
@@ -177,6 +178,8 @@ pub struct SetupCx<'a> {
     pub directives: &'a [&'static str],
     /// The default port (`-dns.port`).
     pub default_port: u16,
+    /// What `-tune` sets; the same for the life of the process.
+    pub tune: &'a Settings,
 }
 
 impl SetupCx<'_> {
@@ -220,6 +223,8 @@ pub struct OpenCx<'a> {
     pub zones: &'a [ZoneName],
     /// Names of the block's handlers in order (the ones with a place in the chain).
     pub handlers: &'a [&'static str],
+    /// What `-tune` sets for this core.
+    pub tune: &'a CoreSettings,
 }
 
 impl OpenCx<'_> {

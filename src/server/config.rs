@@ -15,6 +15,7 @@ use crate::plugin::{
     self, AnyConfig, BUILT, BlockSettings, Carry, Lifecycle, PLUGIN_CFG, SetupCx, Site,
 };
 use crate::transport::interfaces::Host;
+use crate::tune::Settings;
 
 /// One parsed configuration. Immutable once it is built; shared by all threads.
 pub struct Config {
@@ -28,6 +29,8 @@ pub struct Config {
     pub digest: String,
     /// EDNS option codes that are echoed besides the standard ones.
     pub echoed_options: Vec<u16>,
+    /// What `-tune` sets; the same for the life of the process.
+    pub tune: Arc<Settings>,
 }
 
 /// One server block.
@@ -104,8 +107,8 @@ impl Listener {
 pub struct Surroundings<'a> {
     /// Environment and files.
     pub source: &'a dyn Source,
-    /// Data cores of the process.
-    pub cores: usize,
+    /// What `-tune` sets, and with it the data cores of the process.
+    pub tune: &'a Arc<Settings>,
     /// `-dns.port`.
     pub default_port: u16,
     /// What survives reloads.
@@ -167,6 +170,7 @@ pub fn build(name: &str, text: &str, around: &Surroundings<'_>) -> Result<Built,
         listeners: listeners.list,
         digest,
         echoed_options,
+        tune: around.tune.clone(),
     };
     Ok(Built {
         config,
@@ -257,9 +261,10 @@ impl<'a> Draft<'a> {
             settings: &mut self.settings,
             life,
             carry: around.carry,
-            cores: around.cores,
+            cores: around.tune.cores.len(),
             directives: &self.directives,
             default_port: around.default_port,
+            tune: around.tune,
         };
         if let Some(outcome) = plugin::setup(name, &mut Args::new(directive), &mut cx) {
             let config = outcome?;

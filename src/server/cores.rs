@@ -12,16 +12,14 @@ use super::sockets::Sockets;
 use super::tasks::{self, Job, Peer};
 use crate::control::panic_text;
 use crate::limits;
-use crate::runtime::cores::{self, CorePlan};
-use crate::runtime::{
-    self, Backend, PacketReceiver, Receiver, Sender, TaskThreadSpec, start_task_thread,
-};
+use crate::runtime::cores;
+use crate::runtime::{self, PacketReceiver, Receiver, Sender, TaskThreadSpec, start_task_thread};
 use crate::telemetry::{self, log};
+use crate::tune::Settings;
 
 /// All data cores.
 pub struct Cores {
-    plan: Vec<CorePlan>,
-    backend: Backend,
+    tune: Arc<Settings>,
     losses: Losses,
     peers: Vec<Peer>,
     threads: Vec<Threads>,
@@ -40,7 +38,7 @@ impl Cores {
     ///
     /// # Errors
     /// A thread, its executor or its epoll descriptor cannot be had.
-    pub fn start(plan: Vec<CorePlan>, backend: Backend) -> Result<Cores, String> {
+    pub fn start(tune: Arc<Settings>) -> Result<Cores, String> {
         let registry = telemetry::metrics::registry();
         let losses = Losses {
             shed: registry.shared_counter(
@@ -54,15 +52,12 @@ impl Cores {
                 &[],
             ),
         };
-        let mut receivers = Vec::with_capacity(plan.len());
-        let mut peers = Vec::with_capacity(plan.len());
-        for _ in &plan {
+        let mut receivers = Vec::with_capacity(tune.cores.len());
+        let mut peers = Vec::with_capacity(tune.cores.len());
+        for core in &tune.cores {
             // Every waiting query has a place, plus some for configuration changes.
-            let (jobs, receiver) = runtime::mailbox(limits::PARKED_PER_CORE + SPARE_JOBS);
-            peers.push(Peer {
-                jobs,
-                parked: Arc::default(),
-            });
+            let (jobs, receiver) = runtime::mailbox(core.parked_max + SPARE_JOBS);
+            peers.push(Peer::new(jobs, core));
             receivers.push(receiver);
         }
         runtime::on_panic(|reason| {
@@ -73,8 +68,7 @@ impl Cores {
             );
         });
         let mut cores = Cores {
-            plan,
-            backend,
+            tune,
             losses,
             peers,
             threads: Vec::new(),
@@ -96,19 +90,19 @@ impl Cores {
 
     /// Number of cores.
     pub fn count(&self) -> usize {
-        self.plan.len()
+        self.tune.cores.len()
     }
 
-    /// The plan they were started from.
-    pub fn plan(&self) -> &[CorePlan] {
-        &self.plan
+    /// The settings they were started with.
+    pub fn tune(&self) -> &Arc<Settings> {
+        &self.tune
     }
 
     fn start_tasks(&self, core: usize, jobs: Receiver<Job>) -> Result<JoinHandle<()>, String> {
         let spec = TaskThreadSpec {
             name: format!("task-{core}"),
-            cpu: self.plan[core].cpu,
-            backend: self.backend,
+            cpu: self.tune.core(core).cpu,
+            backend: self.tune.core(core).backend,
         };
         let (count, peers) = (self.count(), self.peers.clone());
         start_task_thread(spec, move || {
@@ -128,8 +122,9 @@ impl Cores {
             cores: self.count(),
             peers: self.peers.clone(),
             losses: self.losses.clone(),
+            tune: *self.tune.core(core),
         };
-        let cpu = self.plan[core].cpu;
+        let cpu = place.tune.cpu;
         let body = move || {
             if let Some(cpu) = cpu
                 && let Err(error) = cores::pin_current(cpu)
@@ -308,6 +303,7 @@ mod tests {
     use crate::plugin::Carry;
     use crate::server::config::{self, Surroundings};
     use crate::testing::host::{decode, encode};
+    use crate::tune::CoreSettings;
 
     struct Bench {
         cores: Cores,
@@ -317,22 +313,20 @@ mod tests {
     }
 
     fn bench(cores: usize) -> Bench {
-        let plan: Vec<CorePlan> = (0..cores)
-            .map(|index| CorePlan { index, cpu: None })
-            .collect();
+        let tune = Arc::new(Settings::floating(cores));
         let carry = Carry::default();
         let (source, default_port) = (&RealSource, 53);
         let around = Surroundings {
             source,
-            cores,
+            tune: &tune,
             default_port,
             carry: &carry,
             generation: 1,
         };
         let built = config::build("Corefile", ".:0 {\n panicker\n}\n", &around).unwrap();
         let config = Arc::new(built.config);
-        let sockets = Sockets::open(&config, &plan, &Sockets::default()).unwrap();
-        let cores = Cores::start(plan, Backend::Epoll).unwrap();
+        let sockets = Sockets::open(&config, &Sockets::default()).unwrap();
+        let cores = Cores::start(tune).unwrap();
         cores.swap(&config, &sockets).unwrap();
         let port = sockets.addresses().next().unwrap().port();
         Bench {
@@ -419,10 +413,7 @@ mod tests {
 
     #[test]
     fn a_place_that_comes_back_twice_is_no_debt() {
-        let peer = Peer {
-            jobs: runtime::mailbox(1).0,
-            parked: Arc::default(),
-        };
+        let peer = Peer::new(runtime::mailbox(1).0, &CoreSettings::default());
         peer.release();
         assert!(peer.reserve() && peer.reserve());
     }

@@ -25,6 +25,7 @@ use crate::plugin::{Proto, Query, Role, Run};
 use crate::runtime::{PacketReceiver, Poller, clock};
 use crate::telemetry::metrics::SharedCounter;
 use crate::transport::udp::{Batch, ReplyPath, Socket};
+use crate::tune::CoreSettings;
 
 /// What a packet thread is asked to do.
 pub enum Command {
@@ -56,6 +57,8 @@ pub struct Place {
     pub peers: Vec<Peer>,
     /// What counts losses.
     pub losses: Losses,
+    /// What `-tune` sets for this core.
+    pub tune: CoreSettings,
 }
 
 /// Runs until `Command::Stop`.

@@ -45,6 +45,7 @@ impl Running {
                     sites,
                     zones,
                     handlers,
+                    tune: config.tune.core(core),
                 })
             });
             Rc::new(Chain::new(rows.collect()))

@@ -7,11 +7,11 @@ use std::sync::Arc;
 use socket2::SockRef;
 
 use super::config::Config;
-use crate::runtime::cores::CorePlan;
 use crate::telemetry::log;
 use crate::transport::socket;
 use crate::transport::tcp;
 use crate::transport::udp::Socket;
+use crate::tune::CoreSettings;
 
 /// Sockets with the index of their listener in the configuration.
 pub type ByListener<T> = Vec<(u16, T)>;
@@ -36,20 +36,21 @@ impl Sockets {
     ///
     /// # Errors
     /// `Listen: listen tcp :53: bind: address already in use` and the like, with a remedy.
-    pub fn open(config: &Config, plan: &[CorePlan], previous: &Sockets) -> Result<Sockets, String> {
+    pub fn open(config: &Config, previous: &Sockets) -> Result<Sockets, String> {
         let mut sockets = Sockets::default();
+        let cores = &config.tune.cores[..];
         // `bind ::` and no *bind* at all want the same address, yet are two listeners: a group is carried over once.
         let mut held: Vec<&Arc<Group>> = previous.groups.iter().collect();
         for listener in &config.listeners {
             let (wanted, count) = (
                 listener.socket_addr(),
-                listener.sockets.unwrap_or(plan.len()),
+                listener.sockets.unwrap_or(cores.len()),
             );
             let found = held.iter().position(|group| group.wanted == wanted);
             let group = match found.map(|at| held.remove(at)) {
                 Some(group) if group.count == count => group.clone(),
-                Some(group) => Arc::new(group.resized(count, plan)?),
-                None => Arc::new(Group::open(wanted, count, plan)?),
+                Some(group) => Arc::new(group.resized(count, cores)?),
+                None => Arc::new(Group::open(wanted, count, cores)?),
             };
             sockets.groups.push(group);
         }
@@ -110,7 +111,7 @@ impl Sockets {
 }
 
 impl Group {
-    fn open(wanted: SocketAddr, count: usize, plan: &[CorePlan]) -> Result<Group, String> {
+    fn open(wanted: SocketAddr, count: usize, cores: &[CoreSettings]) -> Result<Group, String> {
         let mut group = Group {
             wanted,
             count,
@@ -118,14 +119,14 @@ impl Group {
             udp: Vec::with_capacity(count),
             tcp: Vec::with_capacity(count),
         };
-        group.add(count)?;
-        group.steer(plan);
+        group.add(count, cores)?;
+        group.steer(cores);
         Ok(group)
     }
 
     /// The same address with another number of sockets. None is closed: what the kernel queues in one between the last look at it and its
     /// end would be lost. Those that are too many stay until the address goes.
-    fn resized(&self, count: usize, plan: &[CorePlan]) -> Result<Group, String> {
+    fn resized(&self, count: usize, cores: &[CoreSettings]) -> Result<Group, String> {
         let mut group = Group {
             wanted: self.wanted,
             count,
@@ -133,17 +134,22 @@ impl Group {
             udp: self.udp.clone(),
             tcp: self.tcp.clone(),
         };
-        group.add(count.saturating_sub(self.udp.len()))?;
-        group.steer(plan);
+        group.add(count.saturating_sub(self.udp.len()), cores)?;
+        group.steer(cores);
         Ok(group)
     }
 
     /// Opens further sockets, which come after those that the kernel's group holds already.
-    fn add(&mut self, count: usize) -> Result<(), String> {
+    fn add(&mut self, count: usize, cores: &[CoreSettings]) -> Result<(), String> {
         if count == 0 {
             return Ok(());
         }
-        let opened = socket::open_group(self.addr, count)?;
+        let of_socket = cores
+            .iter()
+            .cycle()
+            .skip(self.udp.len() % cores.len().max(1));
+        let of_sockets: Vec<CoreSettings> = of_socket.take(count).copied().collect();
+        let opened = socket::open_group(self.addr, &of_sockets)?;
         self.addr = opened.addr;
         let addr = opened.addr;
         let udp = opened.udp.into_iter();
@@ -154,8 +160,8 @@ impl Group {
     }
 
     /// With one socket for each pinned core, a packet goes to the core that received it.
-    fn steer(&self, plan: &[CorePlan]) {
-        let cpus: Option<Vec<u32>> = plan.iter().map(|core| core.cpu).collect();
+    fn steer(&self, cores: &[CoreSettings]) {
+        let cpus: Option<Vec<u32>> = cores.iter().map(|core| core.cpu).collect();
         let Some(cpus) = cpus.filter(|cpus| cpus.len() > 1 && cpus.len() == self.count) else {
             return;
         };
@@ -178,28 +184,26 @@ mod tests {
     use crate::corefile::RealSource;
     use crate::plugin::Carry;
     use crate::server::config::{self, Surroundings};
+    use crate::tune::Settings;
 
     #[test]
     fn listeners_of_one_address_keep_sockets_of_their_own() {
         let around = Surroundings {
             source: &RealSource,
-            cores: 1,
+            tune: &Arc::new(Settings::floating(1)),
             default_port: 53,
             carry: &Carry::default(),
             generation: 1,
         };
-        let free = socket::open_group("[::]:0".parse().unwrap(), 1).unwrap();
+        let free =
+            socket::open_group("[::]:0".parse().unwrap(), &[CoreSettings::default()]).unwrap();
         let port = free.addr.port();
         let text =
             format!("a.test:{port} {{\n bind ::\n whoami\n}}\nb.test:{port} {{\n whoami\n}}\n");
         let config = config::build("Corefile", &text, &around).unwrap().config;
-        let plan = [CorePlan {
-            index: 0,
-            cpu: None,
-        }];
         let mut sockets = Sockets::default();
         for _ in 0..3 {
-            let next = Sockets::open(&config, &plan, &sockets).unwrap();
+            let next = Sockets::open(&config, &sockets).unwrap();
             let fds: Vec<_> = next
                 .groups
                 .iter()
@@ -213,14 +217,15 @@ mod tests {
 
     #[test]
     fn another_number_of_sockets_adds_some_and_closes_none() {
-        let free = socket::open_group("127.0.0.1:0".parse().unwrap(), 1).unwrap();
+        let free =
+            socket::open_group("127.0.0.1:0".parse().unwrap(), &[CoreSettings::default()]).unwrap();
         let wanted = free.addr;
         drop(free);
-        let plan = [0, 1].map(|index| CorePlan { index, cpu: None });
+        let cores = Settings::floating(2).cores;
         let fds = |group: &Group| -> Vec<_> { group.udp.iter().map(|udp| udp.raw_fd()).collect() };
-        let first = Group::open(wanted, 2, &plan).unwrap();
-        let more = first.resized(5, &plan).unwrap();
-        let less = more.resized(1, &plan).unwrap();
+        let first = Group::open(wanted, 2, &cores).unwrap();
+        let more = first.resized(5, &cores).unwrap();
+        let less = more.resized(1, &cores).unwrap();
         assert_eq!((first.udp.len(), more.udp.len(), less.count), (2, 5, 1));
         assert_eq!(fds(&more)[..2], fds(&first));
         assert_eq!(fds(&less), fds(&more));

@@ -90,7 +90,7 @@ async fn accept(env: Rc<Env>, state: Rc<Accepting>, listening: TcpListener) {
         let Some(Ok((stream, peer))) = accepted else {
             continue;
         };
-        if env.connections.get() >= limits::TCP_CONNECTIONS_PER_CORE {
+        if env.connections.get() >= env.tune().tcp_connections_max {
             continue;
         }
         let open = Open::new(&env);
@@ -343,12 +343,13 @@ mod tests {
     use crate::plugin::Carry;
     use crate::runtime::{Backend, block_on};
     use crate::server::config::{self, Surroundings};
+    use crate::tune::Settings;
 
     /// What is left open of a connection that comes when only so many more tasks have room.
     fn check_refused(free: usize) {
         let around = Surroundings {
             source: &RealSource,
-            cores: 1,
+            tune: &Arc::new(Settings::floating(1)),
             default_port: 53,
             carry: &Carry::default(),
             generation: 1,

@@ -21,6 +21,7 @@ use crate::corefile::RealSource;
 use crate::plugin::{Carry, Lifecycle, Started};
 use crate::runtime::{choose, cores, raise_open_files};
 use crate::telemetry::log;
+use crate::tune::Settings;
 use crate::{cli, version};
 
 /// Runs the server until it is told to stop; returns the exit code.
@@ -38,7 +39,7 @@ pub fn run(flags: &Flags, input: Input) -> Result<u8, String> {
     let mut server = Server {
         flags: flags.clone(),
         input,
-        cores: Cores::start(plan, choice.backend)?,
+        cores: Cores::start(Arc::new(Settings::of_plan(&plan, choice.backend)))?,
         control,
         carry: Arc::default(),
         sockets: Sockets::default(),
@@ -132,12 +133,12 @@ impl Server {
     fn build(&mut self, input: &Input, events: &Events) -> Result<Built, String> {
         self.generation += 1;
         let (input, carry) = (input.clone(), self.carry.clone());
-        let (cores, default_port) = (self.cores.count(), self.flags.dns_port);
+        let (tune, default_port) = (self.cores.tune().clone(), self.flags.dns_port);
         let generation = self.generation;
         let build = move || {
             let around = Surroundings {
                 source: &RealSource,
-                cores,
+                tune: &tune,
                 default_port,
                 carry: &carry,
                 generation,
@@ -167,7 +168,7 @@ impl Server {
         let Built {
             config, mut life, ..
         } = built;
-        let sockets = Sockets::open(&config, self.cores.plan(), &self.sockets)?;
+        let sockets = Sockets::open(&config, &self.sockets)?;
         let previous = self.active.as_ref().map(|active| &active.admin);
         let admin = std::mem::take(&mut life.endpoints).bind(previous)?;
         let (generation, config) = (config.generation, Arc::new(config));

@@ -23,6 +23,7 @@ use crate::plugin::{self, Chain, Query, Role, Route, Run, TaskEnv, Visit};
 use crate::runtime::{self, Receiver, Sender, clock};
 use crate::transport::tcp;
 use crate::transport::udp::ReplyPath;
+use crate::tune::CoreSettings;
 use crate::wire::rcode::Rcode;
 
 /// What a task thread is asked to do.
@@ -53,14 +54,24 @@ pub enum Job {
 pub struct Peer {
     /// Its task thread's mailbox.
     pub jobs: Sender<Job>,
-    /// Queries that wait there: `0 <= parked <= limits::PARKED_PER_CORE`.
+    /// Queries that wait there: `0 <= parked <= parked_max`.
     pub parked: Arc<AtomicUsize>,
+    parked_max: usize,
 }
 
 impl Peer {
+    /// A core of these settings, with this mailbox.
+    pub fn new(jobs: Sender<Job>, settings: &CoreSettings) -> Peer {
+        Peer {
+            jobs,
+            parked: Arc::default(),
+            parked_max: settings.parked_max,
+        }
+    }
+
     /// Takes a place for a query that will wait on that core; `false` when there is none.
     pub fn reserve(&self) -> bool {
-        if self.parked.fetch_add(1, Ordering::Relaxed) < limits::PARKED_PER_CORE {
+        if self.parked.fetch_add(1, Ordering::Relaxed) < self.parked_max {
             return true;
         }
         self.release();
@@ -109,6 +120,16 @@ impl Env {
     /// The newest configuration.
     pub fn newest(&self) -> Option<Rc<Running>> {
         self.running.borrow().last().cloned()
+    }
+
+    /// What `-tune` sets for this core; the defaults before the first configuration.
+    pub fn tune(&self) -> CoreSettings {
+        let running = self.running.borrow();
+        running
+            .last()
+            .map_or_else(CoreSettings::default, |running| {
+                *running.config.tune.core(self.core)
+            })
     }
 
     /// The configuration a query runs under, or the newest when that one is gone.

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use crate::corefile::{self, Args, Known, RealSource, SetupError, ZoneName};
 use crate::plugin::{BlockSettings, Carry, Lifecycle, OpenCx, Plugin, Query, Role, SetupCx, Site};
+use crate::tune::{CoreSettings, Settings};
 use crate::wire::query::{Parsed, Verdict, parse};
 use crate::wire::{flag, name::NameBuf};
 
@@ -52,6 +53,7 @@ pub fn set_up_in<P: Plugin>(
         cores: 1,
         directives: &[],
         default_port: 53,
+        tune: &Settings::floating(1),
     };
     let config = Arc::new(P::setup(&mut Args::new(directive), &mut cx)?);
     let site = |zone: &ZoneName| Site {
@@ -80,6 +82,7 @@ impl<P: Plugin> Directive<P> {
             sites: &self.sites,
             zones: &self.zones,
             handlers,
+            tune: &CoreSettings::default(),
         };
         P::open(&self.config, &cx)
     }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::rc::Rc;
+use std::sync::Arc;
 
 use domain::base::Message;
 use domain::base::zonefile_fmt::{DisplayKind, ZonefileFmt};
@@ -16,6 +17,7 @@ use crate::server::config::{self, Surroundings};
 use crate::server::serve::{self, Arrival, Desk, Served};
 use crate::server::short::Glance;
 use crate::server::tasks::{self, Env};
+use crate::tune::{CoreSettings, Settings};
 use crate::wire::edns;
 use crate::wire::name::NameBuf;
 use crate::wire::{flag, types};
@@ -45,7 +47,7 @@ pub struct Seen {
 /// A query to ask: `name TYPE [class=CH] [+do] [+cd] [+ad] [-rd] [+tcp] [bufsize=N] [from=ADDR] [opt=CODE:HEX]`.
 /// Without `bufsize`, `+do` or `opt` it has no OPT record.
 pub struct Host {
-    config: std::sync::Arc<config::Config>,
+    config: Arc<config::Config>,
     /// What the configuration wants done beside answering.
     pub life: Lifecycle,
 }
@@ -60,14 +62,14 @@ impl Host {
     pub fn with(corefile: &str, source: &dyn Source, carry: &Carry) -> Result<Host, String> {
         let around = Surroundings {
             source,
-            cores: 1,
+            tune: &Arc::new(Settings::floating(1)),
             default_port: 53,
             carry,
             generation: 1,
         };
         let built = config::build("Corefile", corefile, &around)?;
         Ok(Host {
-            config: std::sync::Arc::new(built.config),
+            config: Arc::new(built.config),
             life: built.life,
         })
     }
@@ -82,10 +84,7 @@ impl Host {
         let asks: Vec<(Vec<u8>, Arrival)> = queries.iter().map(|query| encode(query)).collect();
         let config = self.config.clone();
         runtime::block_on(Backend::Epoll, async move {
-            let peer = tasks::Peer {
-                jobs: runtime::mailbox(1).0,
-                parked: Default::default(),
-            };
+            let peer = tasks::Peer::new(runtime::mailbox(1).0, &CoreSettings::default());
             let env = Env::new(0, 1, vec![peer]);
             env.open(config);
             let mut seen = Vec::new();

@@ -7,6 +7,7 @@ use std::os::fd::{AsRawFd, OwnedFd};
 use socket2::{Domain, Protocol, SockFilter, Socket, Type};
 
 use crate::limits;
+use crate::tune::CoreSettings;
 
 /// The sockets of one address: `n` for UDP and `n` for TCP, in the order of the cores they belong to.
 pub struct Group {
@@ -18,15 +19,15 @@ pub struct Group {
     pub tcp: Vec<TcpListener>,
 }
 
-/// Opens `count` UDP and TCP sockets on one address.
+/// Opens UDP and TCP sockets on one address, one of each for every core given.
 ///
 /// # Errors
 /// CoreDNS's wording, with the remedy where the kernel's reason has one.
-pub fn open_group(wanted: SocketAddr, count: usize) -> Result<Group, String> {
-    match open_all(wanted, count) {
+pub fn open_group(wanted: SocketAddr, cores: &[CoreSettings]) -> Result<Group, String> {
+    match open_all(wanted, cores) {
         Err(Failure::NoIpv6) if is_wildcard_v6(wanted) => {
             let v4 = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), wanted.port());
-            open_all(v4, count).map_err(|failure| failure.text(wanted))
+            open_all(v4, cores).map_err(|failure| failure.text(wanted))
         }
         outcome => outcome.map_err(|failure| failure.text(wanted)),
     }
@@ -87,16 +88,16 @@ fn is_wildcard_v6(addr: SocketAddr) -> bool {
     addr.is_ipv6() && addr.ip().is_unspecified()
 }
 
-fn open_all(wanted: SocketAddr, count: usize) -> Result<Group, Failure> {
+fn open_all(wanted: SocketAddr, cores: &[CoreSettings]) -> Result<Group, Failure> {
     let mut attempt = 0;
     loop {
         let mut addr = wanted;
         let mut group = Group {
             addr,
-            udp: Vec::with_capacity(count),
-            tcp: Vec::with_capacity(count),
+            udp: Vec::with_capacity(cores.len()),
+            tcp: Vec::with_capacity(cores.len()),
         };
-        let outcome = fill(&mut group, &mut addr, count);
+        let outcome = fill(&mut group, &mut addr, cores);
         group.addr = addr;
         match outcome {
             // A port that TCP got free may be taken on UDP: with port 0 another one is tried.
@@ -113,9 +114,9 @@ fn open_all(wanted: SocketAddr, count: usize) -> Result<Group, Failure> {
     }
 }
 
-fn fill(group: &mut Group, addr: &mut SocketAddr, count: usize) -> Result<(), Failure> {
-    for _ in 0..count {
-        let socket = open(*addr, Type::STREAM).map_err(|error| failure("tcp", error))?;
+fn fill(group: &mut Group, addr: &mut SocketAddr, cores: &[CoreSettings]) -> Result<(), Failure> {
+    for core in cores {
+        let socket = open(*addr, Type::STREAM, core).map_err(|error| failure("tcp", error))?;
         socket
             .listen(limits::TCP_BACKLOG)
             .map_err(|error| failure("tcp", error))?;
@@ -123,8 +124,8 @@ fn fill(group: &mut Group, addr: &mut SocketAddr, count: usize) -> Result<(), Fa
         addr.set_port(local.map_or(addr.port(), |local| local.port()));
         group.tcp.push(socket.into());
     }
-    for _ in 0..count {
-        let socket = open(*addr, Type::DGRAM).map_err(|error| failure("udp", error))?;
+    for core in cores {
+        let socket = open(*addr, Type::DGRAM, core).map_err(|error| failure("udp", error))?;
         group.udp.push(socket.into());
     }
     Ok(())
@@ -137,7 +138,7 @@ fn failure(network: &'static str, error: io::Error) -> Failure {
     }
 }
 
-fn open(addr: SocketAddr, kind: Type) -> io::Result<Socket> {
+fn open(addr: SocketAddr, kind: Type, core: &CoreSettings) -> io::Result<Socket> {
     let is_udp = kind == Type::DGRAM;
     let protocol = if is_udp { Protocol::UDP } else { Protocol::TCP };
     let socket = Socket::new(
@@ -153,8 +154,7 @@ fn open(addr: SocketAddr, kind: Type) -> io::Result<Socket> {
         socket.set_reuse_address(true)?;
         socket.set_tcp_nodelay(true)?;
     } else {
-        // A refusal leaves the system's default, which still works.
-        let _ = socket.set_recv_buffer_size(limits::UDP_RECEIVE_BUFFER);
+        size_buffers(&socket, core);
         if addr.ip().is_unspecified() {
             report_destination(&socket, addr)?;
         }
@@ -162,6 +162,14 @@ fn open(addr: SocketAddr, kind: Type) -> io::Result<Socket> {
     }
     socket.bind(&addr.into())?;
     Ok(socket)
+}
+
+/// A refusal leaves the system's default, which still works.
+fn size_buffers(socket: &Socket, core: &CoreSettings) {
+    let _ = socket.set_recv_buffer_size(core.udp_receive_buffer_octets);
+    if let Some(octets) = core.udp_send_buffer_octets {
+        let _ = socket.set_send_buffer_size(octets);
+    }
 }
 
 /// Asks for the destination address of each packet, so that the reply leaves from there.

@@ -371,9 +371,11 @@ mod tests {
 
     use super::*;
     use crate::transport::socket;
+    use crate::tune::CoreSettings;
 
     fn check_echo(listen: &str, ask: &str) {
-        let group = socket::open_group(listen.parse().unwrap(), 1).unwrap();
+        let group =
+            socket::open_group(listen.parse().unwrap(), &[CoreSettings::default()]).unwrap();
         let port = group.addr.port();
         let server = Socket::new(group.udp.into_iter().next().unwrap(), group.addr);
         let asked: SocketAddr = format!("{ask}:{port}").parse().unwrap();

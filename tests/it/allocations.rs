@@ -13,6 +13,7 @@ use percoredns::server::config::{self, Surroundings};
 use percoredns::server::running::Running;
 use percoredns::server::serve::{self, Arrival, Desk, Served};
 use percoredns::server::tasks::{self, Env, Peer};
+use percoredns::tune::{CoreSettings, Settings};
 
 use crate::client;
 use crate::server::Folder;
@@ -68,17 +69,14 @@ impl Core {
     fn open(corefile: &str) -> Core {
         let around = Surroundings {
             source: &RealSource,
-            cores: 1,
+            tune: &Arc::new(Settings::floating(1)),
             default_port: 53,
             carry: &Carry::default(),
             generation: 1,
         };
         let built = config::build("Corefile", corefile, &around);
         let config = Arc::new(built.unwrap_or_else(|error| panic!("{error}")).config);
-        let peer = Peer {
-            jobs: runtime::mailbox(1).0,
-            parked: Arc::default(),
-        };
+        let peer = Peer::new(runtime::mailbox(1).0, &CoreSettings::default());
         let task = Env::new(0, 1, vec![peer]);
         task.open(config.clone());
         Core {

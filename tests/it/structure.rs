@@ -4,10 +4,12 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::sync::Arc;
 
 use percoredns::corefile::RealSource;
 use percoredns::plugin::{self, Carry};
 use percoredns::server::config::{self, Surroundings};
+use percoredns::tune::Settings;
 
 fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
@@ -179,7 +181,7 @@ fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
 fn load(corefile: &str) -> Result<(), String> {
     let around = Surroundings {
         source: &RealSource,
-        cores: 2,
+        tune: &Arc::new(Settings::floating(2)),
         default_port: 53,
         carry: &Carry::default(),
         generation: 1,

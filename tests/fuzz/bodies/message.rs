@@ -9,6 +9,7 @@ use percoredns::plugin::{Carry, Proto, Role};
 use percoredns::server::config::{self, Surroundings};
 use percoredns::server::running::Running;
 use percoredns::server::serve::{self, Arrival, Desk, Served};
+use percoredns::tune::Settings;
 use percoredns::wire::query::{self, Parsed, Verdict};
 use percoredns::wire::reply::{Question, Reply};
 use percoredns::wire::{HEADER, flag, u16_at};
@@ -41,7 +42,7 @@ thread_local! {
 fn running() -> Running {
     let around = Surroundings {
         source: &RealSource,
-        cores: 1,
+        tune: &Arc::new(Settings::floating(1)),
         default_port: 53,
         carry: &Carry::default(),
         generation: 1,

@@ -1,0 +1,123 @@
+//! The settings themselves: plain data, resolved for this machine. A setting that nobody gave has the value that the program always had.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::limits;
+use crate::runtime::Backend;
+use crate::runtime::cores::CorePlan;
+
+/// Settings of the process.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// One for each data core, in order; never empty.
+    pub cores: Vec<CoreSettings>,
+    /// The network card whose queues the cores' `nic_queue` counts.
+    pub nic: Option<String>,
+    /// File that the caches are written to and warmed from; `None` for none.
+    pub cache_snapshot: Option<PathBuf>,
+    /// Between two writes of `cache_snapshot`.
+    pub cache_snapshot_interval: Duration,
+    /// Octets of entries that all caches together may hold; `None`: what their capacities in entries allow.
+    pub cache_octets_max: Option<usize>,
+}
+
+impl Settings {
+    /// Default settings for these cores, whose task threads wait as `backend` says.
+    pub fn of_plan(plan: &[CorePlan], backend: Backend) -> Settings {
+        let core = |core: &CorePlan| CoreSettings {
+            cpu: core.cpu,
+            backend,
+            ..CoreSettings::default()
+        };
+        Settings {
+            cores: plan.iter().map(core).collect(),
+            nic: None,
+            cache_snapshot: None,
+            cache_snapshot_interval: limits::CACHE_SNAPSHOT_INTERVAL,
+            cache_octets_max: None,
+        }
+    }
+
+    /// Default settings for so many floating cores on epoll, which runs everywhere.
+    pub fn floating(cores: usize) -> Settings {
+        let plan: Vec<CorePlan> = (0..cores)
+            .map(|index| CorePlan { index, cpu: None })
+            .collect();
+        Settings::of_plan(&plan, Backend::Epoll)
+    }
+
+    /// The settings of a core; those of the first for one that does not exist.
+    pub fn core(&self, core: usize) -> &CoreSettings {
+        self.cores.get(core).unwrap_or(&self.cores[0])
+    }
+}
+
+/// Settings of one data core. The bounds of each are in `limits`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct CoreSettings {
+    /// The CPU that its threads stay on; `None` = they float.
+    pub cpu: Option<u32>,
+    /// The NUMA node that its memory should come from, and that it floats over without `cpu`; `None` = the kernel's choice.
+    pub numa_node: Option<u32>,
+    /// The queue of `Settings::nic` whose interrupts its CPU should take.
+    pub nic_queue: Option<u32>,
+    /// How its task thread waits.
+    pub backend: Backend,
+    /// Datagrams taken at once: `1 <= batch_len <= limits::BATCH`.
+    pub batch_len: usize,
+    /// SO_RCVBUF of its UDP sockets.
+    pub udp_receive_buffer_octets: usize,
+    /// SO_SNDBUF of its UDP sockets; `None` = the kernel's default (net.core.wmem_default).
+    pub udp_send_buffer_octets: Option<usize>,
+    /// Microseconds that its packet thread asks the network card for packets before it sleeps; 0 = interrupts alone.
+    pub busy_poll_us: u32,
+    /// Packets taken from the card in one busy poll: `1 <= busy_poll_budget <= limits::BUSY_POLL_BUDGET_MAX`.
+    pub busy_poll_budget: u16,
+    /// While busy polling goes on, the card's interrupts and softirqs stay off (SO_PREFER_BUSY_POLL).
+    pub prefer_busy_poll: bool,
+    /// Nanoseconds that interrupts stay off between two busy polls which both found packets; 0 = not at all.
+    pub irq_suspend_ns: u64,
+    /// Whether replies to one client leave as one segmented packet (UDP_SEGMENT).
+    pub gso: bool,
+    /// Whether its part of the caches asks for huge pages.
+    pub huge_pages: bool,
+    /// The weight of its part of each cache: a core holds `cache_share` of the sum over all cores.
+    pub cache_share: u32,
+    /// Queries that may wait on its task thread; further ones are shed.
+    pub parked_max: usize,
+    /// TCP connections; the newest beyond it is closed at once.
+    pub tcp_connections_max: usize,
+    /// Exchanges with upstreams at once: `upstream_in_flight_max <= parked_max`.
+    pub upstream_in_flight_max: usize,
+    /// Idle sockets kept for one upstream and protocol.
+    pub upstream_idle_max: usize,
+    /// The nice value of its threads (setpriority(2)): -20 runs first, 19 last.
+    pub nice: i8,
+}
+
+impl Default for CoreSettings {
+    fn default() -> CoreSettings {
+        CoreSettings {
+            cpu: None,
+            numa_node: None,
+            nic_queue: None,
+            backend: Backend::Epoll,
+            batch_len: limits::BATCH,
+            udp_receive_buffer_octets: limits::UDP_RECEIVE_BUFFER,
+            udp_send_buffer_octets: None,
+            busy_poll_us: 0,
+            busy_poll_budget: limits::BUSY_POLL_BUDGET,
+            prefer_busy_poll: false,
+            irq_suspend_ns: 0,
+            gso: true,
+            huge_pages: false,
+            cache_share: 1,
+            parked_max: limits::PARKED_PER_CORE,
+            tcp_connections_max: limits::TCP_CONNECTIONS_PER_CORE,
+            upstream_in_flight_max: limits::UPSTREAM_IN_FLIGHT_PER_CORE,
+            upstream_idle_max: limits::UPSTREAM_IDLE,
+            nice: 0,
+        }
+    }
+}
