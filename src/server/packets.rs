@@ -71,7 +71,7 @@ pub fn run(place: Place, commands: PacketReceiver<Command>) -> io::Result<()> {
         commands,
         sockets: Vec::new(),
         running: None,
-        batch: Batch::new(true),
+        batch: Batch::new(place.tune.gso),
         desk: Desk::default(),
         glances: (0..limits::BATCH).map(|_| Glance::default()).collect(),
         reply: vec![0; limits::MESSAGE_OCTETS],

@@ -84,9 +84,7 @@ impl Host {
         let asks: Vec<(Vec<u8>, Arrival)> = queries.iter().map(|query| encode(query)).collect();
         let config = self.config.clone();
         runtime::block_on(Backend::Epoll, async move {
-            let peer = tasks::Peer::new(runtime::mailbox(1).0, &CoreSettings::default());
-            let env = Env::new(0, 1, vec![peer]);
-            env.open(config);
+            let env = env(config);
             let mut seen = Vec::new();
             for (bytes, arrival) in asks {
                 let arrival = Arrival {
@@ -115,12 +113,7 @@ impl Host {
         let asks: Vec<(Vec<u8>, Arrival)> = queries.iter().map(|query| encode(query)).collect();
         let config = self.config.clone();
         runtime::block_on(Backend::Epoll, async move {
-            let peer = tasks::Peer {
-                jobs: runtime::mailbox(1).0,
-                parked: Default::default(),
-            };
-            let env = Env::new(0, 1, vec![peer]);
-            env.open(config);
+            let env = env(config);
             let mut both = Vec::new();
             for (bytes, arrival) in asks {
                 let arrival = Arrival {
@@ -149,6 +142,14 @@ fn both_ways(env: &Rc<Env>, bytes: &[u8], arrival: &Arrival) -> BothWays {
         Served::Silent | Served::Parked(_) => Vec::new(),
     };
     BothWays { short, long }
+}
+
+/// What a task thread of a process with one core has.
+fn env(config: std::sync::Arc<config::Config>) -> Rc<Env> {
+    let peer = tasks::Peer::new(runtime::mailbox(1).0, &CoreSettings::default());
+    let env = Env::new(0, 1, vec![peer]);
+    env.open(config);
+    env
 }
 
 async fn answer(env: &Rc<Env>, bytes: &[u8], arrival: &Arrival) -> Seen {

@@ -257,10 +257,12 @@ mod tests {
 
     use super::*;
     use crate::transport::{socket, udp::Batch};
+    use crate::tune::CoreSettings;
 
     /// `ask` clients send queries of these lengths in turn; each must get its own octets back, whatever was sent together.
     fn check(listen: &str, ask: &str, lengths: &[&[usize]], segments: bool) {
-        let group = socket::open_group(listen.parse().unwrap(), 1).unwrap();
+        let group =
+            socket::open_group(listen.parse().unwrap(), &[CoreSettings::default()]).unwrap();
         let port = group.addr.port();
         let server = Socket::new(group.udp.into_iter().next().unwrap(), group.addr);
         let asked: SocketAddr = format!("{ask}:{port}").parse().unwrap();

@@ -7,7 +7,7 @@ mod tests;
 use std::sync::Arc;
 
 use crate::corefile::{Args, SetupError};
-use crate::plugin::{Flow, OpenCx, Plugin, Query, SetupCx};
+use crate::plugin::{Flow, OpenCx, PlainPart, Plugin, Query, SetupCx};
 use crate::upstream;
 use crate::wire::name::NameBuf;
 use crate::wire::reply::{Reply, Section};
@@ -33,6 +33,11 @@ impl Plugin for Chaos {
 
     fn open(config: &Arc<Config>, _: &OpenCx<'_>) -> Chaos {
         Chaos(config.clone())
+    }
+
+    /// A plain query is of class IN.
+    fn plain_part(&self) -> PlainPart {
+        PlainPart::NONE
     }
 
     fn on_query(&self, query: &mut Query) -> Flow {
