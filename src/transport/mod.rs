@@ -6,5 +6,6 @@
 
 pub mod interfaces;
 pub mod socket;
+pub mod steering;
 pub mod tcp;
 pub mod udp;
