@@ -14,6 +14,7 @@ mod router;
 pub mod running;
 pub mod serve;
 mod sockets;
+mod spread;
 pub mod stream;
 mod supervisor;
 pub mod tasks;
