@@ -194,6 +194,8 @@ pub const UDP_SEGMENT_OCTETS: usize = 1_232;
 pub const UDP_SEGMENTED_OCTETS: usize = 65_000;
 /// Octets of reply kept for each datagram of a batch; longer replies go out one by one from a larger buffer.
 pub const BATCH_REPLY_OCTETS: usize = 4096;
+/// Sockets of other cores that one core reads from while those are busy; further offers are declined.
+pub const HELPED_SOCKETS: usize = 64;
 /// TCP connections of one core; beyond it the newest is closed at once.
 pub const TCP_CONNECTIONS_PER_CORE: usize = 8192;
 /// Queries of one TCP connection that are being answered; beyond it its reading stops.

@@ -40,11 +40,13 @@ impl Poller {
 
     /// Watches a descriptor for input.
     pub fn add(&self, fd: RawFd, name: u64) -> io::Result<()> {
-        let mut event = libc::epoll_event {
-            events: libc::EPOLLIN as u32,
-            u64: name,
-        };
-        self.control(libc::EPOLL_CTL_ADD, fd, &mut event)
+        self.watch(fd, name, libc::EPOLLIN)
+    }
+
+    /// Watches a descriptor that other sets may watch too: of those that wait, the kernel wakes the one that came first
+    /// (EPOLLEXCLUSIVE, Linux 4.5).
+    pub fn share(&self, fd: RawFd, name: u64) -> io::Result<()> {
+        self.watch(fd, name, libc::EPOLLIN | libc::EPOLLEXCLUSIVE)
     }
 
     /// Watches it no more. One that was never added is ignored.
@@ -53,15 +55,15 @@ impl Poller {
         let _ = self.control(libc::EPOLL_CTL_DEL, fd, &mut event);
     }
 
-    /// Blocks until something can be read.
-    pub fn wait(&mut self) -> io::Result<()> {
+    /// Blocks until something can be read, at most so many milliseconds; -1 is for ever.
+    pub fn wait(&mut self, timeout_ms: i32) -> io::Result<()> {
         // SAFETY: the buffer is live and `EVENTS_PER_TURN` long.
         let count = unsafe {
             libc::epoll_wait(
                 self.poll_set.as_raw_fd(),
                 self.events.as_mut_ptr(),
                 self.events.len() as i32,
-                -1,
+                timeout_ms,
             )
         };
         self.ready = usize::try_from(count).unwrap_or(0);
@@ -84,6 +86,14 @@ impl Poller {
     /// The `nth` of them, `nth < ready_len()`.
     pub fn ready(&self, nth: usize) -> u64 {
         self.events[nth].u64
+    }
+
+    fn watch(&self, fd: RawFd, name: u64, events: i32) -> io::Result<()> {
+        let mut event = libc::epoll_event {
+            events: events as u32,
+            u64: name,
+        };
+        self.control(libc::EPOLL_CTL_ADD, fd, &mut event)
     }
 
     fn control(&self, verb: i32, fd: RawFd, event: &mut libc::epoll_event) -> io::Result<()> {

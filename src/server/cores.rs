@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use super::config::Config;
 use super::packets::{self, Command, Losses, Place};
 use super::sockets::Sockets;
+use super::spread::Links;
 use super::tasks::{self, Job, Peer};
 use crate::control::panic_text;
 use crate::limits;
@@ -22,6 +23,7 @@ pub struct Cores {
     tune: Arc<Settings>,
     losses: Losses,
     peers: Vec<Peer>,
+    links: Links,
     threads: Vec<Threads>,
     /// When threads were started anew, the latest last.
     restarts: Vec<Instant>,
@@ -67,17 +69,28 @@ impl Cores {
                 format_args!("Recovered from panic in a task: {reason}"),
             );
         });
+        let mailboxes: Result<Vec<_>, _> = (0..receivers.len())
+            // Each of the other cores may ask for help just before a change of configuration.
+            .map(|_| runtime::packet_mailbox(SPARE_JOBS + receivers.len()))
+            .collect();
+        let (senders, commands): (Vec<_>, Vec<_>) = mailboxes
+            .map_err(|error| format!("cannot make the mailbox of a packet thread: {error}"))?
+            .into_iter()
+            .unzip();
         let mut cores = Cores {
             tune,
             losses,
             peers,
+            links: Links::new(senders.clone()),
             threads: Vec::new(),
             restarts: Vec::new(),
         };
-        for (core, jobs) in receivers.into_iter().enumerate() {
+        for (core, (jobs, (commands, receiver))) in receivers
+            .into_iter()
+            .zip(senders.into_iter().zip(commands))
+            .enumerate()
+        {
             let tasks = cores.start_tasks(core, jobs)?;
-            let (commands, receiver) =
-                runtime::packet_mailbox(SPARE_JOBS).map_err(|error| error.to_string())?;
             let packets = cores.start_packets(core, receiver)?;
             cores.threads.push(Threads {
                 commands,
@@ -121,6 +134,7 @@ impl Cores {
             core,
             cores: self.count(),
             peers: self.peers.clone(),
+            links: self.links.clone(),
             losses: self.losses.clone(),
             tune: *self.tune.core(core),
         };

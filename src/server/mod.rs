@@ -15,6 +15,7 @@ pub mod running;
 pub mod serve;
 pub mod short;
 mod sockets;
+mod spread;
 pub mod stream;
 mod supervisor;
 pub mod tasks;

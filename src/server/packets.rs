@@ -11,6 +11,7 @@
 
 use std::io;
 use std::os::fd::RawFd;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc;
 
@@ -18,6 +19,7 @@ use super::config::Config;
 use super::running::Running;
 use super::serve::{self, Arrival, Desk, Served};
 use super::short::Glance;
+use super::spread::{Links, Listening, Offer, Spread};
 use super::tasks::{self, Job, Peer};
 use crate::cache;
 use crate::limits;
@@ -31,6 +33,8 @@ use crate::tune::CoreSettings;
 pub enum Command {
     /// Open a new configuration and serve these sockets (listener index, socket); those that are missing are drained and dropped.
     Swap(Arc<Config>, Vec<(u16, Arc<Socket>)>, mpsc::Sender<()>),
+    /// Read from the socket of a core that is busy.
+    Help(Offer),
     /// End the thread after a last look at every socket.
     Stop,
     /// Die as a fault of ours would make it.
@@ -55,6 +59,8 @@ pub struct Place {
     pub cores: usize,
     /// All cores, this one included.
     pub peers: Vec<Peer>,
+    /// The packet threads of all cores.
+    pub links: Links,
     /// What counts losses.
     pub losses: Losses,
     /// What `-tune` sets for this core.
@@ -75,6 +81,7 @@ pub fn run(place: Place, commands: PacketReceiver<Command>) -> io::Result<()> {
         desk: Desk::default(),
         glances: (0..limits::BATCH).map(|_| Glance::default()).collect(),
         reply: vec![0; limits::MESSAGE_OCTETS],
+        spread: Spread::new(place.core, place.links.clone()),
         place,
     };
     thread.poller.add(thread.commands.fd(), COMMANDS)?;
@@ -84,7 +91,7 @@ pub fn run(place: Place, commands: PacketReceiver<Command>) -> io::Result<()> {
 struct Thread {
     poller: Poller,
     commands: PacketReceiver<Command>,
-    sockets: Vec<(u16, Arc<Socket>)>,
+    sockets: Vec<Rc<Listening>>,
     running: Option<Running>,
     batch: Batch,
     desk: Desk,
@@ -92,6 +99,7 @@ struct Thread {
     glances: Box<[Glance]>,
     /// Where a reply is written before it is known whether it fits the batch.
     reply: Vec<u8>,
+    spread: Spread,
     place: Place,
 }
 
@@ -101,25 +109,54 @@ const COMMANDS: u64 = u64::MAX;
 impl Thread {
     fn serve(&mut self) -> io::Result<()> {
         loop {
-            self.poller.wait()?;
+            self.poller.wait(self.spread.patience_ms())?;
             for nth in 0..self.poller.ready_len() {
                 let name = self.poller.ready(nth);
                 if name == COMMANDS {
                     if self.obey()? {
                         return Ok(());
                     }
-                } else if let Some((listener, socket)) = self.find(name as RawFd) {
-                    self.drain(listener, &socket);
+                } else if let Some(own) = self.find(name as RawFd) {
+                    self.drain_own(own);
                 }
+            }
+            if let Some(away) = self.spread.away() {
+                self.drain_own(away);
+            }
+            if self.spread.is_helping() {
+                self.help();
+            }
+            self.spread
+                .end_turn(self.generation(), &self.sockets, &self.poller)?;
+        }
+    }
+
+    /// The place of an own socket in `sockets`.
+    fn find(&self, fd: RawFd) -> Option<usize> {
+        let has_fd = |row: &Rc<Listening>| row.socket.raw_fd() == fd;
+        self.sockets.iter().position(has_fd)
+    }
+
+    /// A batch of the `nth` own socket; its length.
+    fn drain_own(&mut self, nth: usize) -> usize {
+        let row = self.sockets[nth].clone();
+        let count = self.drain(row.listener, &row.socket);
+        self.spread.took_own(nth, count);
+        count
+    }
+
+    /// A batch of each socket of another core that is ready, after all of its own.
+    fn help(&mut self) {
+        for nth in 0..self.poller.ready_len() {
+            if let Some(row) = self.spread.helped(self.poller.ready(nth) as RawFd) {
+                let count = self.drain(row.listener, &row.socket);
+                self.spread.took_helped(count);
             }
         }
     }
 
-    fn find(&self, fd: RawFd) -> Option<(u16, Arc<Socket>)> {
-        self.sockets
-            .iter()
-            .find(|row| row.1.raw_fd() == fd)
-            .cloned()
+    fn generation(&self) -> Option<u64> {
+        Some(self.running.as_ref()?.config.generation)
     }
 
     /// Answers one batch of what a socket holds and returns its length. A short batch means that it is empty; level-triggered epoll tells of what comes later.
@@ -188,6 +225,10 @@ impl Thread {
                     // The supervisor may have given up waiting; the swap stands all the same.
                     let _ = done.send(());
                 }
+                Command::Help(offer) => {
+                    let generation = self.generation();
+                    self.spread.accept(offer, generation, &self.poller);
+                }
                 Command::Stop => {
                     self.drain_all();
                     return Ok(true);
@@ -202,8 +243,8 @@ impl Thread {
     fn swap(&mut self, config: Arc<Config>, sockets: Vec<(u16, Arc<Socket>)>) -> io::Result<()> {
         // What the old configuration has received it still answers, on sockets that stay as well as on those that go.
         self.drain_all();
-        for (_, socket) in &self.sockets {
-            self.poller.remove(socket.raw_fd());
+        for row in &self.sockets {
+            self.poller.remove(row.socket.raw_fd());
         }
         self.running = Some(Running::open(
             config,
@@ -211,17 +252,22 @@ impl Thread {
             self.place.cores,
             Role::Packet,
         ));
-        self.sockets = sockets;
-        for (_, socket) in &self.sockets {
-            self.poller.add(socket.raw_fd(), socket.raw_fd() as u64)?;
+        let own = sockets
+            .into_iter()
+            .map(|(listener, socket)| Rc::new(Listening { listener, socket }));
+        self.sockets = own.collect();
+        for row in &self.sockets {
+            let fd = row.socket.raw_fd();
+            self.poller.share(fd, fd as u64)?;
         }
+        self.spread.restart(self.sockets.len(), &self.poller);
         Ok(())
     }
 
     fn drain_all(&mut self) {
-        for (listener, socket) in self.sockets.clone() {
+        for nth in 0..self.sockets.len() {
             for _ in 0..DRAIN_BATCHES {
-                if self.drain(listener, &socket) == 0 {
+                if self.drain_own(nth) == 0 {
                     break;
                 }
             }

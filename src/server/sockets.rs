@@ -9,6 +9,7 @@ use socket2::SockRef;
 use super::config::Config;
 use crate::telemetry::log;
 use crate::transport::socket;
+use crate::transport::steering;
 use crate::transport::tcp;
 use crate::transport::udp::Socket;
 use crate::tune::CoreSettings;
@@ -159,20 +160,19 @@ impl Group {
         Ok(())
     }
 
-    /// With one socket for each pinned core, a packet goes to the core that received it.
+    /// With pinned cores a packet goes to the one that received it.
     fn steer(&self, cores: &[CoreSettings]) {
         let cpus: Option<Vec<u32>> = cores.iter().map(|core| core.cpu).collect();
-        let Some(cpus) = cpus.filter(|cpus| cpus.len() > 1 && cpus.len() == self.count) else {
+        let Some(cpus) = cpus.filter(|cpus| cpus.len() > 1) else {
             return;
         };
-        let steered = self
-            .udp
-            .first()
-            .map_or(Ok(()), |first| socket::steer(&**first, &cpus));
-        if let Err(error) = steered {
+        if let Err(error) = steering::steer(&self.udp, &cpus) {
             log::warning(
                 None,
-                format_args!("packets are not steered to the core that received them: {error}"),
+                format_args!(
+                    "{}: packets go to any core, not to the one that received them: the kernel refuses to steer: {error}",
+                    socket::go_addr(self.addr)
+                ),
             );
         }
     }

@@ -7,5 +7,6 @@
 pub mod interfaces;
 mod outbox;
 pub mod socket;
+pub mod steering;
 pub mod tcp;
 pub mod udp;

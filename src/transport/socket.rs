@@ -1,10 +1,10 @@
-//! Opening listening sockets: SO_REUSEPORT groups, steering of packets to the core that received them, errors as Go words them.
+//! Opening listening sockets: SO_REUSEPORT groups, their options, errors as Go words them.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
 use std::os::fd::{AsRawFd, OwnedFd};
 
-use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::limits;
 use crate::tune::CoreSettings;
@@ -199,8 +199,9 @@ fn no_fragments(socket: &Socket, addr: SocketAddr) {
     }
 }
 
-fn set_int(
-    socket: &Socket,
+/// Sets an option whose value is a C int.
+pub(super) fn set_int(
+    socket: &impl AsRawFd,
     level: libc::c_int,
     option: libc::c_int,
     value: libc::c_int,
@@ -222,46 +223,3 @@ fn set_int(
         Err(io::Error::last_os_error())
     }
 }
-
-/// Steers each packet of the group to the socket of the core whose CPU received it; a packet on any other CPU is spread by
-/// number. `cpus[n]` is the CPU of the `n`-th socket's core.
-pub fn steer(socket: &impl AsRawFd, cpus: &[u32]) -> io::Result<()> {
-    const LD_CPU: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_CPU) as u32;
-    let op = |code: u32, jt, jf, k| SockFilter::new(code as u16, jt, jf, k);
-    let mut program = vec![op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, LD_CPU)];
-    for (nth, cpu) in cpus.iter().enumerate() {
-        program.push(op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, *cpu));
-        program.push(op(libc::BPF_RET | libc::BPF_K, 0, 0, nth as u32));
-    }
-    program.push(op(
-        libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K,
-        0,
-        0,
-        cpus.len().max(1) as u32,
-    ));
-    program.push(op(libc::BPF_RET | BPF_A, 0, 0, 0));
-    let len = u16::try_from(program.len()).map_err(io::Error::other)?;
-    let filter = libc::sock_fprog {
-        len,
-        filter: program.as_mut_ptr().cast(),
-    };
-    let size = size_of::<libc::sock_fprog>() as libc::socklen_t;
-    // SAFETY: `filter` points at `program`, which lives until after the call; SockFilter is a transparent sock_filter.
-    let code = unsafe {
-        libc::setsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_ATTACH_REUSEPORT_CBPF,
-            (&raw const filter).cast(),
-            size,
-        )
-    };
-    if code == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
-    }
-}
-
-/// "Return the accumulator" (linux/bpf_common.h); libc does not name it.
-const BPF_A: u32 = 0x10;
