@@ -16,6 +16,7 @@
     )
 )]
 
+pub mod direct;
 pub mod edns;
 pub mod kind;
 pub mod name;
