@@ -126,6 +126,12 @@ impl PlainQuery<'_> {
         self.size_limit() - self.plain.opt_len()
     }
 
+    /// As much of a buffer as a reply may take without its OPT record.
+    pub fn clip<'o>(&self, out: &'o mut [u8]) -> &'o mut [u8] {
+        let len = self.room().min(out.len());
+        &mut out[..len]
+    }
+
     /// Octets that a reply may take.
     pub fn size_limit(&self) -> usize {
         let edns = self.plain.udp_size.map(|_| self.udp_size);

@@ -101,6 +101,11 @@ fn the_short_way_gives_the_octets_of_the_long_one() {
             "bufsize 512\nerrors\ncache\nfile ZONE example.org".to_owned(),
             20,
         ),
+        ("file ZONE example.org".to_owned(), 10),
+        (
+            format!("{hosts}\nfile ZONE example.org {{\n fallthrough\n}}"),
+            10,
+        ),
         (format!("any\nlocal\nchaos\nnsid x\n{hosts}"), 2),
         (format!("errors\n{hosts}"), 2),
     ];

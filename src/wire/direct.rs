@@ -14,6 +14,8 @@ pub struct Written {
     pub rcode: Rcode,
     /// Address records whose order is free, where there are several.
     pub addresses: Option<AddressRun>,
+    /// CoreDNS's option `fallthrough` applies: the name has no records of its own.
+    pub may_fall_through: bool,
 }
 
 /// Address records of the answer section that *loadbalance* may permute: they stand one after the other with one owner, type and TTL,
@@ -66,6 +68,7 @@ pub fn write_addresses<const N: usize>(
             count,
             octets: N as u8,
         }),
+        may_fall_through: false,
     })
 }
 

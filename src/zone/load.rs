@@ -54,6 +54,18 @@ pub enum LoadError {
         /// The zone.
         origin: String,
     },
+    /// The records are fine each by itself, but not together.
+    #[error(
+        "{reject} in file {file:?} for origin {origin}: the names and data of one zone may take 3 GiB"
+    )]
+    TooLarge {
+        /// The file.
+        file: String,
+        /// The zone.
+        origin: String,
+        /// Why.
+        reject: Reject,
+    },
     /// NSEC3 zones are not supported, as in CoreDNS.
     #[error("NSEC3 zone is not supported, dropping RR: {owner} for zone: {origin}")]
     Nsec3 {
@@ -365,21 +377,22 @@ impl Loader<'_> {
             self.warnings
                 .push(format!("{first}: ignored ({count} such records)"));
         }
-        let origin = self.origin;
         let mut warnings = self.warnings;
-        let no_soa = LoadError::NoSoa {
-            file: file.to_owned(),
-            origin: origin.to_string(),
-        };
+        let (file, origin) = (file.to_owned(), self.origin.to_string());
         let zone = self.builder.finish(&mut |warning| {
             if warnings.len() < limits::ZONE_WARNINGS {
                 warnings.push(format!("{file}: {warning}"));
             }
         });
-        Ok(Loaded {
-            zone: zone.ok_or(no_soa)?,
-            warnings,
-        })
+        match zone {
+            Ok(zone) => Ok(Loaded { zone, warnings }),
+            Err(Reject::NoSoa) => Err(LoadError::NoSoa { file, origin }),
+            Err(reject) => Err(LoadError::TooLarge {
+                file,
+                origin,
+                reject,
+            }),
+        }
     }
 }
 

@@ -22,6 +22,7 @@ use super::name::{WireName, name_octets};
 use super::tree::{Found, HAS_WILDCARD, IS_CUT, IS_DNAME, NONE, Rrset, Zone};
 use super::{CLASS_IN, rtype};
 use crate::limits;
+use crate::wire::name::hash;
 
 pub use crate::wire::reply::Section;
 
@@ -212,7 +213,7 @@ impl<'z, 's, S: Sink> Lookup<'z, 's, S> {
                 chase(name)
             };
         };
-        let found = zone.find(relative);
+        let found = zone.find(name, relative, hash(name));
         if self.chain > 0 {
             let exists = matches!(found, Found::Node(node) if !zone.sets(node).is_empty());
             if self.sink.elsewhere(name, exists) {
@@ -220,7 +221,7 @@ impl<'z, 's, S: Sink> Lookup<'z, 's, S> {
             }
         }
         match found {
-            Found::Node(node) => match zone.node(node).above {
+            Found::Node(node) => match zone.node(node).above() {
                 NONE if zone.node(node).flags & IS_CUT != 0 && self.qtype != rtype::DS => {
                     self.cut(node, name)
                 }
@@ -229,8 +230,8 @@ impl<'z, 's, S: Sink> Lookup<'z, 's, S> {
             },
             Found::Encloser(node) => {
                 let encloser = zone.node(node);
-                if encloser.above != NONE {
-                    self.hidden(encloser.above, name)
+                if encloser.above() != NONE {
+                    self.hidden(encloser.above(), name)
                 } else if encloser.flags & (IS_CUT | IS_DNAME) != 0 {
                     self.hidden(node, name)
                 } else {
@@ -249,10 +250,10 @@ impl<'z, 's, S: Sink> Lookup<'z, 's, S> {
         let (prefix, owner) = self.split(above, name);
         if !self.dnames.contains(above) {
             self.dnames.add(above);
-            self.push_set(Section::Answer, owner, set);
+            self.push_set(Section::Answer, owner, &set);
             self.push_signatures(Section::Answer, owner, above, rtype::DNAME);
         }
-        let target = zone.rdata(set).next().unwrap_or(&[0]);
+        let target = set.records().next().unwrap_or(&[0]);
         let Some(target) = WireName::join(prefix, target) else {
             self.apex_set(rtype::NS);
             return Step::Done(Kind::NameTooLong);
@@ -282,7 +283,7 @@ impl<'z, 's, S: Sink> Lookup<'z, 's, S> {
         let Some(servers) = zone.set(cut, rtype::NS) else {
             return Step::Done(Kind::NoData); // a cut has NS records
         };
-        self.push_set(Section::Authority, owner, servers);
+        self.push_set(Section::Authority, owner, &servers);
         if self.dnssec {
             // RFC 4035 section 3.1.4: the DS records, or the NSEC record that proves that there are none.
             let proof = if zone.set(cut, rtype::DS).is_some() {
@@ -295,8 +296,8 @@ impl<'z, 's, S: Sink> Lookup<'z, 's, S> {
         // Glue in the child zone first: it is what a resolver cannot do without (RFC 9471).
         let in_child = |target: &[u8]| WireName::below(target, owner).is_some();
         let mut shown = NodeList::new();
-        self.addresses(servers, 0, &mut shown, in_child);
-        self.addresses(servers, 0, &mut shown, |target| !in_child(target));
+        self.addresses(&servers, 0, &mut shown, in_child);
+        self.addresses(&servers, 0, &mut shown, |target| !in_child(target));
         Step::Done(Kind::Delegation)
     }
 
@@ -311,14 +312,14 @@ impl<'z, 's, S: Sink> Lookup<'z, 's, S> {
             self.wildcard = wildcard;
             if self.dnssec {
                 // No closer match than the wildcard (RFC 4035 section 3.1.3.3).
-                self.prove(zone.nsec_before(zone.rank(relative)));
+                self.prove(zone.nsec_before(relative));
             }
             return self.answer(wildcard, name);
         }
         self.apex_set(rtype::SOA);
         if self.dnssec {
-            self.prove(zone.nsec_before(zone.rank(relative)));
-            self.prove(zone.nsec_before(zone.rank_of_wildcard(encloser)));
+            self.prove(zone.nsec_before(relative));
+            self.prove(zone.nsec_before_wildcard(encloser));
         }
         self.push_proofs();
         Step::Done(Kind::NameError)
@@ -331,19 +332,15 @@ impl<'z, 's, S: Sink> Lookup<'z, 's, S> {
         if !matches!(self.qtype, rtype::CNAME | rtype::NSEC | rtype::RRSIG)
             && let Some(cname) = zone.set(node, rtype::CNAME)
         {
-            self.push_set(Section::Answer, name, cname);
+            self.push_set(Section::Answer, name, &cname);
             self.push_signatures(Section::Answer, name, node, rtype::CNAME);
             self.note(name);
-            return Step::Follow(Next::Stored(zone.rdata(cname).next().unwrap_or(&[0])));
+            return Step::Follow(Next::Stored(cname.records().next().unwrap_or(&[0])));
         }
         if self.qtype == rtype::RRSIG {
             let mut found = false;
-            for set in zone
-                .sets(node)
-                .iter()
-                .filter(|set| set.rtype == rtype::RRSIG)
-            {
-                self.push_set(Section::Answer, name, set);
+            for set in zone.sets(node).filter(|set| set.rtype == rtype::RRSIG) {
+                self.push_set(Section::Answer, name, &set);
                 found = true;
             }
             return if found {
@@ -355,7 +352,7 @@ impl<'z, 's, S: Sink> Lookup<'z, 's, S> {
         let Some(set) = zone.set(node, self.qtype) else {
             return self.no_data(node);
         };
-        self.push_set(Section::Answer, name, set);
+        self.push_set(Section::Answer, name, &set);
         self.push_signatures(Section::Answer, name, node, self.qtype);
         if node == 0 && self.qtype == rtype::NS {
             self.push_proofs();
@@ -364,11 +361,11 @@ impl<'z, 's, S: Sink> Lookup<'z, 's, S> {
         }
         if self.chain == 0 {
             match self.qtype {
-                rtype::NS => self.addresses(set, 0, &mut NodeList::new(), |_| true),
+                rtype::NS => self.addresses(&set, 0, &mut NodeList::new(), |_| true),
                 rtype::MX | rtype::SVCB | rtype::HTTPS => {
-                    self.addresses(set, 2, &mut NodeList::new(), |_| true)
+                    self.addresses(&set, 2, &mut NodeList::new(), |_| true)
                 }
-                rtype::SRV => self.addresses(set, 6, &mut NodeList::new(), |_| true),
+                rtype::SRV => self.addresses(&set, 6, &mut NodeList::new(), |_| true),
                 _ => {}
             }
         }
@@ -380,7 +377,7 @@ impl<'z, 's, S: Sink> Lookup<'z, 's, S> {
         self.apex_set(rtype::SOA);
         if self.dnssec {
             // An empty non-terminal has no NSEC record of its own: the one before spans it.
-            self.prove(self.zone.nsec_before(node + 1));
+            self.prove(self.zone.nsec_at(node));
         }
         self.push_proofs();
         Step::Done(Kind::NoData)
@@ -396,13 +393,13 @@ impl<'z, 's, S: Sink> Lookup<'z, 's, S> {
     /// Pushes the addresses that the zone holds of the names at `offset` in the records of `set`, once for each node.
     fn addresses(
         &mut self,
-        set: &Rrset,
+        set: &Rrset<'_>,
         offset: usize,
         shown: &mut NodeList<{ limits::ZONE_ADDITIONAL_NAMES }>,
         wanted: impl Fn(&[u8]) -> bool,
     ) {
         let zone = self.zone;
-        for rdata in zone.rdata(set) {
+        for rdata in set.records() {
             let rest = rdata.get(offset..).unwrap_or_default();
             let Some(target) = name_octets(rest).and_then(|len| WireName::from_wire(&rest[..len]))
             else {
@@ -415,7 +412,7 @@ impl<'z, 's, S: Sink> Lookup<'z, 's, S> {
             else {
                 continue;
             };
-            let Found::Node(node) = zone.find(relative) else {
+            let Some(node) = zone.probe(relative, hash(target)) else {
                 continue;
             };
             if shown.contains(node) || !shown.add(node) {
@@ -428,8 +425,8 @@ impl<'z, 's, S: Sink> Lookup<'z, 's, S> {
 
     // --- records to the sink ---
 
-    fn push_set(&mut self, section: Section, owner: &[u8], set: &Rrset) {
-        for rdata in self.zone.rdata(set) {
+    fn push_set(&mut self, section: Section, owner: &[u8], set: &Rrset<'_>) {
+        for rdata in set.records() {
             self.sink
                 .push(section, owner, set.rtype, CLASS_IN, set.ttl, rdata);
         }
@@ -439,14 +436,14 @@ impl<'z, 's, S: Sink> Lookup<'z, 's, S> {
         if self.dnssec
             && let Some(set) = self.zone.signatures(node, covered)
         {
-            self.push_set(section, owner, set);
+            self.push_set(section, owner, &set);
         }
     }
 
     /// Pushes the RRset of one type with its signatures, if the node has it.
     fn push_typed(&mut self, section: Section, owner: &[u8], node: u32, rtype: u16) {
         if let Some(set) = self.zone.set(node, rtype) {
-            self.push_set(section, owner, set);
+            self.push_set(section, owner, &set);
             self.push_signatures(section, owner, node, rtype);
         }
     }
@@ -474,7 +471,7 @@ impl<'z, 's, S: Sink> Lookup<'z, 's, S> {
 
     /// Splits `name` before the name of `node`, which is `name` or above it.
     fn split<'n>(&self, node: u32, name: &'n [u8]) -> (&'n [u8], &'n [u8]) {
-        let len = self.zone.relative(node).len() + self.zone.origin_wire().len();
+        let len = self.zone.node(node).relative.len() + self.zone.origin_wire().len();
         name.split_at(name.len() - len)
     }
 

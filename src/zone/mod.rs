@@ -12,16 +12,20 @@
 //!                     a transfer (wire records) ----------->+--> tree (Zone) --> lookup --> Sink
 //! ```
 
+mod assemble;
 mod build;
+mod direct;
 mod generate;
 mod lex;
 mod load;
 mod lookup;
 mod name;
+mod part;
 mod rdata;
 mod record;
 mod reply;
 mod special;
+mod tail;
 #[cfg(test)]
 mod tests;
 mod tree;

@@ -50,6 +50,7 @@ impl Desk {
             uncompressed_len: entry.uncompressed_len(),
             rcode: Rcode(u16::from(entry.rcode())),
             addresses: None,
+            may_fall_through: false,
         })
     }
 

@@ -10,8 +10,11 @@ use std::sync::Arc;
 
 use crate::control::{Published, Subscriber};
 use crate::corefile::{Args, Fall, SetupError};
-use crate::plugin::{Answer, Flow, OpenCx, Plugin, Query, SetupCx, TaskCx};
+use crate::plugin::{
+    Answer, Flow, OpenCx, PlainFlow, PlainPart, PlainQuery, Plugin, Query, SetupCx, TaskCx,
+};
 use crate::telemetry::log;
+use crate::wire::direct::Written;
 use crate::wire::name::{NameBuf, Suffixes, Text};
 use crate::wire::rcode::Rcode;
 use crate::zone::{self, Kind, Outcome, Zone};
@@ -92,6 +95,40 @@ impl Plugin for File {
         }
     }
 
+    fn plain_part(&self) -> PlainPart {
+        PlainPart::QUERY
+    }
+
+    /// What the zone writes straight to wire; the rest, refusals too, takes the long way.
+    fn plain_query(&self, query: &mut PlainQuery<'_>, out: &mut [u8]) -> PlainFlow {
+        let plain = query.plain;
+        let name = plain.name();
+        let Some(served) = self.find(name) else {
+            return match self.is_last {
+                true => PlainFlow::Long,
+                false => PlainFlow::Next,
+            };
+        };
+        let mut subscriber = served.zone.borrow_mut();
+        let Some(zone) = subscriber.current() else {
+            return PlainFlow::Long;
+        };
+        let out = query.clip(out);
+        let question = query.question();
+        match zone.write_reply(
+            name,
+            plain.hash,
+            plain.qtype,
+            plain.dnssec_ok,
+            question,
+            out,
+        ) {
+            None => PlainFlow::Long,
+            Some(written) if written.may_fall_through && self.fall.through(name) => PlainFlow::Next,
+            Some(written) => PlainFlow::Reply(written),
+        }
+    }
+
     /// Looks the end of a CNAME chain up that this zone does not hold.
     async fn wait_query(&self, query: &mut Query, cx: &TaskCx) -> Flow {
         let outcome = self
@@ -120,6 +157,28 @@ impl Plugin for File {
 }
 
 impl File {
+    /// Writes the reply to a question of class IN and opcode QUERY straight to `out`, see [`Zone::write_reply`]. `None` where
+    /// `on_query` must see it.
+    pub fn write_reply(
+        &self,
+        name: &[u8],
+        name_hash: u64,
+        qtype: u16,
+        dnssec_ok: bool,
+        question: &[u8],
+        out: &mut [u8],
+    ) -> Option<Written> {
+        let served = match self.zones.as_slice() {
+            // The zone itself tells whether it holds the name.
+            [served] => served,
+            _ => self.find(name)?,
+        };
+        let mut subscriber = served.zone.borrow_mut();
+        let zone = subscriber.current().as_ref()?;
+        zone.write_reply(name, name_hash, qtype, dnssec_ok, question, out)
+            .filter(|written| !(written.may_fall_through && self.fall.through(name)))
+    }
+
     /// The zone with the longest origin that holds `name`.
     fn find(&self, name: &[u8]) -> Option<&Served> {
         Suffixes::new(name).find_map(|suffix| {

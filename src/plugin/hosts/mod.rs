@@ -116,11 +116,8 @@ impl Plugin for Hosts {
                 false => PlainFlow::Long,
             };
         };
-        let (question, room, ttl) = (query.question(), query.room(), self.config.ttl);
-        let out = match out.get_mut(..room) {
-            Some(room) => room,
-            None => out,
-        };
+        let (question, ttl) = (query.question(), self.config.ttl);
+        let out = query.clip(out);
         let written = match plain.qtype {
             types::A => direct::write_addresses(out, question, ttl, table.v4(entry)),
             types::AAAA => direct::write_addresses(out, question, ttl, table.v6(entry)),

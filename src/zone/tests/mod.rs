@@ -1,6 +1,7 @@
 //! Tables of zones, questions and answers.
 
 mod answers;
+mod direct;
 mod parse;
 mod properties;
 mod signed;
