@@ -59,6 +59,27 @@ pub const CASES: &[Case] = &[
         corefile: ".:53 {\n errors\n prometheus 127.0.0.1:0\n loadbalance\n cache 86400 {\n  success 100000\n }\n \
                    file ZONE example.org\n}\n",
     },
+    // The same with a line in the log for each query, rules that concern other names, and an access list.
+    Case {
+        name: "cached_full",
+        directives: &[
+            "errors",
+            "log",
+            "prometheus",
+            "loadbalance",
+            "rewrite",
+            "acl",
+            "cache",
+            "file",
+        ],
+        corefile: ".:53 {\n errors\n log\n prometheus 127.0.0.1:0\n loadbalance\n rewrite name suffix .old.test .example.org\n \
+                   acl {\n  block net 192.0.2.0/24\n }\n cache 86400 {\n  success 100000\n }\n file ZONE example.org\n}\n",
+    },
+    Case {
+        name: "hosts",
+        directives: &["hosts"],
+        corefile: ".:53 {\n hosts HOSTS\n}\n",
+    },
 ];
 
 impl Case {
@@ -76,9 +97,12 @@ impl Case {
         fs::create_dir_all(&dir).expect("a temporary directory");
         let zone = dir.join("zone.db");
         fs::write(&zone, sample::zone_text(hosts)).expect("a zone file");
+        let table = dir.join("hosts");
+        fs::write(&table, sample::hosts_text(hosts)).expect("a hosts file");
         let corefile = self
             .corefile
-            .replace("ZONE", zone.to_str().expect("a plain path"));
+            .replace("ZONE", zone.to_str().expect("a plain path"))
+            .replace("HOSTS", table.to_str().expect("a plain path"));
         let running = open(&corefile, sample::queries(hosts));
         let arrival = Arrival {
             now_ns: clock::now_ns(),

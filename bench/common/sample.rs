@@ -48,3 +48,13 @@ pub fn zone_text(hosts: usize) -> String {
     }
     text
 }
+
+/// The same hosts as lines of a hosts file.
+pub fn hosts_text(hosts: usize) -> String {
+    let mut text = String::new();
+    for n in 0..hosts {
+        let [_, a, b, c] = (n as u32).to_be_bytes();
+        writeln!(text, "10.{a}.{b}.{c} h{n:07}.example.org").expect("a String takes all");
+    }
+    text
+}

@@ -39,12 +39,17 @@ impl Kind {
                 .iter()
                 .for_each(|record| seen.note(record.section, record.rtype)),
         }
-        match seen {
-            Seen { answer: true, .. } => Kind::NoError,
-            Seen { soa: true, .. } => Kind::NoData,
-            Seen { ns: true, .. } => Kind::Delegation,
-            _ => Kind::NoError,
+        seen.kind()
+    }
+
+    /// The kind of a reply that stands on the wire.
+    pub fn of_message(message: &[u8], rcode: Rcode, opcode: u16, qtype: u16) -> Kind {
+        if let Some(kind) = Kind::without_records(rcode, opcode, qtype) {
+            return kind;
         }
+        let mut seen = Seen::default();
+        seen.read(message).unwrap_or_default();
+        seen.kind()
     }
 
     /// The kind of a reply without records, such as the server writes for a plugin that failed.
@@ -119,6 +124,15 @@ struct Seen {
 }
 
 impl Seen {
+    fn kind(self) -> Kind {
+        match self {
+            Seen { answer: true, .. } => Kind::NoError,
+            Seen { soa: true, .. } => Kind::NoData,
+            Seen { ns: true, .. } => Kind::Delegation,
+            _ => Kind::NoError,
+        }
+    }
+
     fn note(&mut self, section: Section, rtype: u16) {
         match section {
             Section::Answer => self.answer = true,
@@ -195,6 +209,7 @@ mod tests {
         let mut packed = Reply::default();
         packed.set_packed(len, |buffer| buffer.extend_from_slice(&out[..len]));
         assert_eq!(Kind::of(&packed, opcode, qtype), kind, "packed");
+        assert_eq!(Kind::of_message(&out[..len], rcode, opcode, qtype), kind);
         assert!(packed.packed().is_some(), "stays packed");
     }
 

@@ -161,7 +161,17 @@ impl fmt::Display for Text<'_> {
             if len == 0 {
                 break;
             }
-            for &octet in self.0.iter().skip(at + 1).take(len as usize) {
+            let label = self.0.get(at + 1..).unwrap_or_default();
+            let label = &label[..label.len().min(len as usize)];
+            // Nearly all labels are shown as they are, in one piece.
+            let text = std::str::from_utf8(label).ok();
+            if let Some(text) = text.filter(|_| label.iter().all(is_shown_as_it_is)) {
+                f.write_str(text)?;
+                f.write_char('.')?;
+                at += 1 + len as usize;
+                continue;
+            }
+            for &octet in label {
                 match octet {
                     b'.' | b' ' | b'\'' | b'@' | b';' | b'(' | b')' | b'"' | b'\\' => {
                         f.write_char('\\')?;
@@ -176,6 +186,11 @@ impl fmt::Display for Text<'_> {
         }
         Ok(())
     }
+}
+
+/// Letters, digits, `-` and `_`; others may need an escape.
+fn is_shown_as_it_is(octet: &u8) -> bool {
+    octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_')
 }
 
 /// Where the uncompressed name at the start of `wire` ends.

@@ -1,61 +1,138 @@
 //! The placeholders' values of one query.
 
 use std::fmt;
+use std::net::SocketAddr;
 
 use crate::lang::duration::GoDuration;
 use crate::lang::replacer::{Field, Fields, Format, write_duration, write_flags, write_ip};
-use crate::plugin::{Answer, Query};
+use crate::plugin::{Answer, Metadata, PlainQuery, Proto, Query, SocketAddrSlot};
+use crate::wire::direct::Written;
 use crate::wire::name::Text;
-use crate::wire::types::{Class, Type};
+use crate::wire::rcode::Rcode;
+use crate::wire::types::{self, Class, Type};
 use crate::wire::{HEADER, flag};
 
 /// One query in one format.
 pub(super) struct Line<'a> {
     pub(super) format: &'a Format,
-    pub(super) query: &'a Query,
+    pub(super) facts: Facts<'a>,
+}
+
+/// What there is to tell of a query and its reply.
+pub(super) struct Facts<'a> {
+    name: &'a [u8],
+    qtype: u16,
+    qclass: u16,
+    proto: Proto,
+    octets: usize,
+    peer: SocketAddr,
+    local: SocketAddr,
+    id: u16,
+    opcode: u16,
+    dnssec_ok: bool,
+    size_limit: usize,
+    spent_ns: u64,
+    /// `None` where nothing is sent; so for `reply_flags`.
+    rcode: Option<Rcode>,
+    reply_flags: Option<u16>,
+    reply_octets: usize,
+    meta: Option<&'a Metadata>,
+}
+
+impl<'a> Facts<'a> {
+    /// Of a query on its way up.
+    pub(super) fn of(query: &'a Query) -> Facts<'a> {
+        Facts {
+            name: query.name(),
+            qtype: query.qtype,
+            qclass: query.qclass,
+            proto: query.proto,
+            octets: query.size,
+            peer: *query.peer,
+            local: *query.local,
+            id: query.id,
+            opcode: query.opcode(),
+            dnssec_ok: query.dnssec_ok(),
+            size_limit: query.size_limit(),
+            spent_ns: query.now_ns.saturating_sub(query.start_ns),
+            rcode: query.rcode(),
+            reply_flags: reply_flags(query),
+            reply_octets: reply_octets(query),
+            meta: Some(&query.meta),
+        }
+    }
+
+    /// Of a query that was answered on the short way, with `reply`, after so many nanoseconds.
+    pub(super) fn of_plain(
+        query: &'a PlainQuery<'_>,
+        written: &Written,
+        reply: &[u8],
+        spent_ns: u64,
+    ) -> Facts<'a> {
+        let flags = reply
+            .get(2..4)
+            .map_or(0, |word| u16::from_be_bytes([word[0], word[1]]));
+        Facts {
+            name: query.plain.name(),
+            qtype: query.plain.qtype,
+            qclass: types::CLASS_IN,
+            proto: query.proto,
+            octets: query.plain.size,
+            peer: query.peer,
+            local: SocketAddrSlot::from(query.local).0,
+            id: query.plain.id,
+            opcode: 0,
+            dnssec_ok: query.plain.dnssec_ok,
+            size_limit: query.size_limit(),
+            spent_ns,
+            rcode: Some(written.rcode),
+            reply_flags: Some(flags & !(flag::OPCODE | flag::RCODE)),
+            reply_octets: written.uncompressed_len,
+            meta: None,
+        }
+    }
 }
 
 impl fmt::Display for Line<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        self.format.render(self, f)
+        self.format.render(&self.facts, f)
     }
 }
 
-impl Fields for Line<'_> {
+impl Fields for Facts<'_> {
     fn write_field(&self, field: Field, out: &mut dyn fmt::Write) -> Result<bool, fmt::Error> {
-        let query = self.query;
         match field {
-            Field::Type => write!(out, "{}", Type(query.qtype))?,
-            Field::Name => write!(out, "{}", Text(query.name()))?,
-            Field::Class => write!(out, "{}", Class(query.qclass))?,
-            Field::Proto => out.write_str(query.proto.as_str())?,
-            Field::Size => write!(out, "{}", query.size)?,
-            Field::Remote => write_ip(query.peer.ip(), out)?,
-            Field::Port => write!(out, "{}", query.peer.port())?,
-            Field::Local => write_ip(query.local.ip(), out)?,
-            Field::Rcode => match query.rcode() {
+            Field::Type => write!(out, "{}", Type(self.qtype))?,
+            Field::Name => write!(out, "{}", Text(self.name))?,
+            Field::Class => write!(out, "{}", Class(self.qclass))?,
+            Field::Proto => out.write_str(self.proto.as_str())?,
+            Field::Size => write!(out, "{}", self.octets)?,
+            Field::Remote => write_ip(self.peer.ip(), out)?,
+            Field::Port => write!(out, "{}", self.peer.port())?,
+            Field::Local => write_ip(self.local.ip(), out)?,
+            Field::Rcode => match self.rcode {
                 Some(rcode) => write!(out, "{rcode}")?,
                 None => return Ok(false),
             },
-            Field::ReplySize => write!(out, "{}", reply_octets(query))?,
+            Field::ReplySize => write!(out, "{}", self.reply_octets)?,
             Field::Duration => {
-                let spent_ns = query.now_ns.saturating_sub(query.start_ns);
-                write_duration(GoDuration(i64::try_from(spent_ns).unwrap_or(i64::MAX)), out)?;
+                let spent_ns = i64::try_from(self.spent_ns).unwrap_or(i64::MAX);
+                write_duration(GoDuration(spent_ns), out)?;
             }
-            Field::ReplyFlags => match reply_flags(query) {
+            Field::ReplyFlags => match self.reply_flags {
                 Some(flags) => write_flags(flags, out)?,
                 None => return Ok(false),
             },
-            Field::Id => write!(out, "{}", query.id)?,
-            Field::Opcode => write!(out, "{}", query.opcode())?,
-            Field::DnssecOk => write!(out, "{}", query.dnssec_ok())?,
-            Field::BufferSize => write!(out, "{}", query.size_limit())?,
+            Field::Id => write!(out, "{}", self.id)?,
+            Field::Opcode => write!(out, "{}", self.opcode)?,
+            Field::DnssecOk => write!(out, "{}", self.dnssec_ok)?,
+            Field::BufferSize => write!(out, "{}", self.size_limit)?,
         }
         Ok(true)
     }
 
     fn write_metadata(&self, label: &str, out: &mut dyn fmt::Write) -> Result<bool, fmt::Error> {
-        match self.query.meta.find(label) {
+        match self.meta.and_then(|meta| meta.find(label)) {
             Some(value) => out.write_str(value).map(|()| true),
             None => Ok(false),
         }

@@ -9,12 +9,13 @@ use std::sync::Arc;
 
 use crate::corefile::{Args, SetupError, ZoneName};
 use crate::lang::replacer::Format;
-use crate::plugin::{Answer, Flow, OpenCx, Plugin, Query, SetupCx};
+use crate::plugin::{Answer, Flow, OpenCx, PlainPart, PlainQuery, Plugin, Query, SetupCx};
 use crate::runtime::clock;
 use crate::telemetry::log;
+use crate::wire::direct::Written;
 use crate::wire::kind::{Class, Kind};
 
-use fields::Line;
+use fields::{Facts, Line};
 
 /// See the README beside this file.
 pub struct Log {
@@ -44,11 +45,7 @@ impl Plugin for Log {
     }
 
     fn on_reply(&self, query: &mut Query) -> Flow {
-        let Some(rule) = self
-            .rules
-            .iter()
-            .find(|rule| rule.scope.is_suffix_of(query.name()))
-        else {
+        let Some(rule) = self.rule(query.name()) else {
             return Flow::Next;
         };
         let kind = kind(query);
@@ -63,11 +60,37 @@ impl Plugin for Log {
             }
             let line = Line {
                 format: &rule.format,
-                query,
+                facts: Facts::of(query),
             };
             log::info(None, format_args!("{line}"));
         }
         Flow::Next
+    }
+
+    fn plain_part(&self) -> PlainPart {
+        PlainPart::DONE
+    }
+
+    fn plain_done(&self, query: &PlainQuery<'_>, written: &Written, reply: &[u8]) {
+        let Some(rule) = self.rule(query.plain.name()) else {
+            return;
+        };
+        let class = || Kind::of_message(reply, written.rcode, 0, query.plain.qtype).class();
+        if rule.classes.is_empty() || rule.classes.contains(&class()) {
+            let spent_ns = clock::now_ns().saturating_sub(query.now_ns);
+            let line = Line {
+                format: &rule.format,
+                facts: Facts::of_plain(query, written, reply, spent_ns),
+            };
+            log::info(None, format_args!("{line}"));
+        }
+    }
+}
+
+impl Log {
+    /// The first rule that is for a name counts.
+    fn rule(&self, name: &[u8]) -> Option<&Rule> {
+        self.rules.iter().find(|rule| rule.scope.is_suffix_of(name))
     }
 }
 

@@ -17,7 +17,9 @@ use std::cell::RefCell;
 use std::sync::Arc;
 
 use crate::corefile::{Args, SetupError};
-use crate::plugin::{Answer, Flow, OpenCx, Plugin, Query, SetupCx, TaskCx};
+use crate::plugin::{
+    Answer, Flow, OpenCx, PlainFlow, PlainPart, PlainQuery, Plugin, Query, SetupCx, TaskCx,
+};
 use crate::wire::name::NameBuf;
 use crate::wire::rcode::Rcode;
 
@@ -111,6 +113,25 @@ impl Plugin for Rewrite {
             query.stash(self.row, passage);
         }
         Flow::Next
+    }
+
+    /// Rules for options and for CNAME targets concern every query.
+    fn plain_part(&self) -> PlainPart {
+        let concerns_all = |rule: &Rule| matches!(rule.field, Field::Edns(_) | Field::Cname(_));
+        match self.rules.iter().any(concerns_all) {
+            true => PlainPart::Bars,
+            false => PlainPart::QUERY,
+        }
+    }
+
+    /// Questions that no rule is for pass; the others take the long way.
+    fn plain_query(&self, query: &mut PlainQuery<'_>, _: &mut [u8]) -> PlainFlow {
+        let mut text = self.text.borrow_mut();
+        let mut rules = self.rules.iter();
+        match rules.all(|rule| rule.spares(query.plain, &mut text) == Some(true)) {
+            true => PlainFlow::Next,
+            false => PlainFlow::Long,
+        }
     }
 
     fn on_reply(&self, query: &mut Query) -> Flow {

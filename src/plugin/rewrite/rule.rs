@@ -6,7 +6,9 @@ use super::edns::EdnsRule;
 use super::name::{Answer, Matcher, NameRule};
 use crate::plugin::Query;
 use crate::wire::name::{NameBuf, Text};
+use crate::wire::plain::Plain;
 use crate::wire::rcode::Rcode;
+use crate::wire::types;
 
 /// One rule of the Corefile.
 #[derive(Clone, Debug)]
@@ -81,11 +83,27 @@ impl Rule {
                 }
                 matched
             }
-            Field::Ttl { names, .. } | Field::Rcode { names, .. } => matches(names, query, text),
+            Field::Ttl { names, .. } | Field::Rcode { names, .. } => {
+                matches(names, query.name(), text)
+            }
             // Which replies hold such a target shows later.
             Field::Cname(_) => true,
         };
         if matched { DONE } else { Applied::No }
+    }
+
+    /// Whether name, type and class of the question tell that the rule does nothing to a query; `None` where they do not tell.
+    pub(super) fn spares(&self, plain: &Plain, text: &mut String) -> Option<bool> {
+        let applies = match &self.field {
+            Field::Name(rule) => matches(&rule.names, plain.name(), text),
+            Field::Ttl { names, .. } | Field::Rcode { names, .. } => {
+                matches(names, plain.name(), text)
+            }
+            Field::Type { from, .. } => plain.qtype == *from,
+            Field::Class { from, .. } => types::CLASS_IN == *from,
+            Field::Edns(_) | Field::Cname(_) => return None,
+        };
+        Some(!applies)
     }
 
     /// The option code that the server lets through in replies because of this rule.
@@ -98,25 +116,23 @@ impl Rule {
 }
 
 /// Whether the question's name matches; its text is rendered only if the matcher reads text.
-fn matches(names: &Matcher, query: &Query, text: &mut String) -> bool {
+fn matches(names: &Matcher, name: &[u8], text: &mut String) -> bool {
     if let Matcher::Exact(_, wire) = names {
-        return wire
-            .as_ref()
-            .is_some_and(|wire| wire.as_wire() == query.name());
+        return wire.as_ref().is_some_and(|wire| wire.as_wire() == name);
     }
-    render(query, text);
+    render(name, text);
     names.is_match(text)
 }
 
 fn rename(rule: &NameRule, query: &mut Query, text: &mut String) -> Applied {
-    if !matches(&rule.names, query, text) {
+    if !matches(&rule.names, query.name(), text) {
         return Applied::No;
     }
     let before = query.name_buf();
     let new = match (&rule.names, &rule.exact_name) {
         (Matcher::Exact(..), Some(name)) => *name,
         _ => {
-            render(query, text);
+            render(query.name(), text);
             let replaced = rule
                 .names
                 .replace(text, &rule.replacement)
@@ -138,10 +154,10 @@ fn rename(rule: &NameRule, query: &mut Query, text: &mut String) -> Applied {
     }
 }
 
-fn render(query: &Query, text: &mut String) {
+fn render(name: &[u8], text: &mut String) {
     text.clear();
     // Writing to a String cannot fail.
-    let _ = write!(text, "{}", Text(query.name()));
+    let _ = write!(text, "{}", Text(name));
 }
 
 const DONE: Applied = Applied::Yes {
