@@ -27,6 +27,7 @@ mod choose;
 mod epoll;
 mod eventfd;
 mod exec;
+mod pages;
 #[cfg(feature = "glommio")]
 mod ring;
 mod slab;
@@ -37,6 +38,7 @@ pub use choose::{Backend, Choice, Wish, choose, raise_open_files};
 pub use exec::{on_panic, panics, refused};
 pub use mailbox::{PacketReceiver, Receiver, Sender, mailbox, packet_mailbox};
 pub use oneshot::oneshot;
+pub use pages::PageVec;
 pub use poll::Poller;
 pub use stream::{ReadHalf, TcpListener, TcpStream, UdpSocket, WriteHalf};
 pub use task::{Elapsed, sleep, sleep_until, spawn, timeout, try_spawn, yield_now};

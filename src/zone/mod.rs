@@ -15,11 +15,13 @@
 mod assemble;
 mod build;
 mod direct;
+mod entries;
 mod generate;
 mod lex;
 mod load;
 mod lookup;
 mod name;
+mod parallel;
 mod part;
 mod rdata;
 mod record;

@@ -423,7 +423,7 @@ fn unchanged_serial_ends_the_load() {
 
 #[test]
 fn missing_file_reads_as_in_go() {
-    let error = load_file(std::path::Path::new("/no/such/db"), &[0], None)
+    let error = load_file(std::path::Path::new("/no/such/db"), &[0], None, 2)
         .err()
         .unwrap();
     assert_eq!(
