@@ -103,12 +103,21 @@ pub fn load_file(
     serial: Option<u32>,
     threads: usize,
 ) -> Result<Loaded, LoadError> {
-    let text = read_file(path).map_err(|error| LoadError::Open {
+    let not_open = |error| LoadError::Open {
         path: path.to_owned(),
         error,
-    })?;
+    };
     let mut open = |path: &Path| read_file(path).map(|text| text.to_vec());
     let file = path.to_string_lossy();
+    if serial.is_some() {
+        // The SOA record comes first, so that a large file that did not change need not be read.
+        let head = read_head(path).map_err(not_open)?;
+        let outcome = read(&head, &file, origin, serial, Split::NONE, &mut open).err();
+        if let Some(unchanged @ LoadError::Unchanged { .. }) = outcome {
+            return Err(unchanged);
+        }
+    }
+    let text = read_file(path).map_err(not_open)?;
     let split = Split {
         threads: threads.min(limits::ZONE_LOAD_THREADS),
         chunk: limits::ZONE_CHUNK_OCTETS,
@@ -214,6 +223,21 @@ pub(super) fn os_error(error: &io::Error) -> String {
     chars.next().map_or_else(String::new, |first| {
         first.to_lowercase().chain(chars).collect()
     })
+}
+
+/// The first whole lines of a large file, nothing of a small one.
+fn read_head(path: &Path) -> io::Result<Vec<u8>> {
+    let mut head = Vec::new();
+    let file = std::fs::File::open(path)?;
+    if !file.metadata()?.is_file() {
+        // What a pipe gave cannot be read again.
+        return Ok(head);
+    }
+    file.take(READ_OCTETS as u64).read_to_end(&mut head)?;
+    let is_large = head.len() == READ_OCTETS;
+    let line = head.iter().rposition(|&octet| octet == b'\n').unwrap_or(0);
+    head.truncate(if is_large { line } else { 0 });
+    Ok(head)
 }
 
 fn read_file(path: &Path) -> io::Result<PageVec<u8>> {
