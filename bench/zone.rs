@@ -1,14 +1,18 @@
 //! The zone room: look names up, load a zone file.
 
+use std::fs;
 use std::hint::black_box;
+use std::path::Path;
+use std::thread;
 
-use criterion::{Criterion, Throughput};
-use percoredns::wire::name::NameBuf;
+use criterion::measurement::WallTime;
+use criterion::{BenchmarkGroup, Criterion, Throughput};
+use percoredns::wire::name::{NameBuf, hash};
 use percoredns::zone::{self, Kind, Section, Sink, Zone};
 
 use crate::common::sample;
 
-/// Lookups that hit and that miss, and loading.
+/// Lookups that hit and that miss, replies straight to the wire, and loading.
 pub fn bench(c: &mut Criterion) {
     let mut group = c.benchmark_group("zone");
     let text = sample::zone_text(HOSTS);
@@ -25,10 +29,52 @@ pub fn bench(c: &mut Criterion) {
     group.bench_function("lookup/nxdomain", |b| {
         b.iter(|| lookup(&zone, black_box(missing.as_wire()), Kind::NameError));
     });
+    for (case, name) in [("host", hosts[0]), ("nxdomain", missing)] {
+        let question = [name.as_wire(), &[0, 1, 0, 1]].concat();
+        let (name, hash) = (name.as_wire(), hash(name.as_wire()));
+        let mut out = [0; 1232];
+        group.bench_function(format!("direct/{case}"), |b| {
+            b.iter(|| {
+                let question = black_box(&question);
+                zone.write_reply(black_box(name), hash, 1, false, question, &mut out)
+                    .expect("an answer that needs nothing more")
+            });
+        });
+    }
     group.sample_size(10);
     group.throughput(Throughput::Elements(HOSTS as u64));
     group.bench_function("load", |b| b.iter(|| load(black_box(&text)).record_count()));
+    group.throughput(Throughput::Elements(LARGE as u64));
+    load_large(&mut group);
     group.finish();
+}
+
+/// A file of a million names, on one thread and on all CPUs.
+fn load_large(group: &mut BenchmarkGroup<'_, WallTime>) {
+    let path = std::env::temp_dir().join(format!("percoredns-bench-{}.db", std::process::id()));
+    fs::write(&path, sample::zone_text(LARGE)).expect("a zone file");
+    let cpus = thread::available_parallelism().map_or(1, usize::from);
+    let mut octets = 0;
+    for threads in [1, cpus] {
+        group.bench_function(format!("load/1M/{threads}"), |b| {
+            b.iter(|| octets = load_file(&path, threads).memory_octets());
+        });
+    }
+    if octets > 0 {
+        println!(
+            "zone of {LARGE} records: {} octets a record",
+            octets / LARGE
+        );
+    }
+    // Left to the system's cleaning of temporary files when it fails.
+    let _ = fs::remove_file(&path);
+}
+
+fn load_file(path: &Path, threads: usize) -> Zone {
+    let origin = NameBuf::from_text("example.org").expect("a valid name");
+    zone::load_file(path, origin.as_wire(), None, threads)
+        .expect("a valid zone")
+        .zone
 }
 
 fn lookup(zone: &Zone, name: &[u8], expect: Kind) -> usize {
@@ -55,3 +101,4 @@ impl Sink for Count {
 }
 
 const HOSTS: usize = 100_000;
+const LARGE: usize = 1_000_000;

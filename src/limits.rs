@@ -107,6 +107,10 @@ const _: () = assert!(
     "slots have 32-bit names"
 );
 
+/// Octets from which memory of a large value is mapped by itself, so that it goes back to the kernel with the value; the kernel allows
+/// a process 65,530 mappings.
+pub const PAGES_OCTETS: usize = 256 * 1024;
+
 // === plugin ===
 
 /// Internal lookups inside each other (CNAME chains over blocks): a loop ends here.
@@ -147,6 +151,11 @@ pub const ZONE_WARNINGS: usize = 10;
 pub const ZONE_CNAME_CHAIN: usize = 10;
 /// Targets of one answer whose addresses are looked up for the additional section (CVE-2024-11187).
 pub const ZONE_ADDITIONAL_NAMES: usize = 64;
+
+/// Threads that read one zone file at the start; more would wait for memory. A reload has one, since the others answer queries.
+pub const ZONE_LOAD_THREADS: usize = 8;
+/// Octets of a zone file that one thread reads at a time. Smaller files are not worth a thread.
+pub const ZONE_CHUNK_OCTETS: usize = 1 << 20;
 
 const _: () = assert!(ZONE_FILE_OCTETS < u32::MAX as usize);
 const _: () = assert!(ZONE_DATA_OCTETS < u32::MAX as usize);

@@ -28,6 +28,7 @@ mod choose;
 mod epoll;
 mod eventfd;
 mod exec;
+mod pages;
 #[cfg(feature = "glommio")]
 mod ring;
 mod slab;
@@ -39,6 +40,7 @@ pub use exec::{on_panic, panics, refused};
 pub use mailbox::{PacketReceiver, Receiver, Sender, mailbox, packet_mailbox};
 pub use meter::{Meter, Share};
 pub use oneshot::oneshot;
+pub use pages::PageVec;
 pub use poll::Poller;
 pub use stream::{ReadHalf, TcpListener, TcpStream, UdpSocket, WriteHalf};
 pub use task::{Elapsed, sleep, sleep_until, spawn, timeout, try_spawn, yield_now};

@@ -9,11 +9,14 @@ use super::tree::{
     write_set,
 };
 use crate::limits;
+use crate::runtime::PageVec;
 
 /// The zone while it grows, node after node in canonical order.
 pub(super) struct Assembly {
     origin: WireName,
-    nodes: Vec<u8>,
+    nodes: PageVec<u8>,
+    /// The node in the making.
+    node: Vec<u8>,
     nsec: Vec<u32>,
     names: usize,
     records: usize,
@@ -42,7 +45,8 @@ impl Assembly {
             .sum();
         Self {
             origin,
-            nodes: Vec::with_capacity(octets),
+            nodes: PageVec::with_room(octets),
+            node: Vec::new(),
             nsec: Vec::new(),
             names: 0,
             records: 0,
@@ -55,10 +59,10 @@ impl Assembly {
 
     pub(super) fn run(
         mut self,
-        parts: &[Part],
+        parts: Vec<Part>,
         warn: &mut dyn FnMut(String),
     ) -> Result<Zone, Reject> {
-        let mut runs = Merge::new(parts).peekable();
+        let mut runs = Merge::new(&parts).peekable();
         let mut members = Vec::new();
         while let Some((part, run)) = runs.next() {
             let key = part.key(run);
@@ -76,9 +80,11 @@ impl Assembly {
                 return Err(Reject::TooLarge);
             }
         }
+        self.nodes.shrink();
+        drop(parts);
         Ok(Zone::assemble(
             self.origin,
-            self.nodes.into_boxed_slice(),
+            self.nodes,
             self.nsec.into_boxed_slice(),
             self.names,
             self.records,
@@ -121,7 +127,8 @@ impl Assembly {
             self.nodes[parent.node as usize] |= HAS_WILDCARD;
         }
         let mut flags = if above == NONE { 0 } else { IS_HIDDEN };
-        write_node(&mut self.nodes, flags, &self.relative, above);
+        self.node.clear();
+        write_node(&mut self.node, flags, &self.relative, above);
         let kind = |raw: &Raw<'_>| (raw.rtype, raw.covered());
         members.sort_by_key(kind);
         for set in members.chunk_by(|a, b| kind(a) == kind(b)) {
@@ -134,8 +141,9 @@ impl Assembly {
             }
             self.rrset(set, warn);
         }
-        write_end(&mut self.nodes);
-        self.nodes[node as usize] = flags;
+        write_end(&mut self.node);
+        self.node[0] = flags;
+        self.nodes.extend_from_slice(&self.node);
         self.names += 1;
         let hides = match above {
             NONE if flags & (IS_CUT | IS_DNAME) != 0 => node,
@@ -165,7 +173,7 @@ impl Assembly {
         let octets: usize = self.kept.iter().map(|&at| 2 + set[at].data.len()).sum();
         // At most 65,535 records of 65,537 octets: below 2^32.
         write_set(
-            &mut self.nodes,
+            &mut self.node,
             set[0].rtype,
             self.kept.len() as u16,
             ttl,
@@ -174,8 +182,8 @@ impl Assembly {
         self.records += self.kept.len();
         for &at in &self.kept {
             let data = set[at].data;
-            self.nodes.extend((data.len() as u16).to_be_bytes()); // was stored with 16 bits
-            self.nodes.extend_from_slice(data);
+            self.node.extend((data.len() as u16).to_be_bytes()); // was stored with 16 bits
+            self.node.extend_from_slice(data);
         }
     }
 

@@ -110,6 +110,26 @@ impl Builder {
         Ok(())
     }
 
+    /// Puts the records in order, which is most of the work that `finish` has with them.
+    pub(super) fn sort(&mut self) {
+        self.part.sort();
+    }
+
+    /// Takes the records of a builder without a SOA record, which was sorted, behind its own. `false` and nothing changed if they are
+    /// too many.
+    pub(super) fn append(&mut self, other: &mut Builder) -> bool {
+        self.seal();
+        let (records, octets) = (other.part.records(), other.part.octets());
+        if self.records + records > limits::ZONE_RECORDS
+            || self.octets + octets > limits::ZONE_DATA_OCTETS - 1024
+        {
+            return false;
+        }
+        self.part = std::mem::take(&mut other.part);
+        self.seal();
+        true
+    }
+
     /// Moves what was pushed to `earlier`.
     fn seal(&mut self) {
         let mut part = std::mem::take(&mut self.part);
@@ -119,6 +139,11 @@ impl Builder {
             self.octets += part.octets();
             self.earlier.push(part);
         }
+    }
+
+    /// Whether a SOA record was taken.
+    pub(super) fn has_soa(&self) -> bool {
+        self.soa.is_some() || self.foreign_soa.is_some()
     }
 
     /// The serial of the SOA record taken so far.
@@ -143,6 +168,6 @@ impl Builder {
             .push(&[], rtype::SOA, ttl, &data, |_| Some(()))
             .ok_or(Reject::Malformed)?;
         self.seal();
-        Assembly::new(self.origin, &self.earlier).run(&self.earlier, warn)
+        Assembly::new(self.origin, &self.earlier).run(self.earlier, warn)
     }
 }

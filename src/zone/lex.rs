@@ -47,6 +47,32 @@ impl<'a> Lexer<'a> {
         }
     }
 
+    /// Reads on from `at`, where a line begins; lines are counted from there.
+    pub(super) fn from_line(text: &'a [u8], at: usize) -> Self {
+        Self {
+            text,
+            at,
+            line: 1,
+            line_start: at,
+        }
+    }
+
+    /// Goes on at `at`, so many lines further, where another lexer ended.
+    pub(super) fn skip_to(&mut self, at: usize, lines: u32) {
+        (self.at, self.line_start) = (at, at);
+        self.line += lines;
+    }
+
+    /// Where it stands.
+    pub(super) fn at(&self) -> usize {
+        self.at
+    }
+
+    /// The line where it stands.
+    pub(super) fn line(&self) -> u32 {
+        self.line
+    }
+
     /// The octets of `token`.
     pub(super) fn octets(&self, token: Token) -> &'a [u8] {
         &self.text[token.start as usize..token.end as usize]
@@ -65,9 +91,17 @@ impl<'a> Lexer<'a> {
         at - line_start.map_or(0, |newline| newline + 1) + 1
     }
 
-    /// Reads the next entry that has tokens. `Ok(None)` is the end, `Some(true)` an entry that began with a blank.
-    pub(super) fn next_entry(&mut self, tokens: &mut Vec<Token>) -> Result<Option<bool>, LexError> {
+    /// Reads the next entry that has tokens and begins before `stop`, the end of the text or of a line. `Ok(None)` is the end,
+    /// `Some(true)` an entry that began with a blank.
+    pub(super) fn next_entry(
+        &mut self,
+        tokens: &mut Vec<Token>,
+        stop: usize,
+    ) -> Result<Option<bool>, LexError> {
         tokens.clear();
+        if self.at >= stop {
+            return Ok(None);
+        }
         let mut depth = 0u32;
         let mut opened_on = 0;
         let mut blank_first = false;
@@ -92,6 +126,9 @@ impl<'a> Lexer<'a> {
                             return Ok(Some(blank_first));
                         }
                         blank_first = false;
+                        if self.at >= stop {
+                            return Ok(None);
+                        }
                     }
                 }
                 b' ' | b'\t' | b'\r' => {

@@ -5,21 +5,26 @@
 //! **Invariant**: a published zone is immutable; lookups allocate nothing.
 //!
 //! ```text
-//! text -> lex (entries of tokens) -> load (directives, owner, TTL, type) -> rdata (fields -> wire)
-//!                                        |                                      |
-//!                                        +--------------- build ----------------+
-//!                                                           |
-//!                     a transfer (wire records) ----------->+--> tree (Zone) --> lookup --> Sink
+//! text -> parallel (chunks) -> lex (entries of tokens) -> entries (directives, owner, TTL, type) -> rdata (fields -> wire)
+//!                                                             |                                        |
+//!                                                             +------------- build (parts) ------------+
+//!                                                                             |
+//!                     a transfer (wire records) ----------------------------->+--> assemble --> tree (Zone)
+//!
+//! tree --> lookup --> Sink (reply: records of a Reply)
+//!      `-> direct --> the octets that are sent
 //! ```
 
 mod assemble;
 mod build;
 mod direct;
+mod entries;
 mod generate;
 mod lex;
 mod load;
 mod lookup;
 mod name;
+mod parallel;
 mod part;
 mod rdata;
 mod record;

@@ -97,7 +97,13 @@ impl WireName {
             return Ok(name);
         }
         name.close_label(label, write)?;
-        Self::join(&name.octets[..write], origin).ok_or(NameError::LongName)
+        let len = write + origin.len();
+        name.octets
+            .get_mut(write..len)
+            .ok_or(NameError::LongName)?
+            .copy_from_slice(origin);
+        name.len = len as u8; // at most the buffer's 255
+        Ok(name)
     }
 
     fn close_label(&mut self, label: usize, write: usize) -> Result<(), NameError> {

@@ -6,18 +6,21 @@
 use std::cmp::Ordering;
 
 use super::name::Labels;
+use crate::runtime::PageVec;
 
 /// Records of one zone, grouped into runs with one owner.
 #[derive(Default)]
 pub(super) struct Part {
     /// For each run: 16 bits of key length, the key, its records, 16 bits of zero. For each record: type, 32 bits of TTL, 16 bits of
     /// length (big-endian, as a zone keeps it), data.
-    octets: Vec<u8>,
-    runs: Vec<Run>,
+    octets: PageVec<u8>,
+    runs: PageVec<Run>,
     /// The owner of the open run, relative; empty for the apex.
     owner: Vec<u8>,
     is_open: bool,
     records: usize,
+    /// What is appended next.
+    scratch: Vec<u8>,
 }
 
 /// Successive records of one owner.
@@ -45,8 +48,8 @@ impl Part {
     /// A part with room for what a text of so many octets usually holds. Room that is not used is never touched.
     pub(super) fn with_room_for(text: usize) -> Self {
         Self {
-            octets: Vec::with_capacity(text),
-            runs: Vec::with_capacity(text / 32),
+            octets: PageVec::with_room(text),
+            runs: PageVec::with_room(text / 32),
             ..Self::default()
         }
     }
@@ -73,18 +76,16 @@ impl Part {
         data: &[u8],
         check: impl FnOnce(&mut [u8]) -> Option<()>,
     ) -> Option<()> {
+        self.scratch.clear();
+        self.scratch.extend(rtype.to_ne_bytes());
+        self.scratch.extend(ttl.to_ne_bytes());
+        self.scratch.extend((data.len() as u16).to_be_bytes()); // the builder takes no more
+        self.scratch.extend_from_slice(data);
+        check(&mut self.scratch[RECORD_HEAD..])?;
         if !self.is_open || self.owner != relative {
             self.open(relative);
         }
-        let at = self.octets.len();
-        self.octets.extend(rtype.to_ne_bytes());
-        self.octets.extend(ttl.to_ne_bytes());
-        self.octets.extend((data.len() as u16).to_be_bytes()); // the builder takes no more
-        self.octets.extend_from_slice(data);
-        if check(&mut self.octets[at + RECORD_HEAD..]).is_none() {
-            self.octets.truncate(at);
-            return None;
-        }
+        self.octets.extend_from_slice(&self.scratch);
         self.records += 1;
         Some(())
     }
@@ -92,28 +93,29 @@ impl Part {
     fn open(&mut self, relative: &[u8]) {
         self.close();
         let at = self.octets.len();
-        self.octets.extend([0; 2]);
-        sort_key(relative, &mut self.octets);
-        let key = at + 2..self.octets.len();
-        let key_len = (key.len() as u16).to_ne_bytes(); // at most 2 * 255
-        self.octets[at..at + 2].copy_from_slice(&key_len);
+        self.owner.clear();
+        sort_key(relative, &mut self.owner);
+        let key = &self.owner;
         let mut prefix = [0; 8];
         let len = key.len().min(8);
-        prefix[..len].copy_from_slice(&self.octets[key][..len]);
+        prefix[..len].copy_from_slice(&key[..len]);
         let prefix = u64::from_be_bytes(prefix);
         self.runs.push(Run {
             prefix: [(prefix >> 32) as u32, prefix as u32],
             at: at as u32, // a zone has fewer than 2^32 octets
         });
+        let key_len = key.len() as u16; // at most 2 * 255
+        self.octets.extend_from_slice(&key_len.to_ne_bytes());
+        self.octets.extend_from_slice(key);
         self.owner.clear();
         self.owner.extend_from_slice(relative);
         self.is_open = true;
     }
 
-    /// Ends the open run. A run may have no records, when the only one was refused.
+    /// Ends the open run.
     fn close(&mut self) {
         if self.is_open {
-            self.octets.extend([0; 2]);
+            self.octets.extend_from_slice(&[0; 2]);
             self.is_open = false;
         }
     }

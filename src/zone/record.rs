@@ -26,7 +26,7 @@ pub fn parse_record(text: &str, ttl: u32) -> Result<TextRecord, String> {
     let mut lexer = Lexer::new(text.as_bytes());
     let mut tokens = Vec::new();
     let found = lexer
-        .next_entry(&mut tokens)
+        .next_entry(&mut tokens, text.len())
         .map_err(|error| fault(error.what, b"", error.at + 1))?;
     if found.is_none() {
         return Err("dns: no record in an empty text".into());

@@ -17,15 +17,16 @@ use super::name::{Labels, WireName};
 use super::tail::Tails;
 use super::{CLASS_IN, rtype};
 use crate::limits::NAME_OCTETS;
+use crate::runtime::PageVec;
 use crate::wire::name;
 
 /// A zone that is ready to be asked. Share it by `Arc`.
 pub struct Zone {
     origin: WireName,
     /// In canonical order (RFC 4034 section 6.1), the apex first. Empty non-terminals are nodes without RRsets.
-    pub(super) nodes: Box<[u8]>,
+    pub(super) nodes: PageVec<u8>,
     /// Open addressing, at most two thirds full: `high half of the hash << 32 | node + 1`, 0 is free.
-    slots: Box<[u64]>,
+    slots: PageVec<u64>,
     /// Authoritative nodes that own an NSEC record, ascending. Empty in an unsigned zone.
     nsec: Box<[u32]>,
     /// What ends most replies, ready to be sent.
@@ -122,14 +123,14 @@ impl Zone {
     /// Indexes `nodes`, which is whole: at least the apex with its SOA record.
     pub(super) fn assemble(
         origin: WireName,
-        nodes: Box<[u8]>,
+        nodes: PageVec<u8>,
         nsec: Box<[u32]>,
         names: usize,
         records: usize,
     ) -> Self {
         let mut zone = Self {
             origin,
-            slots: vec![0; names + names / 2 + 1].into_boxed_slice(),
+            slots: PageVec::filled(0, names + names / 2 + 1),
             nodes,
             nsec,
             tails: Tails::default(),

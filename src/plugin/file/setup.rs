@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::thread;
 use std::time::{Duration, SystemTime};
 
 use super::{Config, Slot};
@@ -26,7 +27,7 @@ pub(super) fn parse(args: &mut Args<'_>, cx: &mut SetupCx<'_>) -> Result<Config,
         for origin in origins {
             // Before the file is read: what is written meanwhile then counts as a change.
             let mtime = modified(&path);
-            let zone = match load(&path, &origin, None) {
+            let zone = match load(&path, &origin, None, cpus()) {
                 Ok(zone) => Some(zone),
                 Err(error @ LoadError::Open { .. }) => {
                     not_opened = Some(error);
@@ -160,7 +161,7 @@ impl Source {
             (false, Some(zone)) => Some(zone.serial()),
             _ => None,
         };
-        match load(&self.path, &self.origin, serial) {
+        match load(&self.path, &self.origin, serial, 1) {
             Ok(zone) => {
                 self.mtime = mtime;
                 let serial = zone.serial();
@@ -185,12 +186,22 @@ impl Source {
     }
 }
 
-fn load(path: &Path, origin: &ZoneName, serial: Option<u32>) -> Result<Zone, LoadError> {
-    let loaded = load_file(path, origin.wire(), serial)?;
+fn load(
+    path: &Path,
+    origin: &ZoneName,
+    serial: Option<u32>,
+    threads: usize,
+) -> Result<Zone, LoadError> {
+    let loaded = load_file(path, origin.wire(), serial, threads)?;
     for warning in &loaded.warnings {
         log::warning(Some("file"), format_args!("{warning}"));
     }
     Ok(loaded.zone)
+}
+
+/// CPUs that the process may use, for the start, when they have nothing else to do.
+fn cpus() -> usize {
+    thread::available_parallelism().map_or(1, usize::from)
 }
 
 fn modified(path: &Path) -> Option<SystemTime> {

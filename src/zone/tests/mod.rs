@@ -2,6 +2,7 @@
 
 mod answers;
 mod direct;
+mod parallel;
 mod parse;
 mod properties;
 mod signed;

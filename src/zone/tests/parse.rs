@@ -423,11 +423,44 @@ fn unchanged_serial_ends_the_load() {
 
 #[test]
 fn missing_file_reads_as_in_go() {
-    let error = load_file(std::path::Path::new("/no/such/db"), &[0], None)
+    let error = load_file(std::path::Path::new("/no/such/db"), &[0], None, 2)
         .err()
         .unwrap();
     assert_eq!(
         error.to_string(),
         "open /no/such/db: no such file or directory"
     );
+}
+
+#[test]
+fn a_large_file_is_read_whole_only_when_its_serial_differs() {
+    let path = std::env::temp_dir().join(format!("percoredns-serial-{}", std::process::id()));
+    let origin = wire("z.");
+    let filler = "; nothing\n".repeat(100_000);
+    // Were the rest read, it would be refused.
+    std::fs::write(&path, format!("{HEAD}{filler}what\n")).unwrap();
+    let load = |serial| match load_file(&path, origin.as_slice(), serial, 2) {
+        Ok(loaded) => loaded.zone.serial().to_string(),
+        Err(error) => error
+            .to_string()
+            .replace(&path.to_string_lossy().into_owned(), "DB"),
+    };
+    assert_eq!(
+        load(Some(1)),
+        "no change in SOA serial for origin z. in file DB, with 1 SOA serial"
+    );
+    assert!(
+        load(Some(2)).ends_with("at line: 100003:1"),
+        "{}",
+        load(Some(2))
+    );
+    std::fs::write(&path, format!("{filler}{HEAD}{filler}")).unwrap();
+    assert_eq!(
+        (load(Some(1)).as_str(), load(Some(2)).as_str()),
+        (
+            "no change in SOA serial for origin z. in file DB, with 1 SOA serial",
+            "1"
+        )
+    );
+    std::fs::remove_file(&path).unwrap();
 }
