@@ -110,7 +110,16 @@ impl Table {
     pub fn absorb(&mut self, other: Table) {
         self.shape = other.shape;
         self.rows.extend(other.rows);
-        self.memory.extend(other.memory);
+        // Caches are warmed anew for each comparison; one of them is enough.
+        for memory in other.memory {
+            let same = |m: &EntryMemory| {
+                (m.scenario, &m.server, m.entries)
+                    == (memory.scenario, &memory.server, memory.entries)
+            };
+            if !self.memory.iter().any(same) {
+                self.memory.push(memory);
+            }
+        }
         self.loading.extend(other.loading);
         self.overload.extend(other.overload);
         self.silence.extend(other.silence);
