@@ -12,6 +12,7 @@ use crate::stage::ECHO;
 use crate::stats::Spread;
 use crate::table;
 
+use super::EACH_QUERY_ITS_OWN;
 use super::findings::{EntryMemory, Loading, MIB, Overload, Scaling, Silence, speedup};
 use super::rates::Label;
 use super::sample::Sample;
@@ -108,7 +109,9 @@ impl Table {
 
     /// Adds everything that another comparison found.
     pub fn absorb(&mut self, other: Table) {
-        self.shape = other.shape;
+        for (server, version) in other.shape.versions {
+            self.shape.add_version(&server, || version);
+        }
         self.rows.extend(other.rows);
         // Caches are warmed anew for each comparison; one of them is enough.
         for memory in other.memory {
@@ -261,7 +264,10 @@ impl Table {
         vec![
             row.key.scenario.name.to_owned(),
             row.key.label.to_string(),
-            row.key.sources.to_string(),
+            match row.key.sources {
+                EACH_QUERY_ITS_OWN => "a query".to_owned(),
+                sources => sources.to_string(),
+            },
             row.key.server.clone(),
             of(|s| s.cpu_us, 2),
             ratio.map_or("-".to_owned(), |s| format!("{:.2}", s.median)),

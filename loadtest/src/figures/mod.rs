@@ -160,7 +160,11 @@ pub fn render(figures: &[Figure]) -> String {
     let count = |verdict| figures.iter().filter(|f| f.verdict() == verdict).count();
     format!(
         "{}\n{} met, {} missed, {} not measured",
-        table::render(&["figure", "", "bar", "measured", "verdict"], &rows, 5),
+        table::render(
+            &["figure", "taken at", "bar", "measured", "verdict"],
+            &rows,
+            5
+        ),
         count(Verdict::Met),
         count(Verdict::Missed),
         count(Verdict::Unmeasured)

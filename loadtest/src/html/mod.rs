@@ -84,7 +84,7 @@ fn figures_table(figures: &[Figure]) -> String {
             count(Verdict::Unmeasured)
         ),
         &format!(
-            "<div class=\"wide\"><table><tr><th class=\"l\">figure</th><th class=\"l\"></th><th>bar</th><th>measured</th><th class=\"l\">verdict</th></tr>{rows}</table></div>"
+            "<div class=\"wide\"><table><tr><th class=\"l\">figure</th><th class=\"l\">taken at</th><th>bar</th><th>measured</th><th class=\"l\">verdict</th></tr>{rows}</table></div>"
         ),
     );
     out
