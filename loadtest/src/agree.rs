@@ -5,19 +5,29 @@ use std::io;
 use std::net::{SocketAddr, UdpSocket};
 use std::time::Duration;
 
-use crate::corpus::host_name;
+use crate::corpus::{Kind, fresh_name, host_name};
 use crate::message::{self, Answer};
+use crate::scenario::{Scenario, Service};
 
-/// The questions that every server is asked: hosts all over the zone, other types, and names that do not exist.
-pub fn sample(names: u32, zone: &str) -> Vec<(String, u16)> {
+/// The questions that every server is asked: hosts all over the zone and, where the scenario knows them, other types, names that
+/// do not exist and names that only the origin knows.
+pub fn sample(scenario: &Scenario, names: u32, zone: &str) -> Vec<(String, u16)> {
     let step = (names / HOSTS).max(1);
     let mut questions: Vec<(String, u16)> = (0..names)
         .step_by(step as usize)
         .map(|n| (host_name(n, zone), A))
         .collect();
     questions.push((host_name(names - 1, zone).to_ascii_uppercase(), A));
-    questions.extend([(host_name(0, zone), AAAA), (zone.to_owned(), A)]);
-    questions.extend((0..5).map(|n| (format!("nosuch{n}.{zone}"), A)));
+    // What a hosts file does not hold is not defined: SERVFAIL, NXDOMAIN and NODATA are all in use.
+    if scenario.service != Service::Hosts {
+        questions.extend([(host_name(0, zone), AAAA), (zone.to_owned(), A)]);
+        questions.extend((0..5).map(|n| (format!("nosuch{n}.{zone}"), A)));
+        // From the top, where the generator never gets.
+        questions.extend((0..3).map(|n| (fresh_name(FRESH_LAST - n, zone), A)));
+    }
+    if scenario.kind == Kind::Mixed {
+        questions.extend([(zone.to_owned(), MX), (zone.to_owned(), TXT)]);
+    }
     questions
 }
 
@@ -101,11 +111,15 @@ const HOSTS: u32 = 50;
 const PATIENCE: Duration = Duration::from_secs(1);
 const A: u16 = 1;
 const AAAA: u16 = 28;
+const MX: u16 = 15;
+const TXT: u16 = 16;
+const FRESH_LAST: u32 = (1 << 31) - 1;
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::origin::Origin;
+    use crate::scenario::SCENARIOS;
 
     #[test]
     fn majorities_and_ties() {
@@ -126,7 +140,7 @@ mod tests {
             ("b", b.address()),
             ("short", short.address()),
         ];
-        let found = differences(&servers, &sample(100, "example.org"));
+        let found = differences(&servers, &sample(&SCENARIOS[0], 100, "example.org"));
         assert!(found[0].is_empty() && found[1].is_empty(), "{found:?}");
         assert!(
             found[2].iter().any(|line| line.contains(

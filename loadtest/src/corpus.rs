@@ -4,6 +4,7 @@
 
 use std::fmt::Write;
 use std::net::Ipv4Addr;
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use crate::message;
 
@@ -13,6 +14,8 @@ pub struct Corpus {
     bytes: Vec<u8>,
     // Query i lies in bytes[ends[i - 1]..ends[i]], query 0 from 0 on; all lengths are at most 65,535.
     ends: Vec<usize>,
+    // A query whose first label is `f` and six digits of base 36, which stand for a name that nobody has asked before.
+    fresh: Option<Vec<u8>>,
 }
 
 impl Corpus {
@@ -21,6 +24,7 @@ impl Corpus {
         let mut corpus = Corpus {
             bytes: Vec::new(),
             ends: Vec::new(),
+            fresh: None,
         };
         for (number, line) in text.lines().enumerate() {
             let mut words = line.split_whitespace();
@@ -47,21 +51,53 @@ impl Corpus {
         Ok(corpus)
     }
 
-    /// Number of questions, at least 1.
+    /// Makes the corpus able to ask for fresh names under `origin` as well.
+    pub fn with_fresh(mut self, origin: &str, edns_bytes: Option<u16>) -> Result<Corpus, String> {
+        self.fresh = Some(message::query(&fresh_name(0, origin), 1, edns_bytes)?);
+        Ok(self)
+    }
+
+    /// Number of questions, at least 1; fresh names are not counted.
     pub fn count(&self) -> usize {
         self.ends.len()
     }
 
-    /// The query of question `i`, with id 0.
-    pub fn query(&self, i: usize) -> &[u8] {
+    /// A question for a name that this process has not asked before; `None` unless made [`Corpus::with_fresh`].
+    pub fn fresh_question(&self) -> Option<u32> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        self.fresh.as_ref()?;
+        Some(FRESH | NEXT.fetch_add(1, Ordering::Relaxed))
+    }
+
+    /// The length that all queries have, if they have one length.
+    pub fn common_len(&self) -> Option<usize> {
+        let len = self.query(0).len();
+        let others = self.fresh.iter().map(Vec::len);
+        let same = (1..self.count()).map(|i| self.query(i as u32).len());
+        others.chain(same).all(|other| other == len).then_some(len)
+    }
+
+    /// The query of a question, with id 0; the digits of a fresh one are patched in by [`Corpus::finish`].
+    pub fn query(&self, question: u32) -> &[u8] {
+        if let (true, Some(template)) = (question & FRESH != 0, &self.fresh) {
+            return template;
+        }
+        let i = question as usize;
         let start = if i == 0 { 0 } else { self.ends[i - 1] };
         &self.bytes[start..self.ends[i]]
     }
 
-    /// Whether `reply` answers question `i`: a response with that very question section. A reply without any question section
+    /// Makes a copy of [`Corpus::query`] the query of this very question.
+    pub fn finish(&self, question: u32, query: &mut [u8]) {
+        if question & FRESH != 0 {
+            query[FRESH_DIGITS].copy_from_slice(&digits(question & !FRESH));
+        }
+    }
+
+    /// Whether `reply` answers the question: a response with that very question section. A reply without any question section
     /// (FORMERR and NOTIMP may leave it out) counts as well.
-    pub fn answered_by(&self, i: usize, reply: &[u8]) -> bool {
-        let Some(asked) = message::question(self.query(i)) else {
+    pub fn answered_by(&self, question: u32, reply: &[u8]) -> bool {
+        let Some(asked) = message::question(self.query(question)) else {
             return false;
         };
         let Some((header, body)) = reply.split_at_checked(message::HEADER_BYTES) else {
@@ -69,9 +105,44 @@ impl Corpus {
         };
         let is_response = header[2] & 0x80 != 0;
         let bare_error = header[4..6] == [0, 0] && header[3] & 0x0f != 0;
-        is_response && (body.starts_with(asked) || bare_error)
+        is_response && (self.starts_with(question, asked, body) || bare_error)
+    }
+
+    fn starts_with(&self, question: u32, asked: &[u8], body: &[u8]) -> bool {
+        if question & FRESH == 0 {
+            return body.starts_with(asked);
+        }
+        let (start, end) = (
+            FRESH_DIGITS.start - message::HEADER_BYTES,
+            FRESH_DIGITS.end - message::HEADER_BYTES,
+        );
+        body.len() >= asked.len()
+            && body[..start] == asked[..start]
+            && body[start..end] == digits(question & !FRESH)
+            && body[end..asked.len()] == asked[end..]
     }
 }
+
+/// The name number `n` of those that exist at the origin without being in any list.
+pub fn fresh_name(n: u32, origin: &str) -> String {
+    let digits: String = digits(n).iter().map(|&d| char::from(d)).collect();
+    format!("f{digits}.{origin}")
+}
+
+/// Six digits of base 36, enough for 31 bits.
+fn digits(mut n: u32) -> [u8; 6] {
+    let mut digits = [b'0'; 6];
+    for digit in digits.iter_mut().rev() {
+        *digit = b"0123456789abcdefghijklmnopqrstuvwxyz"[(n % 36) as usize];
+        n /= 36;
+    }
+    digits
+}
+
+/// Marks the number of a question as that of a fresh name.
+const FRESH: u32 = 1 << 31;
+/// Behind the header, the length of the label and its `f`.
+const FRESH_DIGITS: std::ops::Range<usize> = message::HEADER_BYTES + 2..message::HEADER_BYTES + 8;
 
 /// A built-in corpus.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -131,6 +202,15 @@ pub fn zone_text(names: u32, origin: &str) -> String {
     );
     for n in 0..names {
         let _ = writeln!(text, "{} IN A {}", host_label(n), host_address(n));
+    }
+    text
+}
+
+/// The same hosts as lines of a hosts file.
+pub fn hosts_text(names: u32, origin: &str) -> String {
+    let mut text = String::new();
+    for n in 0..names {
+        let _ = writeln!(text, "{} {}", host_address(n), host_name(n, origin));
     }
     text
 }
@@ -235,5 +315,29 @@ mod tests {
         assert!(corpus.answered_by(0, &formerr));
         assert!(!corpus.answered_by(0, &formerr[..11]));
         assert!(!corpus.answered_by(0, &[]));
+    }
+
+    #[test]
+    fn fresh_names_differ_and_are_checked_whole() {
+        let corpus = Corpus::parse("h000000.b A", Some(1232)).unwrap();
+        assert_eq!(corpus.fresh_question(), None);
+        let corpus = corpus.with_fresh("b", Some(1232)).unwrap();
+        assert_eq!(corpus.common_len(), Some(corpus.query(0).len()));
+        let (a, b) = (
+            corpus.fresh_question().unwrap(),
+            corpus.fresh_question().unwrap(),
+        );
+        let reply = |question| {
+            let mut reply = corpus.query(question).to_vec();
+            corpus.finish(question, &mut reply);
+            reply[2] |= 0x80;
+            reply
+        };
+        assert_ne!(reply(a), reply(b));
+        assert!(corpus.answered_by(a, &reply(a)) && corpus.answered_by(b, &reply(b)));
+        assert!(!corpus.answered_by(a, &reply(b)) && !corpus.answered_by(0, &reply(a)));
+        let number = a & !FRESH;
+        let named = message::query(&fresh_name(number, "b"), 1, Some(1232)).unwrap();
+        assert_eq!(reply(a)[12..], named[12..]);
     }
 }

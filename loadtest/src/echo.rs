@@ -13,6 +13,25 @@ use socket2::{Domain, Protocol, Socket, Type};
 
 use crate::sys::{self, Batch, Poller};
 
+/// Serves with `count` sockets of one reuseport group, a thread each, until the process is asked to end.
+pub fn serve_many(first: Echo, count: usize) -> io::Result<()> {
+    let address = first.address()?;
+    let mut echoes = vec![first];
+    for _ in 1..count {
+        echoes.push(Echo::bind(address)?);
+    }
+    let threads: Vec<_> = echoes
+        .into_iter()
+        .map(|echo| std::thread::spawn(move || echo.serve(&AtomicBool::new(false))))
+        .collect();
+    for thread in threads {
+        thread
+            .join()
+            .map_err(|_| io::Error::other("a thread of the echo panicked"))??;
+    }
+    Ok(())
+}
+
 /// A bound echo.
 pub struct Echo {
     socket: UdpSocket,

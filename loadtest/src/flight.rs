@@ -6,7 +6,7 @@
 //! ```
 //!
 //! Runs on: pure.
-//! **Invariant**: `tail <= head`, `head - tail <= 65536`, and every open query lies in `tail..head`.
+//! **Invariant**: `tail <= head`, `head - tail <= span <= 65536`, and every open query lies in `tail..head`.
 
 /// The table of one socket.
 pub struct Flight {
@@ -25,28 +25,40 @@ pub struct Sent {
     pub intended_ns: u64,
 }
 
-#[derive(Clone, Copy)]
+// 16 bytes, because tables of many sockets shall stay in the processor's cache.
+#[derive(Clone, Copy, Default)]
 struct Slot {
-    sent: Sent,
+    intended_ns: u64,
+    question: u32,
+    id: u16,
     open: bool,
 }
 
+impl Slot {
+    fn sent(self) -> Sent {
+        Sent {
+            question: self.question,
+            intended_ns: self.intended_ns,
+        }
+    }
+}
+
 impl Flight {
-    /// An empty table whose first id is `first_id` (sockets start apart, so that a reply to the wrong socket is noticed).
-    pub fn new(first_id: u16) -> Flight {
-        let empty = Slot {
-            sent: Sent {
-                question: 0,
-                intended_ns: 0,
-            },
-            open: false,
-        };
+    /// An empty table for at most `span` ids in flight (a power of two up to 65,536), whose first id is `first_id` (sockets start
+    /// apart, so that a reply to the wrong socket is noticed).
+    pub fn new(first_id: u16, span: usize) -> Flight {
+        let span = span.next_power_of_two().min(IDS);
         Flight {
-            slots: vec![empty; IDS].into_boxed_slice(),
+            slots: vec![Slot::default(); span].into_boxed_slice(),
             head: first_id.into(),
             tail: first_id.into(),
             open: 0,
         }
+    }
+
+    /// A span for each of `sources` sockets, so that all tables together stay small.
+    pub fn span_of(sources: usize) -> usize {
+        (SPAN_OF_ALL / sources.max(1)).clamp(1024, IDS)
     }
 
     /// Queries that are neither answered nor given up.
@@ -54,13 +66,19 @@ impl Flight {
         self.open
     }
 
-    /// Takes the next id for a query; `None` while all 65,536 ids are spanned by open queries.
+    /// Takes the next id for a query; `None` while the whole span is taken by open queries.
     pub fn launch(&mut self, sent: Sent) -> Option<u16> {
-        if self.head - self.tail >= IDS as u64 {
+        if self.head - self.tail >= self.slots.len() as u64 {
             return None;
         }
         let id = self.head as u16;
-        self.slots[usize::from(id)] = Slot { sent, open: true };
+        let at = self.at(self.head);
+        self.slots[at] = Slot {
+            intended_ns: sent.intended_ns,
+            question: sent.question,
+            id,
+            open: true,
+        };
         self.head += 1;
         self.open += 1;
         Some(id)
@@ -68,20 +86,19 @@ impl Flight {
 
     /// What the open query with this id was, without closing it.
     pub fn look(&self, id: u16) -> Option<Sent> {
-        let slot = self.slots[usize::from(id)];
-        slot.open.then_some(slot.sent)
+        let slot = self.slots[self.at(id.into())];
+        (slot.open && slot.id == id).then(|| slot.sent())
     }
 
     /// Closes the query with this id; `None` when there is none (a duplicate, a late or a made-up reply).
     pub fn land(&mut self, id: u16) -> Option<Sent> {
-        let slot = &mut self.slots[usize::from(id)];
-        if !slot.open {
-            return None;
-        }
-        slot.open = false;
+        let sent = self.look(id)?;
+        let at = self.at(id.into());
+        self.slots[at].open = false;
         self.open -= 1;
-        let sent = slot.sent;
-        self.advance();
+        while self.tail < self.head && !self.slots[self.at(self.tail)].open {
+            self.tail += 1;
+        }
         Some(sent)
     }
 
@@ -89,9 +106,10 @@ impl Flight {
     pub fn expire(&mut self, before_ns: u64) -> u64 {
         let mut lost = 0;
         while self.tail < self.head {
-            let slot = &mut self.slots[self.tail as usize % IDS];
+            let at = self.at(self.tail);
+            let slot = &mut self.slots[at];
             if slot.open {
-                if slot.sent.intended_ns >= before_ns {
+                if slot.intended_ns >= before_ns {
                     break;
                 }
                 slot.open = false;
@@ -103,15 +121,15 @@ impl Flight {
         lost
     }
 
-    fn advance(&mut self) {
-        while self.tail < self.head && !self.slots[self.tail as usize % IDS].open {
-            self.tail += 1;
-        }
+    fn at(&self, number: u64) -> usize {
+        number as usize & (self.slots.len() - 1)
     }
 }
 
 /// As many as a DNS message id can tell apart.
 const IDS: usize = 65_536;
+/// Slots of all sockets together: a second of a million queries a second, in 16 MiB.
+const SPAN_OF_ALL: usize = 1 << 20;
 
 #[cfg(test)]
 mod tests {
@@ -126,7 +144,7 @@ mod tests {
 
     #[test]
     fn answers_match_once() {
-        let mut flight = Flight::new(65_535);
+        let mut flight = Flight::new(65_535, 65_536);
         let a = flight.launch(sent(1, 10)).unwrap();
         let b = flight.launch(sent(2, 20)).unwrap();
         assert_eq!((a, b), (65_535, 0), "ids wrap");
@@ -140,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_span_of_all_ids_refuses_more_until_the_oldest_ends() {
-        let mut flight = Flight::new(0);
+        let mut flight = Flight::new(0, 65_536);
         for n in 0..65_536u32 {
             assert!(flight.launch(sent(n, n.into())).is_some());
         }
@@ -152,8 +170,18 @@ mod tests {
     }
 
     #[test]
+    fn small_tables_tell_ids_apart() {
+        let mut flight = Flight::new(8, 4);
+        let id = flight.launch(sent(1, 10)).unwrap();
+        assert_eq!((id, flight.look(12)), (8, None), "same slot, another id");
+        assert_eq!(flight.land(12), None);
+        assert_eq!(flight.land(8), Some(sent(1, 10)));
+        assert_eq!((Flight::span_of(8), Flight::span_of(256)), (65_536, 4096));
+    }
+
+    #[test]
     fn expiry_counts_only_open_and_old_queries() {
-        let mut flight = Flight::new(100);
+        let mut flight = Flight::new(100, 16);
         for n in 0..10 {
             flight.launch(sent(n, u64::from(n) * 100)).unwrap();
         }

@@ -49,6 +49,13 @@ pub struct Load<'a> {
     pub corpus: &'a Corpus,
     /// The question to begin with.
     pub first_question: usize,
+    /// Share of questions for fresh names, in percent; more than 0 needs a corpus made with them.
+    pub fresh_percent: u8,
+    /// Sends at most this many queries.
+    pub count_max: u64,
+    /// UDP: hands queries of one socket to the kernel in one piece (UDP_SEGMENT), which it cuts up at delivery. Cheaper for the
+    /// generator than any real client is, so only for offering more than a server can take.
+    pub trains: bool,
     /// Ends the run early when it becomes true.
     pub until: Option<&'a AtomicBool>,
 }
@@ -67,6 +74,9 @@ impl<'a> Load<'a> {
             spin: false,
             corpus,
             first_question: 0,
+            fresh_percent: 0,
+            count_max: u64::MAX,
+            trains: false,
             until: None,
         }
     }
@@ -77,7 +87,7 @@ impl<'a> Load<'a> {
         match self.transport {
             Transport::Udp => Run::new(
                 self,
-                UdpSources::open(self.server, self.sources, self.corpus)?,
+                UdpSources::open(self.server, self.sources, self.corpus, self.trains)?,
             )
             .run(),
             Transport::Tcp => Run::new(
@@ -95,6 +105,8 @@ pub trait Sources {
     fn count(&self) -> usize;
     /// Queries in flight on one source.
     fn open(&self, source: usize) -> usize;
+    /// Whether what lies between two flushes may be of several sources; the number given to the flush is then of no account.
+    fn mixes(&self) -> bool;
     /// Adds a query to what the next flush of this source sends. At most [`sys::BATCH`] between two flushes.
     fn push(&mut self, source: usize, sent: Sent, report: &mut Report);
     /// Sends what was pushed to this source.
@@ -116,6 +128,8 @@ struct Run<'a, S> {
     report: Report,
     active: Vec<usize>,
     question: usize,
+    // Percent of a fresh question that have added up; one is due at 100.
+    fresh_due: u8,
     swept_ns: u64,
 }
 
@@ -128,6 +142,7 @@ impl<'a, S: Sources> Run<'a, S> {
             report: Report::new(load.rate),
             active: Vec::new(),
             question,
+            fresh_due: 0,
             swept_ns: 0,
         }
     }
@@ -146,17 +161,27 @@ impl<'a, S: Sources> Run<'a, S> {
     /// Returns when the next query would have been sent.
     fn open_loop(&mut self, pace: Pace) -> io::Result<u64> {
         let (mut n, mut source) = (0, 0);
-        while n < pace.total() && !self.stopped() {
+        let total = pace.total().min(self.load.count_max);
+        let (mixes, sources) = (self.sources.mixes(), self.sources.count());
+        let end_ns = pace.intended_ns(total);
+        while n < total && !self.stopped() {
             let now_ns = sys::now_ns();
-            let due = (pace.due(now_ns) - n).min(BURST);
+            if self.load.trains && now_ns >= end_ns {
+                // More was asked for than can be offered: the rest is not made up for.
+                return Ok(now_ns);
+            }
+            let due = (pace.due(now_ns).min(total) - n).min(BURST);
             if due > 0 {
                 for _ in 0..due {
                     self.push(source, pace.intended_ns(n), now_ns);
                     n += 1;
+                    if mixes {
+                        source = (source + 1) % sources;
+                    }
                 }
                 self.sources.flush(source, &mut self.report)?;
                 // The next burst leaves from the next socket: at low rates every query changes the source.
-                source = (source + 1) % self.sources.count();
+                source = (source + 1) % sources;
             }
             let wait_ns = if due > 0 {
                 0
@@ -174,19 +199,10 @@ impl<'a, S: Sources> Run<'a, S> {
         self.active = (0..self.sources.count()).collect();
         loop {
             let now_ns = sys::now_ns();
-            if now_ns >= end_ns || self.stopped() {
+            if now_ns >= end_ns || self.stopped() || self.report.sent >= self.load.count_max {
                 return Ok(now_ns);
             }
-            let active = std::mem::take(&mut self.active);
-            for &source in &active {
-                while self.sources.open(source) < share {
-                    for _ in 0..(share - self.sources.open(source)).min(sys::BATCH) {
-                        self.push(source, now_ns, now_ns);
-                    }
-                    self.sources.flush(source, &mut self.report)?;
-                }
-            }
-            self.active = active;
+            self.refill(share, now_ns)?;
             let lost = self.report.lost;
             self.receive(WAIT_NS_MAX)?;
             if self.report.lost > lost {
@@ -195,23 +211,61 @@ impl<'a, S: Sources> Run<'a, S> {
         }
     }
 
+    /// Brings each active source to `share` queries in flight.
+    fn refill(&mut self, share: usize, now_ns: u64) -> io::Result<()> {
+        let active = std::mem::take(&mut self.active);
+        let mixes = self.sources.mixes();
+        let mut pushed = 0;
+        for &source in &active {
+            let left = self.load.count_max.saturating_sub(self.report.sent) as usize;
+            let missing = share.saturating_sub(self.sources.open(source)).min(left);
+            for i in 0..missing {
+                self.push(source, now_ns, now_ns);
+                pushed += 1;
+                let is_last = i + 1 == missing && !mixes;
+                if pushed == sys::BATCH || is_last {
+                    self.sources.flush(source, &mut self.report)?;
+                    pushed = 0;
+                }
+            }
+        }
+        if pushed > 0 {
+            self.sources.flush(0, &mut self.report)?;
+        }
+        self.active = active;
+        Ok(())
+    }
+
     fn push(&mut self, source: usize, intended_ns: u64, now_ns: u64) {
         self.report
             .lag
             .saturating_record(now_ns.saturating_sub(intended_ns));
         self.report.sent += 1;
+        let question = self.next_question();
         self.sources.push(
             source,
             Sent {
-                question: self.question as u32,
+                question,
                 intended_ns,
             },
             &mut self.report,
         );
+    }
+
+    fn next_question(&mut self) -> u32 {
+        self.fresh_due += self.load.fresh_percent;
+        if self.fresh_due >= 100 {
+            self.fresh_due -= 100;
+            if let Some(question) = self.load.corpus.fresh_question() {
+                return question;
+            }
+        }
+        let question = self.question as u32;
         self.question += 1;
         if self.question == self.load.corpus.count() {
             self.question = 0;
         }
+        question
     }
 
     fn receive(&mut self, wait_ns: u64) -> io::Result<()> {

@@ -3,22 +3,22 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::PathBuf;
 use std::process::ExitCode;
-use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use loadtest::args::Args;
-use loadtest::compare;
+use loadtest::cli;
 use loadtest::corpus::{self, Corpus};
-use loadtest::echo::Echo;
+use loadtest::echo::{self, Echo};
 use loadtest::load::{Load, Transport};
 use loadtest::message;
 use loadtest::reload;
-use loadtest::servers::{PERCOREDNS, Scenario};
 use loadtest::start;
 use loadtest::sys;
 
 fn main() -> ExitCode {
     sys::catch_signals();
+    // Before any thread is pinned.
+    sys::allowed_cpus_of_process();
     let mut words = std::env::args_os().skip(1);
     let command = words.next().unwrap_or_default();
     let words: Vec<_> = words.collect();
@@ -26,8 +26,9 @@ fn main() -> ExitCode {
         "udp" => generate(Transport::Udp, words),
         "tcp" => generate(Transport::Tcp, words),
         "corpus" => print_corpus(words),
-        "echo" => echo(words),
-        "compare" => compare_servers(words),
+        "echo" => run_echo(words),
+        "compare" => cli::compare(words),
+        "figures" => cli::figures(words),
         "reload" => reload_under_load(words),
         "start" => start_and_idle(words),
         "help" | "--help" | "-h" => {
@@ -105,81 +106,15 @@ fn print_corpus(words: Vec<std::ffi::OsString>) -> Result<(), String> {
     Ok(())
 }
 
-fn echo(words: Vec<std::ffi::OsString>) -> Result<(), String> {
-    let args = Args::parse(words, &["listen", "cpu"], &[])?;
+fn run_echo(words: Vec<std::ffi::OsString>) -> Result<(), String> {
+    let args = Args::parse(words, &["listen", "cpu", "sockets"], &[])?;
     let address: SocketAddr = args.or("listen", (Ipv4Addr::LOCALHOST, 5300).into())?;
     if let Some(cpu) = args.value("cpu")? {
         sys::pin_to_cpu(cpu).map_err(|e| format!("--cpu {cpu}: {e}"))?;
     }
     let echo = Echo::bind(address).map_err(|e| format!("cannot listen on {address}: {e}"))?;
     println!("echo on {}", echo.address().map_err(|e| e.to_string())?);
-    echo.serve(&AtomicBool::new(false))
-        .map_err(|e| e.to_string())
-}
-
-fn compare_servers(words: Vec<std::ffi::OsString>) -> Result<(), String> {
-    let flags = [
-        "seconds",
-        "rounds",
-        "servers",
-        "scenario",
-        "rates",
-        "percoredns",
-        "names",
-        "sources",
-        "server-cpu",
-        "client-cpu",
-        "foreign",
-        "json",
-    ];
-    let args = Args::parse(words, &flags, &["spin"])?;
-    let list = |flag: &str, default: &str| -> Vec<String> {
-        args.text(flag)
-            .unwrap_or(default)
-            .split(',')
-            .map(|s| s.trim().to_owned())
-            .collect()
-    };
-    let cpus = sys::allowed_cpus();
-    let (first, last) = (
-        cpus.first().copied().unwrap_or(0),
-        cpus.last().copied().unwrap_or(0),
-    );
-    let options = compare::Options {
-        seconds: args.or("seconds", 3.0)?,
-        rounds: args.or("rounds", 5)?,
-        servers: args.text("servers").map(|_| list("servers", "")),
-        scenarios: match args.text("scenario").unwrap_or("both") {
-            "zone" => vec![Scenario::Zone],
-            "cached" => vec![Scenario::Cached],
-            "both" => vec![Scenario::Zone, Scenario::Cached],
-            other => {
-                return Err(format!(
-                    "--scenario is zone, cached or both, not \"{other}\""
-                ));
-            }
-        },
-        rates: list("rates", "max,30000")
-            .iter()
-            .map(|rate| rate.parse())
-            .collect::<Result<_, _>>()?,
-        percoredns: program_path(&args)?,
-        names: args.or("names", NAMES)?.clamp(1, corpus::NAMES_MAX),
-        sources: args.or("sources", 8)?,
-        spin: args.has("spin"),
-        server_cpu: args.or("server-cpu", first)?,
-        client_cpu: args.or("client-cpu", last)?,
-        foreign: args.or("foreign", 5.0)? / 100.0,
-    };
-    let table = compare::run(&options)?;
-    println!("{table}");
-    if let Some(path) = args.text("json") {
-        std::fs::write(path, format!("{}\n", table.json())).map_err(|e| format!("{path}: {e}"))?;
-    }
-    match table.percoredns_failed() {
-        true => Err("percoredns could not be compared, see above".to_owned()),
-        false => Ok(()),
-    }
+    echo::serve_many(echo, args.or("sockets", 1)?).map_err(|e| e.to_string())
 }
 
 fn reload_under_load(words: Vec<std::ffi::OsString>) -> Result<(), String> {
@@ -210,7 +145,7 @@ fn reload_under_load(words: Vec<std::ffi::OsString>) -> Result<(), String> {
             .collect::<Result<_, _>>()?,
     };
     let outcome = reload::run(&reload::Options {
-        percoredns: program_path(&args)?.ok_or("--percoredns is missing")?,
+        percoredns: cli::program_path(&args)?.ok_or("--percoredns is missing")?,
         times: args.or("times", 50)?,
         interval: Duration::from_millis(args.or("interval-ms", 200)?),
         qps: args.value("rate")?,
@@ -244,7 +179,7 @@ fn start_and_idle(words: Vec<std::ffi::OsString>) -> Result<(), String> {
     let args = Args::parse(words, &flags, &["json"])?;
     let rtype = args.text("type").unwrap_or("SOA");
     let outcome = start::run(&start::Options {
-        percoredns: program_path(&args)?.ok_or("--percoredns is missing")?,
+        percoredns: cli::program_path(&args)?.ok_or("--percoredns is missing")?,
         conf: args.or("conf", PathBuf::from("Corefile.example"))?,
         server: args.or("server", (Ipv4Addr::LOCALHOST, 1053).into())?,
         name: args.text("name").unwrap_or(ORIGIN).to_owned(),
@@ -260,20 +195,6 @@ fn start_and_idle(words: Vec<std::ffi::OsString>) -> Result<(), String> {
     Ok(())
 }
 
-/// The percoredns that was asked for, or the one that was built beside this program.
-fn program_path(args: &Args) -> Result<Option<PathBuf>, String> {
-    if let Some(path) = args.text("percoredns") {
-        // Servers run in a directory of their own, so a relative path must be resolved now.
-        return std::fs::canonicalize(path)
-            .map(Some)
-            .map_err(|e| format!("--percoredns {path}: {e}"));
-    }
-    let beside = std::env::current_exe()
-        .ok()
-        .and_then(|own| Some(own.parent()?.join(PERCOREDNS)));
-    Ok(beside.filter(|path| path.is_file()))
-}
-
 /// The size that DNS flag day 2020 recommends.
 const EDNS_BYTES: u16 = 1232;
 const NAMES: u32 = 10_000;
@@ -283,9 +204,11 @@ const USAGE: &str = "\
 loadtest udp|tcp --server ADDR:PORT --rate QPS|max [--seconds N] [--corpus FILE] [--sources N] [--window N]
                  [--timeout-ms N] [--cpu N] [--edns] [--spin] [--json]
 loadtest corpus  [--kind hosts|mixed|nxdomain] [--names N] [--origin ZONE] [--zone-file]
-loadtest echo    [--listen ADDR:PORT] [--cpu N]
-loadtest compare [--seconds N] [--rounds N] [--servers a,b] [--scenario zone|cached|both] [--rates max,30000] [--names N]
-                 [--percoredns PATH] [--server-cpu N] [--client-cpu N] [--sources N] [--foreign PERCENT] [--spin] [--json FILE]
+loadtest echo    [--listen ADDR:PORT] [--cpu N] [--sockets N]
+loadtest compare [--scenario a,b|all] [--rates max,30000,sweep,half-knee,3x] [--seconds N] [--rounds N] [--servers a,b] [--names N]
+                 [--percoredns PATH] [--profiles a.toml,b.toml] [--sources N] [--client-spread] [--veth] [--server-cpu N] [--client-cpu N]
+                 [--starts N] [--cores 1,2] [--silent-s N] [--overload-s N] [--foreign PERCENT] [--spin] [--json FILE] [--html FILE]
+loadtest figures [--quick] [--percoredns PATH] [--bench FILE] [--foreign PERCENT] [--json FILE] [--html FILE]
 loadtest reload  [--percoredns PATH] [--times N] [--interval-ms N] [--rate QPS] [--transport udp|tcp] [--names N]
                  [--server-cpus 0,1] [--client-cpu N] [--json]
 loadtest start   [--percoredns PATH] [--conf FILE] [--server ADDR:PORT] [--name NAME] [--type TYPE] [--times N] [--idle-s N] [--json]";

@@ -4,6 +4,7 @@
 
 use std::io::{self, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::os::fd::{AsRawFd, RawFd};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
@@ -11,7 +12,7 @@ use std::time::Duration;
 
 use crate::corpus::{TTL_S, host_address};
 use crate::message;
-use crate::sys::Poller;
+use crate::sys::{self, Batch, Poller};
 
 /// A running origin; stops when dropped.
 pub struct Origin {
@@ -25,13 +26,20 @@ struct Shared {
     // The zone's name on the wire, lower case.
     apex: Vec<u8>,
     stop: AtomicBool,
+    // Queries are counted and not answered while this is set.
+    silent: AtomicBool,
     queries: AtomicU64,
 }
 
 impl Origin {
     /// Starts on a free port of 127.0.0.1, the same for UDP and TCP, for `names` hosts under `zone`.
     pub fn start(names: u32, zone: &str) -> io::Result<Origin> {
-        let (udp, tcp) = bind_both()?;
+        Origin::start_at(Ipv4Addr::LOCALHOST, names, zone)
+    }
+
+    /// The same on a free port of another address of this machine.
+    pub fn start_at(ip: Ipv4Addr, names: u32, zone: &str) -> io::Result<Origin> {
+        let (udp, tcp) = bind_both(ip)?;
         let address = udp.local_addr()?;
         let query = message::query(zone, 1, None).map_err(io::Error::other)?;
         let apex = query[message::HEADER_BYTES..query.len() - 4].to_ascii_lowercase();
@@ -39,13 +47,17 @@ impl Origin {
             names,
             apex,
             stop: AtomicBool::new(false),
+            silent: AtomicBool::new(false),
             queries: AtomicU64::new(0),
         });
-        udp.set_read_timeout(Some(STOP_CHECK))?;
+        udp.set_nonblocking(true)?;
         tcp.set_nonblocking(true)?;
         let (for_udp, for_tcp) = (shared.clone(), shared.clone());
         let threads = vec![
-            std::thread::spawn(move || serve_udp(&udp, &for_udp)),
+            std::thread::spawn(move || {
+                // Its end shows as names that are not answered while caches are warmed.
+                let _ = serve_udp(&udp, &for_udp);
+            }),
             std::thread::spawn(move || {
                 // Without TCP the caches under test fail loudly while they are warmed.
                 let _ = serve_tcp(&tcp, &for_tcp);
@@ -61,6 +73,11 @@ impl Origin {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Answers no query from now on, or answers again.
+    pub fn set_silent(&self, silent: bool) {
+        self.shared.silent.store(silent, Ordering::Relaxed);
     }
 
     /// Queries received so far: tells whether a cache still asks.
@@ -79,10 +96,10 @@ impl Drop for Origin {
     }
 }
 
-fn bind_both() -> io::Result<(UdpSocket, TcpListener)> {
+fn bind_both(ip: Ipv4Addr) -> io::Result<(UdpSocket, TcpListener)> {
     let mut last = io::Error::other("no port");
     for _ in 0..16 {
-        let udp = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let udp = UdpSocket::bind((ip, 0))?;
         match TcpListener::bind(udp.local_addr()?) {
             Ok(tcp) => return Ok((udp, tcp)),
             Err(e) => last = e,
@@ -91,17 +108,47 @@ fn bind_both() -> io::Result<(UdpSocket, TcpListener)> {
     Err(last)
 }
 
-fn serve_udp(socket: &UdpSocket, shared: &Shared) {
-    let mut buffer = [0; 4096];
+/// In batches, because half of the questions of a run may end up here.
+fn serve_udp(socket: &UdpSocket, shared: &Shared) -> io::Result<()> {
+    let mut poller = Poller::new()?;
+    poller.add(socket, 0, false)?;
+    let (mut batch, mut ready) = (Batch::new(true), Vec::new());
     while !shared.stop.load(Ordering::Relaxed) {
-        let Ok((len, peer)) = socket.recv_from(&mut buffer) else {
-            continue;
-        };
-        if let Some(reply) = shared.answer(&buffer[..len]) {
-            // A reply that cannot be sent is asked for again.
-            let _ = socket.send_to(&reply, peer);
+        poller.wait(STOP_CHECK, &mut ready)?;
+        // A query that cannot be received or answered is asked for again.
+        while !ready.is_empty() && serve_batch(socket, &mut batch, shared).is_ok_and(|n| n > 0) {}
+    }
+    Ok(())
+}
+
+fn serve_batch(socket: &UdpSocket, batch: &mut Batch, shared: &Shared) -> io::Result<usize> {
+    let fd = socket.as_raw_fd();
+    let count = batch.receive(fd)?;
+    // Replies `from..i` wait to be sent.
+    let mut from = 0;
+    for i in 0..count {
+        match shared.answer(batch.packet(i)) {
+            Some(reply) => {
+                batch.fill(i, &[&reply]);
+            }
+            None => {
+                send_all(batch, fd, from, i)?;
+                from = i + 1;
+            }
         }
     }
+    send_all(batch, fd, from, count)?;
+    Ok(count)
+}
+
+fn send_all(batch: &mut Batch, fd: RawFd, mut from: usize, to: usize) -> io::Result<()> {
+    while from < to && !sys::stop_requested() {
+        match batch.send(fd, from, to)? {
+            0 => std::thread::yield_now(),
+            sent => from += sent,
+        }
+    }
+    Ok(())
 }
 
 fn serve_tcp(listener: &TcpListener, shared: &Arc<Shared>) -> io::Result<()> {
@@ -141,6 +188,9 @@ impl Shared {
     fn answer(&self, query: &[u8]) -> Option<Vec<u8>> {
         self.queries.fetch_add(1, Ordering::Relaxed);
         let question = message::question(query).filter(|_| query[2] & 0x80 == 0)?;
+        if self.silent.load(Ordering::Relaxed) {
+            return None;
+        }
         let (name, rest) = question.split_at(question.len() - 4);
         let name = name.to_ascii_lowercase();
         let qtype = u16::from_be_bytes([rest[0], rest[1]]);
@@ -176,8 +226,12 @@ impl Shared {
         Some(reply)
     }
 
-    /// The address of the label `\x07h123456`, when such a host exists.
+    /// The address of the label `\x07h123456`, when such a host exists, or of a fresh one (`\x07f` and six digits of base 36).
     fn host(&self, label: &[u8]) -> Option<Ipv4Addr> {
+        let fresh = label.strip_prefix(b"\x07f").filter(|d| d.len() == 6);
+        if fresh.is_some_and(|d| d.iter().all(u8::is_ascii_alphanumeric)) {
+            return Some(Ipv4Addr::new(10, 255, 255, 255));
+        }
         let digits = label
             .strip_prefix(b"\x07h")
             .filter(|d| d.iter().all(u8::is_ascii_digit))?;
@@ -230,6 +284,12 @@ mod tests {
         check("H000099.Example.ORG", 1, 0, 1);
         check("h000099.example.org", 28, 0, 0);
         check("h000100.example.org", 1, 3, 0);
+        check(
+            &crate::corpus::fresh_name(7_000_000, "example.org"),
+            1,
+            0,
+            1,
+        );
         check("example.org", 1, 0, 0);
         check("nosuch.example.org", 1, 3, 0);
         check("example.net", 1, 5, 0);
@@ -263,5 +323,9 @@ mod tests {
         tcp.read_exact(&mut reply).unwrap();
         assert_eq!(reply[2..], buffer[..len]);
         assert_eq!(origin.queries(), 2);
+        origin.set_silent(true);
+        assert_eq!(origin.shared.answer(&q), None);
+        origin.set_silent(false);
+        assert!(origin.shared.answer(&q).is_some());
     }
 }

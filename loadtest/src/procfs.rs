@@ -29,6 +29,31 @@ pub fn tree_rss_bytes(pid: u32) -> (u64, u64) {
         .fold((0, 0), |sum, rss| (sum.0 + rss.0, sum.1 + rss.1))
 }
 
+/// Memory of a process and its descendants in bytes, in which a page that several share counts once (Pss); 0 where the kernel does
+/// not say.
+pub fn tree_pss_bytes(pid: u32) -> u64 {
+    tree(pid)
+        .into_iter()
+        .filter_map(|pid| fs::read_to_string(format!("/proc/{pid}/smaps_rollup")).ok())
+        .filter_map(|text| text.lines().find_map(|line| kib_of(line, "Pss:")))
+        .sum::<u64>()
+        * 1024
+}
+
+/// CPU time of each thread of a process and its descendants, in nanoseconds, by thread id.
+pub fn thread_cpu_ns(pid: u32) -> HashMap<u32, u64> {
+    tree(pid).into_iter().flat_map(threads_of).collect()
+}
+
+/// The largest share that one thread has in the work between two readings of [`thread_cpu_ns`], 0 to 1.
+pub fn busiest_share(before: &HashMap<u32, u64>, after: &HashMap<u32, u64>) -> f64 {
+    let spent = after
+        .iter()
+        .map(|(tid, ns)| ns.saturating_sub(before.get(tid).copied().unwrap_or(0)));
+    let (total, most) = spent.fold((0, 0), |(total, most), ns| (total + ns, most.max(ns)));
+    most as f64 / total.max(1) as f64
+}
+
 /// Busy and stolen time of all CPUs since boot, in nanoseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Machine {
@@ -74,6 +99,12 @@ pub struct Snapshot {
 pub struct Usage {
     /// CPU time of the server's process tree.
     pub server_ns: u64,
+    /// CPU time of this process, the generator.
+    pub own_ns: u64,
+    /// Busy time of the whole machine, interrupts included.
+    pub machine_ns: u64,
+    /// Time that passed.
+    pub elapsed_ns: u64,
     /// Share of all CPUs that others took: other processes, and the hypervisor's other guests. 0 to 1.
     pub foreign: f64,
 }
@@ -90,7 +121,9 @@ impl Snapshot {
     }
 
     /// What has passed since `before`, on a machine with `cpus` CPUs.
-    pub fn since(&self, before: &Snapshot, cpus: usize) -> Usage {
+    ///
+    /// `ours_ns` is work of other processes that this run started, such as another generator.
+    pub fn since(&self, before: &Snapshot, cpus: usize, ours_ns: u64) -> Usage {
         let server_ns = self.server_ns.saturating_sub(before.server_ns);
         let own_ns = self.own_ns.saturating_sub(before.own_ns);
         let busy_ns = self.machine.busy_ns.saturating_sub(before.machine.busy_ns);
@@ -99,9 +132,12 @@ impl Snapshot {
             .stolen_ns
             .saturating_sub(before.machine.stolen_ns);
         let capacity_ns = (self.at_ns - before.at_ns).max(1) as f64 * cpus as f64;
-        let foreign_ns = busy_ns.saturating_sub(server_ns + own_ns) + stolen_ns;
+        let foreign_ns = busy_ns.saturating_sub(server_ns + own_ns + ours_ns) + stolen_ns;
         Usage {
             server_ns,
+            own_ns,
+            machine_ns: busy_ns,
+            elapsed_ns: self.at_ns - before.at_ns,
             foreign: (foreign_ns as f64 / capacity_ns).min(1.0),
         }
     }
@@ -151,13 +187,20 @@ fn parent_of(stat: &str) -> Option<u32> {
 }
 
 fn process_cpu_ns(pid: u32) -> u64 {
+    threads_of(pid).into_iter().map(|(_, ns)| ns).sum()
+}
+
+fn threads_of(pid: u32) -> Vec<(u32, u64)> {
     fs::read_dir(format!("/proc/{pid}/task"))
         .into_iter()
         .flatten()
         .flatten()
-        .filter_map(|task| fs::read_to_string(task.path().join("schedstat")).ok())
-        .filter_map(|text| text.split_whitespace().next()?.parse::<u64>().ok())
-        .sum()
+        .filter_map(|task| {
+            let text = fs::read_to_string(task.path().join("schedstat")).ok()?;
+            let tid = task.file_name().to_str()?.parse().ok()?;
+            Some((tid, text.split_whitespace().next()?.parse().ok()?))
+        })
+        .collect()
 }
 
 fn kib_of(line: &str, name: &str) -> Option<u64> {
@@ -191,14 +234,23 @@ mod tests {
     }
 
     #[test]
+    fn the_busiest_thread_is_found_by_difference() {
+        let before = HashMap::from([(1, 100), (2, 900)]);
+        let after = HashMap::from([(1, 400), (2, 900), (3, 100)]);
+        assert_eq!(busiest_share(&before, &after), 0.75);
+        assert_eq!(busiest_share(&before, &before), 0.0);
+    }
+
+    #[test]
     fn own_work_shows_up_as_cpu_time_of_this_process() {
         let pid = std::process::id();
         let before = Snapshot::take(pid);
         let began = sys::own_cpu_ns();
         while sys::own_cpu_ns() - began < 50_000_000 {}
-        let usage = Snapshot::take(pid).since(&before, cpu_count());
+        let usage = Snapshot::take(pid).since(&before, cpu_count(), 0);
         assert!(usage.server_ns > 40_000_000, "{usage:?}");
         assert!((0.0..=1.0).contains(&usage.foreign));
         assert!(tree_rss_bytes(pid).0 > 100_000);
+        assert!(usage.own_ns > 40_000_000 && usage.elapsed_ns > 40_000_000);
     }
 }

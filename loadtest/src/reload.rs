@@ -13,8 +13,9 @@ use crate::load::{Load, Transport};
 use crate::origin::Origin;
 use crate::pace::Rate;
 use crate::report::Report;
+use crate::scenario::Scenario;
 use crate::servers::PERCOREDNS;
-use crate::stage::{EDNS_BYTES, Running, Stage, ZONE};
+use crate::stage::{EDNS_BYTES, Place, Running, Stage, ZONE};
 use crate::stats::Spread;
 use crate::sys;
 
@@ -54,7 +55,7 @@ pub struct Outcome {
 pub fn run(options: &Options) -> Result<Outcome, String> {
     sys::set_affinity(&[options.client_cpu])
         .map_err(|e| format!("CPU {}: {e}", options.client_cpu))?;
-    let stage = Stage::new(options.names)?;
+    let stage = Stage::new(Scenario::find("zone")?, options.names, Place::loopback())?;
     let behind_cache =
         Origin::start(options.names, CACHED_ZONE).map_err(|e| format!("origin: {e}"))?;
     let server = start(options, &stage, &behind_cache)?;
@@ -114,7 +115,7 @@ pub fn run(options: &Options) -> Result<Outcome, String> {
 }
 
 fn start(options: &Options, stage: &Stage, behind_cache: &Origin) -> Result<Running, String> {
-    let setup = stage.setup()?;
+    let setup = stage.setup(options.server_cpus.len())?;
     let (port, upstream, capacity) = (
         setup.listen.port(),
         behind_cache.address(),
@@ -245,7 +246,7 @@ mod tests {
     fn the_corpus_alternates_between_zone_and_cache() {
         let corpus = both_zones(20).unwrap();
         assert_eq!(corpus.count(), 40);
-        let holds = |i: usize, text: &[u8]| {
+        let holds = |i: u32, text: &[u8]| {
             corpus
                 .query(i)
                 .windows(text.len())

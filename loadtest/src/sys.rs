@@ -7,6 +7,7 @@ use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::os::unix::process::CommandExt;
 use std::process::Command;
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -56,6 +57,12 @@ pub fn allowed_cpus() -> Vec<usize> {
         .collect()
 }
 
+/// The CPUs that the process may use as it was started, ascending; [`set_affinity`] of a thread does not change them.
+pub fn allowed_cpus_of_process() -> Vec<usize> {
+    static FIRST: OnceLock<Vec<usize>> = OnceLock::new();
+    FIRST.get_or_init(allowed_cpus).clone()
+}
+
 /// Limits the calling thread, and what it starts from now on, to `cpus`.
 pub fn set_affinity(cpus: &[usize]) -> io::Result<()> {
     // SAFETY: the set is initialised, indices are checked against CPU_SETSIZE, and the kernel only reads it.
@@ -86,6 +93,26 @@ pub fn prepare_child(command: &mut Command, cpus: &[usize]) {
                 set_affinity(&cpus)
             }
         });
+    }
+}
+
+/// Makes the kernel cut whatever is sent on this UDP socket into datagrams of `length` bytes.
+pub fn set_segment(socket: &impl AsRawFd, length: usize) -> io::Result<()> {
+    let length = length as libc::c_int;
+    // SAFETY: the kernel reads one int that outlives the call.
+    let rc = unsafe {
+        libc::setsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_UDP,
+            libc::UDP_SEGMENT,
+            (&raw const length).cast(),
+            size_of::<libc::c_int>() as libc::socklen_t,
+        )
+    };
+    if rc == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
     }
 }
 
@@ -197,10 +224,14 @@ impl Batch {
         &mut self.buffers[i][..len]
     }
 
-    /// Makes packet `i` of the next [`Batch::send`] a copy of `bytes`, cut at [`PACKET_BYTES_MAX`].
-    pub fn fill(&mut self, i: usize, bytes: &[u8]) -> &mut [u8] {
-        let len = bytes.len().min(PACKET_BYTES_MAX);
-        self.buffers[i][..len].copy_from_slice(&bytes[..len]);
+    /// Makes packet `i` of the next [`Batch::send`] a copy of `parts` one behind the other, cut at [`PACKET_BYTES_MAX`].
+    pub fn fill(&mut self, i: usize, parts: &[&[u8]]) -> &mut [u8] {
+        let mut len = 0;
+        for part in parts {
+            let taken = part.len().min(PACKET_BYTES_MAX - len);
+            self.buffers[i][len..len + taken].copy_from_slice(&part[..taken]);
+            len += taken;
+        }
         self.headers[i].msg_len = len as u32;
         &mut self.buffers[i][..len]
     }

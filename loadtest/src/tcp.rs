@@ -46,7 +46,7 @@ impl<'a> TcpSources<'a> {
         for i in 0..count.max(1) {
             let stream = connect(server)?;
             poller.add(&stream, i, false)?;
-            let flight = Flight::new((i * 8_009) as u16);
+            let flight = Flight::new((i * 8_009) as u16, Flight::span_of(count));
             connections.push(Connection {
                 stream: Some(stream),
                 flight,
@@ -132,16 +132,23 @@ impl Sources for TcpSources<'_> {
         self.connections[source].flight.open()
     }
 
+    fn mixes(&self) -> bool {
+        false
+    }
+
     fn push(&mut self, source: usize, sent: Sent, report: &mut Report) {
         let connection = &mut self.connections[source];
         match connection.flight.launch(sent) {
             Some(id) => {
-                let query = self.corpus.query(sent.question as usize);
+                let query = self.corpus.query(sent.question);
                 connection
                     .outgoing
                     .extend_from_slice(&(query.len() as u16).to_be_bytes());
                 connection.outgoing.extend_from_slice(&id.to_be_bytes());
+                let start = connection.outgoing.len() - 2;
                 connection.outgoing.extend_from_slice(&query[2..]);
+                self.corpus
+                    .finish(sent.question, &mut connection.outgoing[start..]);
             }
             None => report.lost += 1,
         }
@@ -217,7 +224,7 @@ fn take_frames(bytes: &[u8], flight: &mut Flight, corpus: &Corpus, report: &mut 
         at += 2 + len;
         let id = reply.get(..2).map(|b| u16::from_be_bytes([b[0], b[1]]));
         match id.and_then(|id| flight.look(id).map(|sent| (id, sent))) {
-            Some((id, sent)) if corpus.answered_by(sent.question as usize, reply) => {
+            Some((id, sent)) if corpus.answered_by(sent.question, reply) => {
                 flight.land(id);
                 report.count_answer(reply, now_ns.saturating_sub(sent.intended_ns));
             }
@@ -245,7 +252,7 @@ mod tests {
     #[test]
     fn frames_are_counted_when_whole() {
         let corpus = Corpus::parse("a.b A", None).unwrap();
-        let mut flight = Flight::new(0);
+        let mut flight = Flight::new(0, 16);
         let mut report = Report::new(Rate::Max);
         let mut stream = Vec::new();
         for _ in 0..2 {

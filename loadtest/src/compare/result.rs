@@ -1,132 +1,158 @@
-//! Samples of a comparison, and the table that they become.
+//! Everything that a comparison found, and the table that it becomes.
 //!
 //! Runs on: pure.
 
 use std::fmt;
 
 use crate::json::Json;
-use crate::pace::Rate;
-use crate::procfs::Usage;
-use crate::report::Report;
-use crate::servers::{PERCOREDNS, Scenario};
+use crate::machine::Shape;
+use crate::scenario::Scenario;
+use crate::servers::{PERCOREDNS, program_of};
 use crate::stage::ECHO;
 use crate::stats::Spread;
 use crate::table;
 
-/// One run of one server.
-#[derive(Clone, Copy, Debug)]
-pub struct Sample {
-    /// Process CPU per right reply, microseconds.
-    pub cpu_us: f64,
-    /// Right replies a second.
-    pub answers_per_s: f64,
-    /// Lost queries, share of those sent.
-    pub loss: f64,
-    /// Latency percentiles 50, 99 and 99.9 from the intended send time, microseconds.
-    pub latency_us: [f64; 3],
-    /// Mean reply length.
-    pub reply_bytes: f64,
-    /// Share of the machine that others used.
-    pub foreign: f64,
-}
-
-impl Sample {
-    /// From what the generator and the kernel counted.
-    pub fn new(report: &Report, usage: Usage) -> Sample {
-        Sample {
-            cpu_us: usage.server_ns as f64 / 1000.0 / report.answered.max(1) as f64,
-            answers_per_s: report.answers_per_s(),
-            loss: report.loss(),
-            latency_us: [50.0, 99.0, 99.9].map(|p| report.latency_us(p)),
-            reply_bytes: report.mean_reply_bytes(),
-            foreign: usage.foreign,
-        }
-    }
-}
+use super::EACH_QUERY_ITS_OWN;
+use super::findings::{EntryMemory, Loading, MIB, Overload, Scaling, Silence, speedup};
+use super::rates::Label;
+use super::sample::Sample;
 
 /// All samples, and what there is to say about them.
 #[derive(Default)]
 pub struct Table {
-    // In the order in which servers first ran.
-    rows: Vec<Row>,
-    notes: Vec<String>,
+    /// The machine and the servers' versions.
+    pub shape: Shape,
+    /// In the order in which servers first ran.
+    pub rows: Vec<Row>,
+    /// Bytes of cached entries.
+    pub memory: Vec<EntryMemory>,
+    /// Load time and memory of zones.
+    pub loading: Vec<Loading>,
+    /// Three times the peak.
+    pub overload: Vec<Overload>,
+    /// A silent upstream.
+    pub silence: Vec<Silence>,
+    /// One core and several.
+    pub scaling: Vec<Scaling>,
+    /// Lines below the table.
+    pub notes: Vec<String>,
     failed: Vec<String>,
 }
 
-struct Row {
-    scenario: Scenario,
-    rate: Rate,
-    server: &'static str,
-    runs: Vec<Run>,
+/// What a row is about.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Key {
+    /// The work.
+    pub scenario: &'static Scenario,
+    /// How fast it is asked for.
+    pub label: Label,
+    /// The generator's sockets.
+    pub sources: usize,
+    /// Who does it.
+    pub server: String,
 }
 
-struct Run {
-    round: usize,
-    void: bool,
-    sample: Sample,
+/// All runs of one server at one rate.
+pub struct Row {
+    /// What it is about.
+    pub key: Key,
+    /// In rounds.
+    pub runs: Vec<Run>,
+}
+
+/// One run.
+pub struct Run {
+    /// From 0.
+    pub round: usize,
+    /// Others used more of the machine than allowed.
+    pub void: bool,
+    /// What was measured.
+    pub sample: Sample,
 }
 
 impl Table {
     /// Adds a run; one with more foreign load than `foreign_max` is void.
-    pub fn add(
-        &mut self,
-        scenario: Scenario,
-        rate: Rate,
-        server: &'static str,
-        round: usize,
-        foreign_max: f64,
-        sample: Sample,
-    ) {
+    pub fn add(&mut self, key: Key, round: usize, foreign_max: f64, sample: Sample) {
         let run = Run {
             round,
             void: sample.foreign > foreign_max,
             sample,
         };
-        match self
-            .rows
-            .iter_mut()
-            .find(|row| (row.scenario, row.rate, row.server) == (scenario, rate, server))
-        {
+        match self.rows.iter_mut().find(|row| row.key == key) {
             Some(row) => row.runs.push(run),
             None => self.rows.push(Row {
-                scenario,
-                rate,
-                server,
+                key,
                 runs: vec![run],
             }),
         }
     }
 
-    /// Adds a line below the table.
+    /// Adds a line below the table, once.
     pub fn note(&mut self, line: String) {
-        self.notes.push(line);
+        if !self.notes.contains(&line) {
+            self.notes.push(line);
+        }
     }
 
     /// Adds a line below the table about a server that could not be measured.
     pub fn fail(&mut self, server: &str, line: String) {
         self.failed.push(server.to_owned());
-        self.notes.push(line);
+        self.note(line);
     }
 
-    /// Whether percoredns itself was left out.
+    /// Whether percoredns itself was left out of something.
     pub fn percoredns_failed(&self) -> bool {
-        self.failed.iter().any(|name| name == PERCOREDNS)
+        self.failed
+            .iter()
+            .any(|name| program_of(name) == PERCOREDNS)
     }
 
-    /// The server's CPU per answer over the echo's, round by round, of rounds in which both runs are valid (or of all rounds when
+    /// Adds everything that another comparison found.
+    pub fn absorb(&mut self, other: Table) {
+        for (server, version) in other.shape.versions {
+            self.shape.add_version(&server, || version);
+        }
+        self.rows.extend(other.rows);
+        // Caches are warmed anew for each comparison; one of them is enough.
+        for memory in other.memory {
+            let same = |m: &EntryMemory| {
+                (m.scenario, &m.server, m.entries)
+                    == (memory.scenario, &memory.server, memory.entries)
+            };
+            if !self.memory.iter().any(same) {
+                self.memory.push(memory);
+            }
+        }
+        self.loading.extend(other.loading);
+        self.overload.extend(other.overload);
+        self.silence.extend(other.silence);
+        self.scaling.extend(other.scaling);
+        self.failed.extend(other.failed);
+        other.notes.into_iter().for_each(|line| self.note(line));
+    }
+
+    /// The row of another server at the same work and rate.
+    pub fn beside(&self, row: &Row, server: &str) -> Option<&Row> {
+        self.rows.iter().find(|other| {
+            other.key.server == server
+                && other.key
+                    == Key {
+                        server: server.to_owned(),
+                        ..row.key.clone()
+                    }
+        })
+    }
+
+    /// The server's CPU per answer over another's, round by round, of rounds in which both runs are valid (or of all rounds when
     /// none is).
-    fn ratios(&self, row: &Row) -> Vec<f64> {
-        let Some(echo) = self
-            .rows
-            .iter()
-            .find(|r| (r.scenario, r.rate, r.server) == (row.scenario, row.rate, ECHO))
-        else {
+    pub fn ratios(&self, row: &Row, to: &str) -> Vec<f64> {
+        let Some(floor) = self.beside(row, to) else {
             return Vec::new();
         };
         let pairs = || {
             row.runs
                 .iter()
-                .filter_map(|run| Some((run, echo.runs.iter().find(|e| e.round == run.round)?)))
+                .filter_map(|run| Some((run, floor.runs.iter().find(|e| e.round == run.round)?)))
         };
         let ratio = |(run, floor): (&Run, &Run)| run.sample.cpu_us / floor.sample.cpu_us;
         let valid: Vec<f64> = pairs()
@@ -140,43 +166,133 @@ impl Table {
         }
     }
 
+    /// Rows as they are shown: by scenario and rate, the echo first, the others in the order of their start.
+    pub fn sorted(&self) -> Vec<&Row> {
+        let mut first: Vec<&str> = Vec::new();
+        for row in &self.rows {
+            if !first.contains(&row.key.scenario.name) {
+                first.push(row.key.scenario.name);
+            }
+        }
+        let mut sorted: Vec<&Row> = self.rows.iter().collect();
+        sorted.sort_by_key(|row| {
+            let Key {
+                scenario,
+                label,
+                sources,
+                server,
+            } = &row.key;
+            (
+                first.iter().position(|name| *name == scenario.name),
+                label.order(),
+                *sources,
+                server != ECHO,
+            )
+        });
+        sorted
+    }
+
     /// Everything as JSON.
     pub fn json(&self) -> Json {
-        let spread = |values: Vec<f64>| Spread::of(values).map_or(Json::Null, |s| s.json());
-        let row = |row: &Row| {
-            let of = |field: fn(&Sample) -> f64| spread(row.values(field));
-            Json::Object(vec![
-                ("scenario", row.scenario.name().into()),
-                ("rate", row.rate.to_string().as_str().into()),
-                ("server", row.server.into()),
-                ("rounds", Json::Int(row.runs.len() as u64)),
-                ("void", Json::Int(row.voids() as u64)),
-                ("cpu_us_per_answer", of(|s| s.cpu_us)),
-                ("ratio_to_echo", spread(self.ratios(row))),
-                ("answers_per_s", of(|s| s.answers_per_s)),
-                ("loss", of(|s| s.loss)),
-                ("p50_us", of(|s| s.latency_us[0])),
-                ("p99_us", of(|s| s.latency_us[1])),
-                ("p999_us", of(|s| s.latency_us[2])),
-                ("reply_bytes", of(|s| s.reply_bytes)),
-                ("foreign", of(|s| s.foreign)),
-            ])
-        };
         let notes = self.notes.iter().map(|line| line.as_str().into()).collect();
+        let list = |items: Vec<Json>| Json::List(items);
         Json::Object(vec![
-            ("rows", Json::List(self.rows.iter().map(row).collect())),
+            ("machine", self.shape.json()),
+            (
+                "rows",
+                list(self.rows.iter().map(|row| self.row_json(row)).collect()),
+            ),
+            (
+                "entry_memory",
+                list(self.memory.iter().map(EntryMemory::json).collect()),
+            ),
+            (
+                "loading",
+                list(self.loading.iter().map(Loading::json).collect()),
+            ),
+            (
+                "overload",
+                list(self.overload.iter().map(Overload::json).collect()),
+            ),
+            (
+                "silent_upstream",
+                list(self.silence.iter().map(Silence::json).collect()),
+            ),
+            (
+                "cores",
+                list(self.scaling.iter().map(Scaling::json).collect()),
+            ),
             ("notes", Json::List(notes)),
         ])
+    }
+
+    fn row_json(&self, row: &Row) -> Json {
+        let spread = |values: Vec<f64>| Spread::of(values).map_or(Json::Null, |s| s.json());
+        let of = |field: fn(&Sample) -> f64| spread(row.values(field));
+        Json::Object(vec![
+            ("scenario", row.key.scenario.name.into()),
+            ("rate", row.key.label.to_string().as_str().into()),
+            ("sources", Json::Int(row.key.sources as u64)),
+            ("server", row.key.server.as_str().into()),
+            ("rounds", Json::Int(row.runs.len() as u64)),
+            ("void", Json::Int(row.voids() as u64)),
+            ("cpu_us_per_answer", of(|s| s.cpu_us)),
+            ("machine_us_per_answer", of(|s| s.machine_us)),
+            ("ratio_to_echo", spread(self.ratios(row, ECHO))),
+            ("offered_per_s", of(|s| s.offered_per_s)),
+            ("answers_per_s", of(|s| s.answers_per_s)),
+            ("loss", of(|s| s.loss)),
+            ("wrong_rcode", of(|s| s.wrong)),
+            ("upstream", of(|s| s.upstream)),
+            ("p50_us", of(|s| s.latency_us[0])),
+            ("p90_us", of(|s| s.latency_us[1])),
+            ("p99_us", of(|s| s.latency_us[2])),
+            ("p999_us", of(|s| s.latency_us[3])),
+            ("p9999_us", of(|s| s.latency_us[4])),
+            ("reply_bytes", of(|s| s.reply_bytes)),
+            ("foreign", of(|s| s.foreign)),
+        ])
+    }
+
+    fn row_cells(&self, row: &Row) -> Vec<String> {
+        let ratio = Spread::of(self.ratios(row, ECHO));
+        let number = |value: f64, digits: usize| match value.is_finite() {
+            true => format!("{value:.digits$}"),
+            false => "-".to_owned(),
+        };
+        let of = |field: fn(&Sample) -> f64, digits| number(row.median(field), digits);
+        vec![
+            row.key.scenario.name.to_owned(),
+            row.key.label.to_string(),
+            match row.key.sources {
+                EACH_QUERY_ITS_OWN => "a query".to_owned(),
+                sources => sources.to_string(),
+            },
+            row.key.server.clone(),
+            of(|s| s.cpu_us, 2),
+            ratio.map_or("-".to_owned(), |s| format!("{:.2}", s.median)),
+            ratio.map_or("-".to_owned(), |s| format!("{:.2}..{:.2}", s.min, s.max)),
+            of(|s| s.machine_us, 2),
+            of(|s| s.answers_per_s, 0),
+            of(|s| s.loss * 100.0, 3),
+            of(|s| s.wrong * 100.0, 3),
+            of(|s| s.latency_us[0], 0),
+            of(|s| s.latency_us[2], 0),
+            of(|s| s.latency_us[3], 0),
+            of(|s| s.reply_bytes, 0),
+            format!("{}/{}", row.voids(), row.runs.len()),
+        ]
     }
 }
 
 impl Row {
-    fn voids(&self) -> usize {
+    /// How many runs met foreign load.
+    pub fn voids(&self) -> usize {
         self.runs.iter().filter(|run| run.void).count()
     }
 
     /// A field of the valid runs, or of all when none is valid.
-    fn values(&self, field: fn(&Sample) -> f64) -> Vec<f64> {
+    pub fn values(&self, field: fn(&Sample) -> f64) -> Vec<f64> {
         let all_void = self.voids() == self.runs.len();
         self.runs
             .iter()
@@ -185,100 +301,224 @@ impl Row {
             .collect()
     }
 
-    fn median(&self, field: fn(&Sample) -> f64) -> f64 {
+    /// The median of [`Row::values`]; not a number when there are none.
+    pub fn median(&self, field: fn(&Sample) -> f64) -> f64 {
         Spread::of(self.values(field)).map_or(f64::NAN, |s| s.median)
+    }
+}
+
+/// The header of a table, its rows, and how many columns are aligned left.
+pub type TextTable = (&'static [&'static str], Vec<Vec<String>>, usize);
+
+impl Table {
+    /// Everything as tables of text, without the empty ones.
+    pub fn tables(&self) -> Vec<TextTable> {
+        let rows = self.sorted();
+        let scaling = self.scaling.iter().map(|s| scaling_cells(s, &self.scaling));
+        let tables: [TextTable; 6] = [
+            (
+                &HEADER,
+                rows.iter().map(|row| self.row_cells(row)).collect(),
+                4,
+            ),
+            (
+                &MEMORY_HEADER,
+                self.memory.iter().map(memory_cells).collect(),
+                2,
+            ),
+            (
+                &LOADING_HEADER,
+                self.loading.iter().map(loading_cells).collect(),
+                2,
+            ),
+            (
+                &OVERLOAD_HEADER,
+                self.overload.iter().map(overload_cells).collect(),
+                2,
+            ),
+            (
+                &SILENCE_HEADER,
+                self.silence.iter().map(silence_cells).collect(),
+                1,
+            ),
+            (&SCALING_HEADER, scaling.collect(), 2),
+        ];
+        tables
+            .into_iter()
+            .filter(|(_, rows, _)| !rows.is_empty())
+            .collect()
     }
 }
 
 impl fmt::Display for Table {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let mut sorted: Vec<&Row> = self.rows.iter().collect();
-        // A stable sort: within a scenario and rate servers stay in the order of their start, the echo first.
-        sorted.sort_by_key(|row| {
-            (
-                row.scenario == Scenario::Cached,
-                row.rate != Rate::Max,
-                row.rate.to_string(),
-                row.server != ECHO,
-            )
-        });
-        let rows: Vec<Vec<String>> = sorted
-            .iter()
-            .map(|row| {
-                let ratio = Spread::of(self.ratios(row));
-                vec![
-                    row.scenario.name().to_owned(),
-                    row.rate.to_string(),
-                    row.server.to_owned(),
-                    format!("{:.2}", row.median(|s| s.cpu_us)),
-                    ratio.map_or("-".to_owned(), |s| format!("{:.2}", s.median)),
-                    ratio.map_or("-".to_owned(), |s| format!("{:.2}..{:.2}", s.min, s.max)),
-                    format!("{:.0}", row.median(|s| s.answers_per_s)),
-                    format!("{:.3}", row.median(|s| s.loss) * 100.0),
-                    format!("{:.0}", row.median(|s| s.latency_us[0])),
-                    format!("{:.0}", row.median(|s| s.latency_us[1])),
-                    format!("{:.0}", row.median(|s| s.latency_us[2])),
-                    format!("{:.0}", row.median(|s| s.reply_bytes)),
-                    format!("{}/{}", row.voids(), row.runs.len()),
-                ]
-            })
-            .collect();
-        f.write_str(&table::render(&HEADER, &rows, 3))?;
-        self.notes
-            .iter()
-            .try_for_each(|note| write!(f, "\n- {note}"))
+        for (header, rows, left) in self.tables() {
+            writeln!(f, "{}", table::render(header, &rows, left))?;
+        }
+        let notes: Vec<String> = self.notes.iter().map(|note| format!("- {note}")).collect();
+        f.write_str(&notes.join("\n"))
     }
 }
 
-const HEADER: [&str; 13] = [
+fn median(values: impl IntoIterator<Item = f64>) -> f64 {
+    Spread::of(values).map_or(f64::NAN, |s| s.median)
+}
+
+fn memory_cells(memory: &EntryMemory) -> Vec<String> {
+    vec![
+        memory.scenario.to_owned(),
+        memory.server.clone(),
+        memory.entries.to_string(),
+        format!("{:.0}", memory.bytes_per_entry()),
+    ]
+}
+
+fn loading_cells(loading: &Loading) -> Vec<String> {
+    vec![
+        loading.scenario.to_owned(),
+        loading.server.clone(),
+        loading.names.to_string(),
+        format!("{:.0}", median(loading.start_ms.iter().copied())),
+        format!("{:.1}", median(loading.memory_bytes.iter().copied()) / MIB),
+    ]
+}
+
+fn overload_cells(overload: &Overload) -> Vec<String> {
+    vec![
+        overload.scenario.to_owned(),
+        overload.server.clone(),
+        format!("{:.0}", overload.peak),
+        format!("{:.0}", overload.asked),
+        format!("{:.0}", overload.offered),
+        format!("{:.0}", overload.answered),
+        format!("{:.1}", overload.share() * 100.0),
+        format!("{:.2}", overload.growth()),
+        overload.servfails.to_string(),
+    ]
+}
+
+fn silence_cells(silence: &Silence) -> Vec<String> {
+    let [quiet, hits, flood] = silence.mean_us;
+    vec![
+        silence.server.clone(),
+        format!("{:.0}", silence.flood_per_s),
+        format!("{:.1}", silence.growth_mib()),
+        format!("{}/{}", silence.cached[1], silence.cached[0]),
+        format!("{quiet:.0}"),
+        format!("{hits:.0}"),
+        format!("{flood:.0}"),
+        format!("{:.2}", silence.ratio()),
+    ]
+}
+
+fn scaling_cells(scaling: &Scaling, all: &[Scaling]) -> Vec<String> {
+    let one = all.iter().find(|other| {
+        other.cores == 1 && (other.scenario, &other.server) == (scaling.scenario, &scaling.server)
+    });
+    let more = one.and_then(|one| speedup(one, scaling));
+    vec![
+        scaling.scenario.to_owned(),
+        scaling.server.clone(),
+        scaling.cores.to_string(),
+        format!("{:.0}", median(scaling.valid(&scaling.answers_per_s))),
+        format!("{:.2}", median(scaling.valid(&scaling.left_cores))),
+        more.map_or("-".to_owned(), |more| format!("{more:.2}")),
+        format!("{:.0}", median(scaling.valid(&scaling.busiest)) * 100.0),
+    ]
+}
+
+const HEADER: [&str; 16] = [
     "scenario",
     "rate",
+    "sources",
     "server",
     "CPU us/answer",
     "x echo",
     "min..max",
+    "machine us",
     "answers/s",
     "lost %",
+    "wrong %",
     "p50 us",
     "p99 us",
     "p99.9 us",
     "bytes",
     "void",
 ];
+const MEMORY_HEADER: [&str; 4] = ["cache", "server", "entries", "bytes an entry"];
+const LOADING_HEADER: [&str; 5] = ["loading", "server", "names", "start ms", "memory MiB"];
+const OVERLOAD_HEADER: [&str; 9] = [
+    "overload",
+    "server",
+    "peak/s",
+    "asked/s",
+    "offered/s",
+    "answered/s",
+    "% of peak",
+    "x RSS",
+    "SERVFAIL",
+];
+const SILENCE_HEADER: [&str; 8] = [
+    "silent upstream",
+    "flood/s",
+    "growth MiB",
+    "cached answered",
+    "mean us alone",
+    "beside hits",
+    "beside flood",
+    "x",
+];
+const SCALING_HEADER: [&str; 7] = [
+    "cores",
+    "server",
+    "n",
+    "answers/s",
+    "CPUs left",
+    "speed-up",
+    "busiest thread %",
+];
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::pace::Rate;
+    use crate::scenario::SCENARIOS;
 
     fn sample(cpu_us: f64, foreign: f64) -> Sample {
         Sample {
             cpu_us,
+            machine_us: f64::NAN,
+            offered_per_s: 1000.0,
             answers_per_s: 1000.0,
             loss: 0.0,
-            latency_us: [1.0, 2.0, 3.0],
+            wrong: 0.0,
+            latency_us: [1.0, 2.0, 3.0, 4.0, 5.0],
             reply_bytes: 60.0,
+            upstream: 0.0,
             foreign,
+        }
+    }
+
+    fn key(server: &str, sources: usize) -> Key {
+        Key {
+            scenario: &SCENARIOS[0],
+            label: Label::given(Rate::Max),
+            sources,
+            server: server.to_owned(),
         }
     }
 
     fn table(runs: &[(&'static str, usize, f64, f64)]) -> Table {
         let mut table = Table::default();
         for &(server, round, cpu_us, foreign) in runs {
-            table.add(
-                Scenario::Zone,
-                Rate::Max,
-                server,
-                round,
-                0.05,
-                sample(cpu_us, foreign),
-            );
+            table.add(key(server, 8), round, 0.05, sample(cpu_us, foreign));
         }
         table
     }
 
     #[test]
     fn ratios_pair_rounds_and_leave_out_void_ones() {
-        let table = table(&[
+        let mut table = table(&[
             ("echo", 0, 2.0, 0.0),
             ("nsd", 0, 3.0, 0.0),
             ("nsd", 1, 8.0, 0.0),
@@ -286,8 +526,10 @@ mod tests {
             ("echo", 2, 1.0, 0.5),
             ("nsd", 2, 9.0, 0.0),
         ]);
-        let row = table.rows.iter().find(|row| row.server == "nsd").unwrap();
-        assert_eq!(table.ratios(row), [1.5, 2.0]);
+        table.add(key("echo", 256), 0, 0.05, sample(77.0, 0.0));
+        let row = table.rows.iter().find(|r| r.key.server == "nsd").unwrap();
+        assert_eq!(table.ratios(row, ECHO), [1.5, 2.0], "only of 8 sources");
+        assert!(table.ratios(row, "knotd").is_empty());
         let text = table.to_string();
         let line = text.lines().find(|line| line.contains("nsd")).unwrap();
         assert!(line.contains("1.75 | 1.50..2.00"), "{text}");
@@ -296,12 +538,8 @@ mod tests {
     #[test]
     fn when_all_rounds_are_void_they_are_shown_and_counted() {
         let table = table(&[("echo", 0, 2.0, 0.3), ("nsd", 0, 3.0, 0.3)]);
-        let line = table
-            .to_string()
-            .lines()
-            .find(|line| line.contains("nsd"))
-            .unwrap()
-            .to_owned();
+        let text = table.to_string();
+        let line = text.lines().find(|line| line.contains("nsd")).unwrap();
         assert!(
             line.contains("1.50..1.50") && line.contains("1/1"),
             "{line}"
@@ -310,14 +548,17 @@ mod tests {
 
     #[test]
     fn json_and_failures() {
-        let mut table = table(&[("echo", 0, 2.0, 0.0)]);
-        assert!(!table.percoredns_failed());
-        table.fail(PERCOREDNS, "percoredns: left out".into());
-        assert!(table.percoredns_failed());
-        let json = table.json().to_string();
+        let mut all = table(&[("echo", 0, 2.0, 0.0)]);
+        assert!(!all.percoredns_failed());
+        let mut more = table(&[("nsd", 0, 2.0, 0.0)]);
+        more.fail("percoredns[edge]", "percoredns[edge]: left out".into());
+        all.absorb(more);
+        assert!(all.percoredns_failed());
+        let json = all.json().to_string();
         assert!(
             json.contains(r#""ratio_to_echo":{"median":1,"min":1,"max":1}"#)
-                && json.contains("left out"),
+                && json.contains("left out")
+                && json.contains(r#""machine_us_per_answer":null"#),
             "{json}"
         );
     }

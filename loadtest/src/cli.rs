@@ -1,0 +1,242 @@
+//! Flags of the commands that compare servers.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use crate::args::Args;
+use crate::compare::rates::Ask;
+use crate::compare::{self, Options};
+use crate::corpus;
+use crate::figures;
+use crate::html;
+use crate::pace::Rate;
+use crate::scenario::{SCENARIOS, Scenario};
+use crate::servers::{PERCOREDNS, PROGRAMS};
+use crate::sys;
+
+/// `loadtest compare`.
+pub fn compare(words: Vec<OsString>) -> Result<(), String> {
+    let flags = [
+        "seconds",
+        "rounds",
+        "servers",
+        "scenario",
+        "rates",
+        "percoredns",
+        "profiles",
+        "names",
+        "sources",
+        "server-cpu",
+        "client-cpu",
+        "foreign",
+        "starts",
+        "cores",
+        "silent-s",
+        "overload-s",
+        "json",
+        "html",
+    ];
+    let args = Args::parse(words, &flags, &["spin", "veth", "client-spread"])?;
+    let options = compare_options(&args)?;
+    let table = compare::run(&options)?;
+    println!("{table}");
+    if let Some(path) = args.text("json") {
+        write(path, &format!("{}\n", table.json()))?;
+    }
+    if let Some(path) = args.text("html") {
+        write(path, &html::page("loadtest compare", &table, &[]))?;
+    }
+    match table.percoredns_failed() {
+        true => Err("percoredns could not be compared, see above".to_owned()),
+        false => Ok(()),
+    }
+}
+
+fn compare_options(args: &Args) -> Result<Options, String> {
+    let base = defaults(args)?;
+    let mut sources = vec![args.or("sources", base.sources[0])?.max(1)];
+    if args.has("client-spread") {
+        sources.push(SPREAD_SOURCES);
+    }
+    let servers = args.text("servers").map(words_of);
+    for name in servers.iter().flatten() {
+        if PROGRAMS.iter().all(|program| program.name != name) {
+            let known: Vec<&str> = PROGRAMS.iter().map(|program| program.name).collect();
+            let known = known.join(", ");
+            return Err(format!(
+                "--servers: no server \"{name}\"; there are {known}"
+            ));
+        }
+    }
+    Ok(Options {
+        seconds: args.or("seconds", base.seconds)?,
+        rounds: args.or("rounds", base.rounds)?,
+        servers,
+        scenarios: scenarios(args.text("scenario").unwrap_or("both"))?,
+        asks: words_of(args.text("rates").unwrap_or("max,30000"))
+            .iter()
+            .map(|word| word.parse::<Ask>())
+            .collect::<Result<_, _>>()?,
+        profiles: profiles(args.text("profiles"))?,
+        names: args
+            .value::<u32>("names")?
+            .map(|names| names.clamp(1, corpus::NAMES_MAX)),
+        sources,
+        spin: args.has("spin"),
+        veth: args.has("veth"),
+        server_cpu: args.or("server-cpu", base.server_cpu)?,
+        client_cpu: args.or("client-cpu", base.client_cpu)?,
+        overload_s: args.or("overload-s", base.overload_s)?,
+        starts: args.or("starts", 0)?,
+        cores: words_of(args.text("cores").unwrap_or_default())
+            .iter()
+            .map(|n| n.parse().map_err(|e| format!("--cores {n}: {e}")))
+            .collect::<Result<_, _>>()?,
+        silent_s: args.or("silent-s", 0.0)?,
+        ..base
+    })
+}
+
+/// `loadtest figures`.
+pub fn figures(words: Vec<OsString>) -> Result<(), String> {
+    let flags = ["percoredns", "bench", "foreign", "json", "html"];
+    let args = Args::parse(words, &flags, &["quick"])?;
+    let base = defaults(&args)?;
+    let bench = args.text("bench").map(PathBuf::from);
+    let (table, figures) = figures::run(&base, args.has("quick"), bench.as_deref())?;
+    println!("{table}\n");
+    println!("{}", figures::render(&figures));
+    write(
+        args.text("json").unwrap_or("figures.json"),
+        &format!("{}\n", figures::json(&table, &figures)),
+    )?;
+    write(
+        args.text("html").unwrap_or("figures.html"),
+        &html::page("loadtest figures", &table, &figures),
+    )?;
+    match table.percoredns_failed() {
+        true => Err("percoredns could not be measured everywhere, see above".to_owned()),
+        false => Ok(()),
+    }
+}
+
+/// What both commands begin with.
+fn defaults(args: &Args) -> Result<Options, String> {
+    let cpus = sys::allowed_cpus();
+    let (first, last) = (
+        cpus.first().copied().unwrap_or(0),
+        cpus.last().copied().unwrap_or(0),
+    );
+    Ok(Options {
+        seconds: 3.0,
+        rounds: 5,
+        servers: None,
+        scenarios: scenarios("both")?,
+        asks: vec![Ask::Rate(Rate::Max)],
+        percoredns: program_path(args)?,
+        profiles: Vec::new(),
+        names: None,
+        sources: vec![FEW_SOURCES],
+        spin: false,
+        veth: false,
+        server_cpu: first,
+        client_cpu: last,
+        foreign: args.or("foreign", 5.0)? / 100.0,
+        overload_s: 10.0,
+        starts: 0,
+        cores: Vec::new(),
+        silent_s: 0.0,
+    })
+}
+
+/// The options without any flag, for tests of other modules.
+#[cfg(test)]
+pub fn compare_defaults() -> Result<Options, String> {
+    defaults(&Args::default())
+}
+
+fn scenarios(text: &str) -> Result<Vec<&'static Scenario>, String> {
+    match text {
+        "all" => Ok(SCENARIOS.iter().collect()),
+        "both" => scenarios("zone,cached"),
+        list => words_of(list)
+            .iter()
+            .map(|name| Scenario::find(name))
+            .collect(),
+    }
+}
+
+/// Servers run in a directory of their own, so relative paths are resolved now.
+fn profiles(list: Option<&str>) -> Result<Vec<PathBuf>, String> {
+    words_of(list.unwrap_or_default())
+        .iter()
+        .map(|path| std::fs::canonicalize(path).map_err(|e| format!("--profiles {path}: {e}")))
+        .collect()
+}
+
+fn words_of(list: &str) -> Vec<String> {
+    let words = list.split(',').map(str::trim);
+    words
+        .filter(|word| !word.is_empty())
+        .map(str::to_owned)
+        .collect()
+}
+
+fn write(path: &str, text: &str) -> Result<(), String> {
+    std::fs::write(path, text).map_err(|e| format!("{path}: {e}"))
+}
+
+/// The percoredns that was asked for, or the one that was built beside this program.
+pub fn program_path(args: &Args) -> Result<Option<PathBuf>, String> {
+    if let Some(path) = args.text("percoredns") {
+        // Servers run in a directory of their own, so a relative path must be resolved now.
+        return std::fs::canonicalize(path)
+            .map(Some)
+            .map_err(|e| format!("--percoredns {path}: {e}"));
+    }
+    let beside = std::env::current_exe()
+        .ok()
+        .and_then(|own| Some(own.parent()?.join(PERCOREDNS)));
+    Ok(beside.filter(|path| path.is_file()))
+}
+
+/// So few that a batch holds many queries of each.
+pub const FEW_SOURCES: usize = 8;
+/// So many that a batch rarely holds two of one.
+pub const SPREAD_SOURCES: usize = 256;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn lists_of_scenarios() {
+        let names =
+            |text| scenarios(text).map(|list| list.iter().map(|s| s.name).collect::<Vec<_>>());
+        assert_eq!(names("both").unwrap(), ["zone", "cached"]);
+        assert_eq!(names("tcp, mixed").unwrap(), ["tcp", "mixed"]);
+        assert_eq!(names("all").unwrap().len(), SCENARIOS.len());
+        assert!(names("zone,zoo").is_err());
+        assert!(
+            profiles(Some("/nowhere/a.toml"))
+                .unwrap_err()
+                .contains("/nowhere/a.toml")
+        );
+    }
+
+    #[test]
+    fn unknown_servers_are_refused_and_spread_adds_sources() {
+        let parse = |words: &[&str]| {
+            let flags = ["servers", "sources", "percoredns", "rates"];
+            let args = Args::parse(words.iter().copied(), &flags, &["client-spread"])?;
+            compare_options(&args)
+        };
+        let error = parse(&["--servers", "nsd,bind"]).map(|_| ()).unwrap_err();
+        assert!(
+            error.contains("\"bind\"") && error.contains("knotd"),
+            "{error}"
+        );
+        let options = parse(&["--sources", "4", "--client-spread"]).unwrap();
+        assert_eq!(options.sources, [4, SPREAD_SOURCES]);
+    }
+}

@@ -1,0 +1,186 @@
+//! The configuration of each server, in full, by its own guide to speed.
+
+use std::fs;
+use std::io;
+use std::net::SocketAddr;
+use std::path::Path;
+
+/// What a configuration is made from.
+pub struct Setup<'a> {
+    /// The run's own directory.
+    pub dir: &'a Path,
+    /// Where the server shall listen.
+    pub listen: SocketAddr,
+    /// The zone's name.
+    pub zone: &'a str,
+    /// The zone file.
+    pub zone_file: &'a Path,
+    /// The hosts file.
+    pub hosts_file: &'a Path,
+    /// The authoritative server behind caches.
+    pub upstream: SocketAddr,
+    /// Entries that a cache must be able to hold without evicting any.
+    pub entries: u32,
+    /// Workers: as many as the server has CPUs.
+    pub workers: usize,
+    /// The network namespace to run in.
+    pub namespace: Option<&'a str>,
+}
+
+fn write(setup: &Setup, name: &str, text: &str) -> io::Result<String> {
+    // The port keeps the files of servers with the same kind of configuration apart.
+    let path = setup.dir.join(format!("{name}.{}", setup.listen.port()));
+    fs::write(&path, text)?;
+    Ok(path.to_string_lossy().into_owned())
+}
+
+// === authoritative servers ===
+
+pub(super) fn nsd(setup: &Setup) -> io::Result<Vec<String>> {
+    let (dir, ip, port) = (setup.dir.display(), setup.listen.ip(), setup.listen.port());
+    let text = format!(
+        "server:\n  ip-address: {ip}@{port}\n  server-count: {}\n  reuseport: yes\n  username: \"\"\n  chroot: \"\"\n  \
+         zonesdir: \"{dir}\"\n  database: \"\"\n  pidfile: \"{dir}/nsd.{port}.pid\"\n  xfrdfile: \"{dir}/xfrd.{port}.state\"\n  \
+         xfrdir: \"{dir}\"\n  zonelistfile: \"{dir}/zone.{port}.list\"\n  verbosity: 0\n  statistics: 0\n  rrl-ratelimit: 0\n  \
+         rrl-whitelist-ratelimit: 0\n  round-robin: no\n  receive-buffer-size: {BUFFER_BYTES}\n  send-buffer-size: {BUFFER_BYTES}\n\
+         remote-control:\n  control-enable: no\n\
+         zone:\n  name: \"{}\"\n  zonefile: \"{}\"\n",
+        setup.workers,
+        setup.zone,
+        setup.zone_file.display()
+    );
+    Ok(vec![
+        "-d".into(),
+        "-c".into(),
+        write(setup, "nsd.conf", &text)?,
+    ])
+}
+
+pub(super) fn knotd(setup: &Setup) -> io::Result<Vec<String>> {
+    let (ip, port, workers) = (setup.listen.ip(), setup.listen.port(), setup.workers);
+    // Two of them in one directory would share a database.
+    let dir = setup.dir.join(format!("knot.{port}"));
+    fs::create_dir_all(&dir)?;
+    let dir = dir.display();
+    let text = format!(
+        "server:\n    rundir: \"{dir}\"\n    listen: {ip}@{port}\n    udp-workers: {workers}\n    tcp-workers: {workers}\n    \
+         background-workers: 1\nlog:\n  - target: stderr\n    any: error\ndatabase:\n    storage: \"{dir}\"\n\
+         template:\n  - id: default\n    journal-content: none\n    zonefile-sync: -1\n\
+         zone:\n  - domain: {}\n    file: \"{}\"\n",
+        setup.zone,
+        setup.zone_file.display()
+    );
+    Ok(vec!["-c".into(), write(setup, "knot.conf", &text)?])
+}
+
+// === caches ===
+
+pub(super) fn unbound_cache(setup: &Setup) -> io::Result<Vec<String>> {
+    let forward = format!(
+        "forward-zone:\n  name: \".\"\n  forward-addr: {}@{}\n",
+        setup.upstream.ip(),
+        setup.upstream.port()
+    );
+    unbound(setup, "", &forward)
+}
+
+/// Its counterpart of a hosts file: local-data, a line a record.
+pub(super) fn unbound_hosts(setup: &Setup) -> io::Result<Vec<String>> {
+    let mut local = format!("  local-zone: \"{}.\" static\n", setup.zone);
+    for line in fs::read_to_string(setup.hosts_file)?.lines() {
+        if let Some((address, name)) = line.split_once(' ') {
+            local.push_str(&format!("  local-data: \"{name}. 3600 IN A {address}\"\n"));
+        }
+    }
+    unbound(setup, &local, "")
+}
+
+fn unbound(setup: &Setup, server: &str, rest: &str) -> io::Result<Vec<String>> {
+    let (dir, ip, port) = (setup.dir.display(), setup.listen.ip(), setup.listen.port());
+    // Its guide: as many slabs as threads, rounded up to a power of two, and twice the memory for record sets.
+    let slabs = setup.workers.next_power_of_two();
+    let messages_mib = (setup.entries / 2048).max(128);
+    let text = format!(
+        "server:\n  interface: {ip}\n  port: {port}\n  num-threads: {}\n  so-reuseport: yes\n  access-control: 0.0.0.0/0 allow\n  \
+         do-daemonize: no\n  username: \"\"\n  chroot: \"\"\n  directory: \"{dir}\"\n  pidfile: \"\"\n  use-syslog: no\n  logfile: \"\"\n  \
+         verbosity: 0\n  log-queries: no\n  statistics-interval: 0\n  extended-statistics: no\n  module-config: \"iterator\"\n  \
+         msg-cache-size: {messages_mib}m\n  rrset-cache-size: {}m\n  msg-cache-slabs: {slabs}\n  rrset-cache-slabs: {slabs}\n  \
+         infra-cache-slabs: {slabs}\n  key-cache-slabs: {slabs}\n  so-rcvbuf: {BUFFER_BYTES}\n  so-sndbuf: {BUFFER_BYTES}\n  \
+         outgoing-range: 1024\n  num-queries-per-thread: 512\n  do-not-query-localhost: no\n  qname-minimisation: no\n  \
+         prefetch: no\n{server}remote-control:\n  control-enable: no\n{rest}",
+        setup.workers,
+        messages_mib * 2,
+    );
+    Ok(vec![
+        "-d".into(),
+        "-c".into(),
+        write(setup, "unbound.conf", &text)?,
+    ])
+}
+
+pub(super) fn dnsdist(setup: &Setup) -> io::Result<Vec<String>> {
+    // Its guide: a local address with reusePort for each thread, and a shard for each of them.
+    let mut text = format!("setLocal(\"{}\", {{reusePort=true}})\n", setup.listen);
+    for _ in 1..setup.workers {
+        text.push_str(&format!(
+            "addLocal(\"{}\", {{reusePort=true}})\n",
+            setup.listen
+        ));
+    }
+    text.push_str(&format!(
+        "setSecurityPollSuffix(\"\")\nsetACL({{\"0.0.0.0/0\"}})\n\
+         setUDPMultipleMessagesVectorSize(64)\nsetRingBuffersSize(100, 1)\n\
+         newServer({{address=\"{}\"}}):setUp()\n\
+         getPool(\"\"):setCache(newPacketCache({}, {{maxTTL=86400, numberOfShards={}, keepStaleData=false}}))\n",
+        setup.upstream,
+        setup.entries * 2,
+        setup.workers
+    ));
+    Ok(vec![
+        "--supervised".into(),
+        "--disable-syslog".into(),
+        "-C".into(),
+        write(setup, "dnsdist.conf", &text)?,
+    ])
+}
+
+// === Corefiles, the same for CoreDNS and percoredns ===
+
+fn corefile(setup: &Setup, text: &str) -> io::Result<Vec<String>> {
+    Ok(vec!["-conf".into(), write(setup, "Corefile", text)?])
+}
+
+pub(super) fn zone_corefile(setup: &Setup) -> io::Result<Vec<String>> {
+    let (zone, ip, port) = (setup.zone, setup.listen.ip(), setup.listen.port());
+    let file = setup.zone_file.display();
+    corefile(
+        setup,
+        &format!("{zone}:{port} {{\n    bind {ip}\n    file {file}\n}}\n"),
+    )
+}
+
+/// Capacities leave room, because CoreDNS splits them over 256 shards that do not fill evenly.
+pub(super) fn cache_corefile(setup: &Setup) -> io::Result<Vec<String>> {
+    let (ip, port) = (setup.listen.ip(), setup.listen.port());
+    let (upstream, capacity) = (setup.upstream, setup.entries.max(1_000) * 4);
+    corefile(
+        setup,
+        &format!(
+            ".:{port} {{\n    bind {ip}\n    cache 86400 {{\n        success {capacity} 86400\n        denial {capacity} 86400\n    }}\n    forward . {upstream}\n}}\n"
+        ),
+    )
+}
+
+pub(super) fn hosts_corefile(setup: &Setup) -> io::Result<Vec<String>> {
+    let (zone, ip, port) = (setup.zone, setup.listen.ip(), setup.listen.port());
+    let file = setup.hosts_file.display();
+    corefile(
+        setup,
+        &format!(
+            "{zone}:{port} {{\n    bind {ip}\n    hosts {file} {{\n        ttl 3600\n    }}\n}}\n"
+        ),
+    )
+}
+
+/// Socket buffers of servers that have a setting for them.
+const BUFFER_BYTES: u32 = 4 << 20;
