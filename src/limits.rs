@@ -302,3 +302,7 @@ const _: () = assert!(
     PARKED_PER_CORE <= TUNE_PARKED && TCP_CONNECTIONS_PER_CORE <= TUNE_TCP_CONNECTIONS,
     "defaults keep their bounds"
 );
+/// Octets of a settings file: one with a table for each of 8,192 cores fits.
+pub const TUNE_FILE_OCTETS: usize = 4 << 20;
+/// Cores that a settings file may name, one for each CPU that Linux can be built for.
+pub const TUNE_CORES: usize = 8_192;

@@ -19,5 +19,6 @@ mod supervisor;
 pub mod tasks;
 #[cfg(test)]
 mod tests;
+mod tuned;
 
 pub use supervisor::run;

@@ -70,7 +70,7 @@ pub fn run(place: Place, commands: PacketReceiver<Command>) -> io::Result<()> {
         commands,
         sockets: Vec::new(),
         running: None,
-        batch: Batch::new(),
+        batch: Batch::new().limit(place.tune.batch_len),
         desk: Desk::default(),
         reply: vec![0; limits::MESSAGE_OCTETS],
         place,

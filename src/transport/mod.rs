@@ -4,6 +4,7 @@
 //!
 //! **Invariant**: bytes in, bytes out; knows framing, not DNS.
 
+pub mod ethtool;
 pub mod interfaces;
 pub mod socket;
 pub mod tcp;

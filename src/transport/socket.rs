@@ -2,9 +2,9 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use socket2::{Domain, Protocol, SockFilter, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 
 use crate::limits;
 use crate::tune::CoreSettings;
@@ -164,12 +164,49 @@ fn open(addr: SocketAddr, kind: Type, core: &CoreSettings) -> io::Result<Socket>
     Ok(socket)
 }
 
-/// A refusal leaves the system's default, which still works.
+/// With CAP_NET_ADMIN the sizes are those that were asked for, else net.core.rmem_max and wmem_max cut them. A refusal leaves the system's
+/// default, which still works; [`shortfall`] tells.
 fn size_buffers(socket: &Socket, core: &CoreSettings) {
-    let _ = socket.set_recv_buffer_size(core.udp_receive_buffer_octets);
+    let size = |force, option, octets: usize| {
+        // limits::TUNE_SOCKET_BUFFER_OCTETS fits.
+        let octets = octets as libc::c_int;
+        if set_int(socket, libc::SOL_SOCKET, force, octets).is_err() {
+            let _ = set_int(socket, libc::SOL_SOCKET, option, octets);
+        }
+    };
+    size(
+        libc::SO_RCVBUFFORCE,
+        libc::SO_RCVBUF,
+        core.udp_receive_buffer_octets,
+    );
     if let Some(octets) = core.udp_send_buffer_octets {
-        let _ = socket.set_send_buffer_size(octets);
+        size(libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, octets);
     }
+}
+
+/// What a UDP socket of this core got less than it asked for, with the setting of the kernel that bounds it; none when all was given.
+pub fn shortfall(socket: &impl AsFd, core: &CoreSettings) -> Option<String> {
+    let socket = SockRef::from(socket);
+    // The kernel doubles what it is asked for, for its own bookkeeping.
+    let got = |size: io::Result<usize>| size.map_or(0, |doubled| doubled / 2);
+    let receive = got(socket.recv_buffer_size());
+    if receive < core.udp_receive_buffer_octets {
+        return Some(cut(
+            "receive",
+            core.udp_receive_buffer_octets,
+            receive,
+            "rmem_max",
+        ));
+    }
+    let wanted = core.udp_send_buffer_octets?;
+    let send = got(socket.send_buffer_size());
+    (send < wanted).then(|| cut("send", wanted, send, "wmem_max"))
+}
+
+fn cut(kind: &str, wanted: usize, got: usize, setting: &str) -> String {
+    format!(
+        "the UDP {kind} buffer has {got} octets instead of {wanted}: sysctl -w net.core.{setting}={wanted}, or CAP_NET_ADMIN"
+    )
 }
 
 /// Asks for the destination address of each packet, so that the reply leaves from there.

@@ -12,7 +12,7 @@
 use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use crate::limits::{BATCH, BATCH_REPLY_OCTETS, UDP_QUERY_OCTETS};
@@ -32,6 +32,12 @@ impl Socket {
     /// The descriptor, for epoll.
     pub fn raw_fd(&self) -> RawFd {
         self.fd.as_raw_fd()
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 
@@ -155,6 +161,8 @@ pub struct Batch {
     /// Lengths of the datagrams received last: `received <= BATCH`; a full batch at first, so that all headers are set.
     lengths: [usize; BATCH],
     received: usize,
+    /// Datagrams to take at once: `1 <= len_max <= BATCH`.
+    len_max: usize,
     /// Replies to send: which envelope, how long. `queued <= BATCH`.
     queue: [(usize, usize); BATCH],
     queued: usize,
@@ -180,6 +188,7 @@ impl Batch {
             outgoing: Messages::new(),
             lengths: [0; BATCH],
             received: BATCH,
+            len_max: BATCH,
             queue: [(0, 0); BATCH],
             queued: 0,
         };
@@ -198,6 +207,12 @@ impl Batch {
         batch
     }
 
+    /// Takes no more than this many datagrams at once; more than `limits::BATCH` are as many.
+    pub fn limit(mut self, len_max: usize) -> Batch {
+        self.len_max = len_max.clamp(1, BATCH);
+        self
+    }
+
     /// Receives what is there, at most a batch; 0 when nothing is.
     pub fn recv(&mut self, socket: &Socket) -> io::Result<usize> {
         // The kernel overwrote the lengths of those that it filled last time.
@@ -211,7 +226,7 @@ impl Batch {
             libc::recvmmsg(
                 socket.raw_fd(),
                 self.incoming.headers.as_mut_ptr(),
-                BATCH as u32,
+                self.len_max as u32,
                 libc::MSG_DONTWAIT,
                 std::ptr::null_mut(),
             )

@@ -3,7 +3,22 @@
 //! Runs on: control thread; what it reads becomes plain data that every thread shares.
 //!
 //! **Invariant**: settings change when the process starts and at no other time.
+//!
+//! ```text
+//!   FILE -> file (keys, lines) --+
+//!                                +-> resolve -> Settings -> threads, sockets, plugins
+//!   /proc, /sys -> machine ------+
+//! ```
 
+pub mod file;
+pub mod keys;
+pub mod machine;
+pub mod resolve;
 pub mod settings;
+#[cfg(test)]
+mod tests;
+pub mod value;
 
+pub use file::TuneFile;
+pub use machine::Machine;
 pub use settings::{CoreSettings, Settings};
