@@ -19,6 +19,7 @@ mod server;
 mod signals;
 mod structure;
 mod tcp;
+mod tune;
 mod upstream;
 
 /// Counts what a thread allocates; see `allocations`.
