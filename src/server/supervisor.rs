@@ -35,6 +35,8 @@ pub fn run(flags: &Flags, input: Input) -> Result<u8, String> {
     let signals = Events::listen(&control)?;
     raise_open_files();
     let tuned = Tuned::start(flags)?;
+    // Starts the log's thread from here: started by a core it would inherit that core's CPU and nice value.
+    log::flush();
     let mut server = Server {
         flags: flags.clone(),
         input,

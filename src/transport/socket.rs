@@ -302,3 +302,41 @@ pub fn steer(socket: &impl AsRawFd, cpus: &[u32]) -> io::Result<()> {
 
 /// "Return the accumulator" (linux/bpf_common.h); libc does not name it.
 const BPF_A: u32 = 0x10;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_socket_has_the_buffers_of_its_core() {
+        let core = |receive: usize, send| CoreSettings {
+            udp_receive_buffer_octets: receive << 10,
+            udp_send_buffer_octets: send,
+            ..CoreSettings::default()
+        };
+        // net.core.rmem_max and wmem_max are larger on every machine.
+        let cores = [core(64, Some(96 << 10)), core(128, None)];
+        let group = open_group("127.0.0.1:0".parse().unwrap(), &cores).unwrap();
+        let sizes: Vec<(usize, usize)> = group
+            .udp
+            .iter()
+            .map(|udp| {
+                let socket = SockRef::from(udp);
+                let doubled = (socket.recv_buffer_size(), socket.send_buffer_size());
+                (doubled.0.unwrap() >> 11, doubled.1.unwrap() >> 11)
+            })
+            .collect();
+        assert_eq!(sizes[0], (64, 96));
+        assert_eq!(sizes[1].0, 128);
+        for (udp, core) in group.udp.iter().zip(&cores) {
+            assert_eq!(shortfall(udp, core), None);
+        }
+        let line = shortfall(&group.udp[0], &core(1024, None)).unwrap();
+        assert_eq!(
+            line,
+            "the UDP receive buffer has 65536 octets instead of 1048576: sysctl -w net.core.rmem_max=1048576, or CAP_NET_ADMIN"
+        );
+        let line = shortfall(&group.udp[0], &core(64, Some(1 << 20))).unwrap();
+        assert!(line.contains("send buffer has 98304 octets") && line.contains("wmem_max"));
+    }
+}

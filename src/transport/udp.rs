@@ -411,4 +411,17 @@ mod tests {
         check_echo("0.0.0.0:0", "127.0.0.2");
         check_echo("[::1]:0", "[::1]");
     }
+    #[test]
+    fn a_batch_takes_no_more_than_it_is_told() {
+        let core = [CoreSettings::default()];
+        let group = socket::open_group("127.0.0.1:0".parse().unwrap(), &core).unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for _ in 0..7 {
+            client.send_to(&[7], group.addr).unwrap();
+        }
+        let server = Socket::new(group.udp.into_iter().next().unwrap(), group.addr);
+        let mut batch = Batch::new().limit(3);
+        let counts: Vec<usize> = (0..4).map(|_| batch.recv(&server).unwrap()).collect();
+        assert_eq!(counts, [3, 3, 1, 0]);
+    }
 }

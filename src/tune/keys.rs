@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use super::machine::Machine;
+use super::machine::{CAP_NET_ADMIN, Machine};
 use super::value::Value;
 use super::{CoreSettings, Settings};
 use crate::limits;
@@ -121,12 +121,16 @@ pub const KEYS: &[Key] = &[
         core.settings.batch_len = value.count(1, limits::BATCH)?;
         Ok(())
     }),
-    core("busy_poll", |core, value| {
-        let most = Duration::from_micros(limits::BUSY_POLL_US_MAX.into());
-        let span = value.duration(Duration::ZERO..=most)?;
-        core.settings.busy_poll_us = span.as_micros() as u32;
-        Ok(())
-    }),
+    Key {
+        check: |value, machine| match busy_poll(value)? {
+            Duration::ZERO => Ok(()),
+            _ => may_busy_poll(machine),
+        },
+        ..core("busy_poll", |core, value| {
+            core.settings.busy_poll_us = busy_poll(value)?.as_micros() as u32;
+            Ok(())
+        })
+    },
     core("busy_poll_budget", |core, value| {
         let most = limits::BUSY_POLL_BUDGET_MAX.into();
         core.settings.busy_poll_budget = value.integer(1..=most)? as u16;
@@ -184,12 +188,13 @@ pub const KEYS: &[Key] = &[
             Ok(())
         })
     },
-    core("irq_suspend", |core, value| {
-        let span =
-            value.duration(Duration::ZERO..=Duration::from_nanos(limits::IRQ_SUSPEND_NS_MAX))?;
-        core.settings.irq_suspend_ns = span.as_nanos() as u64;
-        Ok(())
-    }),
+    Key {
+        check: may_suspend,
+        ..core("irq_suspend", |core, value| {
+            core.settings.irq_suspend_ns = irq_suspend(value)?.as_nanos() as u64;
+            Ok(())
+        })
+    },
     Key {
         check: has_nic,
         ..process("nic", |process, value| {
@@ -222,10 +227,16 @@ pub const KEYS: &[Key] = &[
         core.settings.parked_max = value.count(1, limits::TUNE_PARKED)?;
         Ok(())
     }),
-    core("prefer_busy_poll", |core, value| {
-        core.settings.prefer_busy_poll = value.boolean()?;
-        Ok(())
-    }),
+    Key {
+        check: |value, machine| match value.boolean()? {
+            false => Ok(()),
+            true => may_busy_poll(machine),
+        },
+        ..core("prefer_busy_poll", |core, value| {
+            core.settings.prefer_busy_poll = value.boolean()?;
+            Ok(())
+        })
+    },
     core("tcp_connections_max", |core, value| {
         core.settings.tcp_connections_max = value.count(1, limits::TUNE_TCP_CONNECTIONS)?;
         Ok(())
@@ -264,7 +275,36 @@ fn cache_octets(value: &Value) -> Result<usize, String> {
     value.octets(limits::CACHE_OCTETS_MIN, limits::CACHE_OCTETS_MAX)
 }
 
+fn busy_poll(value: &Value) -> Result<Duration, String> {
+    value.duration(Duration::ZERO..=Duration::from_micros(limits::BUSY_POLL_US_MAX.into()))
+}
+
+fn irq_suspend(value: &Value) -> Result<Duration, String> {
+    value.duration(Duration::ZERO..=Duration::from_nanos(limits::IRQ_SUSPEND_NS_MAX))
+}
+
 // === what the machine has ===
+
+/// The socket options want CAP_NET_ADMIN; those of an epoll descriptor, new in 6.9, do not.
+fn may_busy_poll(machine: &Machine) -> Result<(), String> {
+    if machine.is_capable(CAP_NET_ADMIN) || machine.release() >= Some((6, 9)) {
+        return Ok(());
+    }
+    Err(format!(
+        "before Linux 6.9 (here: {}) only CAP_NET_ADMIN may poll the card: AmbientCapabilities=CAP_NET_ADMIN, or leave it out",
+        machine.kernel
+    ))
+}
+
+fn may_suspend(value: &Value, machine: &Machine) -> Result<(), String> {
+    if irq_suspend(value)?.is_zero() || machine.release() >= Some((6, 13)) {
+        return Ok(());
+    }
+    Err(format!(
+        "only Linux 6.13 and newer can keep interrupts off, and this is {}: leave it out",
+        machine.kernel
+    ))
+}
 
 fn has_memory(value: &Value, machine: &Machine) -> Result<(), String> {
     let octets = cache_octets(value)?;

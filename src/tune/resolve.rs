@@ -42,6 +42,9 @@ pub fn resolve(file: &TuneFile, machine: &Machine, wishes: &Wishes) -> Result<Se
             .map_err(fail)?;
     }
     let plan = plan(file, machine, wishes, &process)?;
+    if plan.is_empty() {
+        return Err("no CPU can be seen: are /proc and /sys there?".to_owned());
+    }
     let mut drafts: Vec<Draft> = plan.iter().map(|core| Draft::new(core, wishes)).collect();
     for draft in &mut drafts {
         for entry in &file.global {

@@ -22,6 +22,7 @@ fn able() -> Machine {
         io_uring: Ok(()),
         huge_pages: Some("madvise".to_owned()),
         nice_min: -20,
+        kernel: "6.13.1-generic".to_owned(),
         ..lacking()
     }
 }
@@ -403,6 +404,20 @@ fn what_the_machine_lacks_is_refused_with_the_line_and_a_remedy() {
         "[global]\ncache_octets_max = \"100GiB\"\n",
         "t.toml:2 - cache_octets_max: \"100GiB\" is more than the 64000 MiB of memory here",
     );
+    check(
+        "[global]\nirq_suspend = \"1ms\"\n",
+        "t.toml:2 - irq_suspend: only Linux 6.13 and newer can keep interrupts off, and this is 6.12.0: leave it out",
+    );
+    let old = Machine {
+        kernel: "6.8.0".to_owned(),
+        ..lacking()
+    };
+    for line in ["busy_poll = \"1us\"", "prefer_busy_poll = true"] {
+        let name = line.split(' ').next().unwrap_or_default();
+        let expect =
+            format!("t.toml:2 - {name}: before Linux 6.9 (here: 6.8.0) only CAP_NET_ADMIN");
+        check_error(&old, &format!("[global]\n{line}\n"), &expect);
+    }
     check(
         "[global]\nparked_max = 10\nupstream_in_flight_max = 11\n",
         "t.toml:3 - upstream_in_flight_max: 11 exchanges do not fit 10 waiting queries: raise parked_max",

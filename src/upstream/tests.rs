@@ -357,3 +357,36 @@ fn a_stalled_upstream_leaves_places_to_the_others() {
     });
     assert_eq!(error, "too many queries wait for an upstream");
 }
+
+#[test]
+fn a_core_has_the_bounds_that_it_was_told() {
+    let fake = Fake::udp(answering(1));
+    let few = CoreSettings {
+        upstream_in_flight_max: 3,
+        upstream_idle_max: 1,
+        ..CoreSettings::default()
+    };
+    let pool = Rc::new(Pool::new(Health::new("test", fake.addr), &settings(), &few));
+    let outcomes = run(Backend::Epoll, async move {
+        let one = || {
+            let pool = pool.clone();
+            async move { ask(&pool, Protocol::Udp).await.is_ok() }
+        };
+        let mut asks: Vec<_> = (0..4).map(|_| Box::pin(one())).collect();
+        // All four begin before the first ends: two places are half of three, rounded up.
+        let outcomes = std::future::poll_fn(|cx| {
+            let polled: Vec<_> = asks.iter_mut().map(|ask| ask.as_mut().poll(cx)).collect();
+            std::task::Poll::Ready(polled)
+        })
+        .await;
+        let refused = outcomes
+            .iter()
+            .filter(|outcome| **outcome == std::task::Poll::Ready(false))
+            .count();
+        for ask in asks.into_iter().take(2) {
+            assert!(ask.await);
+        }
+        (refused, pool.idle(Protocol::Udp))
+    });
+    assert_eq!(outcomes, (2, 1));
+}

@@ -1,6 +1,7 @@
 //! `-tune FILE` and `percoredns tune`.
 
 use std::fs;
+use std::os::unix::process::CommandExt;
 use std::process::Command;
 use std::time::Duration;
 
@@ -59,6 +60,12 @@ fn one_core_on_epoll_where_the_file_says_so() {
         assert_eq!(thread_field(&server, name, 19), ["3"], "nice of {name}");
         assert_eq!(thread_field(&server, name, 39), ["0"], "CPU of {name}");
     }
+    let of_main = thread_field(&server, "percoredns", 19);
+    assert_eq!(
+        thread_field(&server, "log", 19),
+        of_main,
+        "no core's thread"
+    );
     assert!(thread_field(&server, "packet-1", 19).is_empty());
 }
 
@@ -189,6 +196,94 @@ fn glommio_is_refused_where_io_uring_is() {
         err.starts_with("tune.toml:3 - backend: glommio cannot run here: io_uring needs 512 KiB of locked memory"),
         "{err}"
     );
+}
+
+/// Starts the command without this capability (its number in linux/capability.h); without root there is none to drop.
+fn without_capability(command: &mut Command, capability: libc::c_ulong) {
+    let drop = move || {
+        // SAFETY: prctl(2) with these arguments touches no memory.
+        unsafe { libc::prctl(libc::PR_CAPBSET_DROP, capability, 0, 0, 0) };
+        Ok(())
+    };
+    // SAFETY: the hook makes one system call and touches only its own stack.
+    unsafe { command.pre_exec(drop) };
+}
+
+const CAP_NET_ADMIN: libc::c_ulong = 12;
+const CAP_SYS_NICE: libc::c_ulong = 23;
+
+#[test]
+fn a_socket_buffer_that_the_kernel_cuts_is_told_with_the_setting() {
+    let rmem_max = fs::read_to_string("/proc/sys/net/core/rmem_max").unwrap_or_default();
+    if rmem_max.trim().parse().unwrap_or(u64::MAX) >= 512 << 20 {
+        return crate::server::skip("net.core.rmem_max cuts nothing here");
+    }
+    let folder = Folder::new();
+    folder.write("tune.toml", "[global]\nudp_receive_buffer = \"512MiB\"\n");
+    let server = Server::with(folder, WHOAMI, |command| {
+        command.args(["-tune", "tune.toml"]);
+        without_capability(command, CAP_NET_ADMIN);
+    });
+    let expect = format!(
+        "[WARNING] tune.toml: the UDP receive buffer has {} octets instead of 536870912: sysctl -w net.core.rmem_max=536870912, or CAP_NET_ADMIN",
+        rmem_max.trim()
+    );
+    let is_it = |line: &str| line == expect;
+    server.wait_for(is_it);
+    let count = server.lines().iter().filter(|line| is_it(line)).count();
+    assert_eq!(count, 1, "one line for all sockets");
+    assert_eq!(server.ask("example.org A").rcode, "NOERROR");
+}
+
+#[test]
+fn a_priority_without_the_right_is_refused_with_its_name() {
+    let folder = Folder::new();
+    folder.write("Corefile", WHOAMI);
+    folder.write("tune.toml", "[global]\nnice = -20\n");
+    let mut command = crate::server::command(&folder);
+    command.args(["-conf", "Corefile", "-tune", "tune.toml"]);
+    crate::resources::limit(&mut command, libc::RLIMIT_NICE, 0);
+    without_capability(&mut command, CAP_SYS_NICE);
+    let done = command.output().unwrap();
+    let err = String::from_utf8(done.stderr).unwrap();
+    assert_eq!(done.status.code(), Some(1), "{err}");
+    assert!(
+        err.starts_with("tune.toml:2 - nice: -20 is refused without CAP_SYS_NICE "),
+        "{err}"
+    );
+}
+
+#[test]
+fn memory_comes_from_the_node_of_the_file() {
+    if !fs::exists("/sys/devices/system/node/node0/cpulist").unwrap_or(false) {
+        return crate::server::skip("no NUMA node is visible");
+    }
+    let server = start(WHOAMI, "[global]\nnuma_node = 0\n");
+    assert_eq!(server.ask("example.org A").rcode, "NOERROR");
+    if server
+        .lines()
+        .iter()
+        .any(|line| line.contains("set_mempolicy"))
+    {
+        return crate::server::skip("set_mempolicy is refused here");
+    }
+    let folder = format!("/proc/{}/task", server.id());
+    let mut preferring = Vec::new();
+    for thread in fs::read_dir(folder).unwrap().flatten() {
+        let name = fs::read_to_string(thread.path().join("comm")).unwrap_or_default();
+        match fs::read_to_string(thread.path().join("numa_maps")) {
+            Ok(maps) if maps.contains(" prefer:0 ") => preferring.push(name.trim().to_owned()),
+            Ok(_) => {}
+            Err(_) => return crate::server::skip("this kernel has no numa_maps"),
+        }
+    }
+    preferring.sort();
+    assert!(
+        preferring.starts_with(&["packet-0".to_owned()]),
+        "{preferring:?}"
+    );
+    assert!(preferring.contains(&"task-0".to_owned()), "{preferring:?}");
+    assert!(!preferring.contains(&"log".to_owned()), "{preferring:?}");
 }
 
 #[test]

@@ -46,7 +46,7 @@ pub(super) fn rows(machine: &Machine, profile: Profile, settings: &Settings) -> 
             .flatten(),
     );
     rows.push(huge_pages(machine, profile));
-    rows.push(release(machine, settings));
+    rows.push(release(machine, profile));
     rows
 }
 
@@ -96,18 +96,11 @@ fn huge_pages(machine: &Machine, profile: Profile) -> Row {
     }
 }
 
-fn release(machine: &Machine, settings: &Settings) -> Row {
-    let row = Row::new(
-        "kernel",
-        machine.kernel.clone(),
-        "6.13 can keep interrupts off between two busy polls",
-    );
-    let wants = settings.cores.iter().any(|core| core.irq_suspend_ns > 0);
-    let mut parts = machine.kernel.split(['.', '-']).map(str::parse::<u32>);
-    match (parts.next(), parts.next()) {
-        (Some(Ok(major)), Some(Ok(minor))) if wants && (major, minor) < (6, 13) => {
-            row.should("6.13 or newer for irq_suspend")
-        }
-        _ => row,
+fn release(machine: &Machine, profile: Profile) -> Row {
+    let why = "6.13 can keep interrupts off between two busy polls (irq_suspend)";
+    let row = Row::new("kernel", machine.kernel.clone(), why);
+    if profile == Profile::Appliance && machine.release() < Some((6, 13)) {
+        return row.should("6.13 or newer");
     }
+    row
 }

@@ -8,6 +8,7 @@ mod tests;
 use super::machine::Machine;
 use super::profile::Profile;
 use super::step::Step;
+use super::value::show_octets;
 use super::{Settings, machine};
 use crate::limits;
 use crate::runtime::cores::show_list;
@@ -56,6 +57,7 @@ pub fn rows(machine: &Machine, profile: Profile, settings: &Settings) -> Vec<Row
     rows.extend(governor(machine, profile, settings));
     rows.push(open_files(machine, settings));
     rows.push(io_uring(machine));
+    rows.push(locked_memory(machine));
     rows.extend(kernel::rows(machine, profile, settings));
     rows.extend(cards::rows(machine, profile, settings));
     for row in &mut rows {
@@ -177,17 +179,24 @@ fn open_files(machine: &Machine, settings: &Settings) -> Row {
 }
 
 fn io_uring(machine: &Machine) -> Row {
-    let why = "glommio serves TCP and upstreams over it; epoll does so elsewhere";
     match &machine.io_uring {
-        Ok(()) => Row::new("io_uring", "available", why),
-        Err(refusal) => {
-            let locked = match machine.locked_octets {
-                Some(octets) if octets < LOCKED_OCTETS => " (LimitMEMLOCK=, ulimit -l)",
-                _ => " (tuning/seccomp.json, kernel.io_uring_disabled)",
-            };
-            Row::new("io_uring", "refused", refusal.clone())
-                .should(format!("allowed, or epoll{locked}"))
-        }
+        Ok(()) => Row::new(
+            "io_uring",
+            "available",
+            "glommio serves TCP and upstreams over it; epoll does so elsewhere",
+        ),
+        Err(refusal) => Row::new("io_uring", "refused", refusal.clone())
+            .should("allowed (tuning/README.md), or epoll"),
+    }
+}
+
+fn locked_memory(machine: &Machine) -> Row {
+    let row = |is: String| Row::new("locked memory", is, "io_uring takes 512 KiB of it at least");
+    match machine.locked_octets {
+        None => row("not visible".to_owned()),
+        Some(u64::MAX) => row("unlimited".to_owned()),
+        Some(octets) if octets >= LOCKED_OCTETS => row(show_octets(octets)),
+        Some(octets) => row(show_octets(octets)).should("512KiB (LimitMEMLOCK=, ulimit -l)"),
     }
 }
 

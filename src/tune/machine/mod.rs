@@ -59,6 +59,8 @@ pub struct Machine {
 /// What only a system call tells.
 #[derive(Clone, Copy)]
 pub struct Asks {
+    /// The CPUs that this process may use; none where only /proc tells.
+    pub allowed: fn() -> Option<Vec<u32>>,
     /// Whether glommio can run.
     pub io_uring: fn() -> Result<(), String>,
     /// Queues of a network card.
@@ -70,6 +72,7 @@ pub struct Asks {
 impl Asks {
     /// The kernel that runs.
     pub const KERNEL: Asks = Asks {
+        allowed: || runtime::cores::allowed_cpus().ok(),
         io_uring: runtime::probe,
         channels: ethtool::channels,
         udp_hash: ethtool::udp_hash,
@@ -89,8 +92,9 @@ impl Machine {
             .and_then(|hex| u64::from_str_radix(hex, 16).ok())
             .unwrap_or(0);
         let cpus = cpus::online(root);
-        let allowed = after(&status, "Cpus_allowed_list:")
-            .map(cpus::list)
+        let listed = || after(&status, "Cpus_allowed_list:").map(cpus::list);
+        let allowed = (asks.allowed)()
+            .or_else(listed)
             .filter(|list| !list.is_empty())
             .unwrap_or_else(|| cpus.iter().map(|cpu| cpu.id).collect());
         let meminfo = text(root, "proc/meminfo").unwrap_or_default();
@@ -115,7 +119,7 @@ impl Machine {
             io_uring: (asks.io_uring)(),
             open_files: hard("Max open files"),
             locked_octets: hard("Max locked memory"),
-            nice_min: nice_min(&limits, capabilities),
+            nice_min: nice_min(root, &limits, capabilities),
             capabilities,
             huge_pages: text(root, "sys/kernel/mm/transparent_hugepage/enabled")
                 .and_then(|modes| chosen(&modes).map(str::to_owned)),
@@ -129,6 +133,12 @@ impl Machine {
     /// Whether the process has this capability (its number in linux/capability.h).
     pub fn is_capable(&self, capability: u32) -> bool {
         self.capabilities >> capability & 1 == 1
+    }
+
+    /// Major and minor number of the kernel's release.
+    pub fn release(&self) -> Option<(u32, u32)> {
+        let mut parts = self.kernel.split(['.', '-']);
+        Some((parts.next()?.parse().ok()?, parts.next()?.parse().ok()?))
     }
 
     /// The CPU of that number.
@@ -199,17 +209,18 @@ fn runs(root: &Path, program: &str) -> bool {
     })
 }
 
-/// getrlimit(2): a limit of 40 allows -20, one of 1 allows 19, 0 nothing below what it is.
-fn nice_min(limits: &str, capabilities: u64) -> i8 {
+/// Without the capability a thread may become nicer, and less nice down to 20 - RLIMIT_NICE (setpriority(2)).
+fn nice_min(root: &Path, limits: &str, capabilities: u64) -> i8 {
     if capabilities >> CAP_SYS_NICE & 1 == 1 {
         return -20;
     }
-    match limit(limits, "Max nice priority", 0) {
-        Some(limit @ 1..=40) => 20 - limit as i8,
-        Some(0) | None => 0,
-        Some(_) => -20,
-    }
-    .min(0)
+    let stat = text(root, "proc/self/stat").unwrap_or_default();
+    // The name before may hold anything; the nice value is field 19 (proc(5)).
+    let (_, fields) = stat.rsplit_once(')').unwrap_or_default();
+    let own = fields.split_whitespace().nth(16);
+    let own: i8 = own.and_then(|nice| nice.parse().ok()).unwrap_or(0);
+    let limit = limit(limits, "Max nice priority", 0).unwrap_or(0);
+    own.min(20 - limit.min(40) as i8)
 }
 
 /// Soft (0) or hard (1) limit of that name in /proc/self/limits; `unlimited` is the largest number.

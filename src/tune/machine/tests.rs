@@ -10,6 +10,7 @@ use crate::transport::ethtool::{Channels, Hash};
 
 /// What the fake cards answer.
 pub const ASKS: Asks = Asks {
+    allowed: || None,
     io_uring: || Err("io_uring_setup is refused by a seccomp profile".to_owned()),
     channels: |name| (name == "eth0").then_some(Channels { now: 4, max: 16 }),
     udp_hash: |name| {
@@ -183,7 +184,31 @@ fn a_machine_of_two_sockets_is_read() {
     assert_eq!(machine.sysctls["net.core.somaxconn"], "128");
     let tools: Vec<&str> = machine.tools.keys().copied().collect();
     assert_eq!(tools, TOOLS);
+    assert_eq!(machine.release(), Some((6, 12)));
     assert!(machine.irqbalance && !machine.is_virtual);
+}
+
+#[test]
+fn the_least_nice_value_depends_on_rights_and_on_the_own() {
+    #[track_caller]
+    fn check(capabilities: &str, limit: &str, own: &str, expect: i8) {
+        let tree = Tree::new();
+        tree.put("proc/self/status", &format!("CapEff:\t{capabilities}"));
+        tree.put(
+            "proc/self/limits",
+            &format!("Max nice priority  {limit}  {limit}  "),
+        );
+        let fields = "R 1 1 1 0 -1 4194560 1 0 0 0 0 0 0 0 20";
+        tree.put("proc/self/stat", &format!("1 (a) b) {fields} {own} 1 0"));
+        assert_eq!(tree.machine().nice_min, expect);
+    }
+    check("0", "0", "0", 0);
+    check("0", "0", "10", 10);
+    check("0", "0", "-5", -5);
+    check("0", "30", "10", -10);
+    check("0", "40", "0", -20);
+    check("0", "unlimited", "0", -20);
+    check("0000000000800000", "0", "10", -20);
 }
 
 #[test]
