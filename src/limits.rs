@@ -285,7 +285,7 @@ pub const WEIGHT_FILE_OCTETS: u64 = 64 << 20;
 pub const TUNE_SOCKET_BUFFER_OCTETS: usize = 1 << 30 >> 1;
 /// Octets of one socket buffer below which one batch of full datagrams does not fit.
 pub const TUNE_SOCKET_BUFFER_OCTETS_MIN: usize = 64 << 10;
-/// Queries that may wait on one core: half of its tasks.
+/// Queries that may wait on one core: half of its tasks. As many exchanges with upstreams take 256 MiB of buffers.
 pub const TUNE_PARKED: usize = TASKS_PER_CORE / 2;
 /// TCP connections of one core: the other half.
 pub const TUNE_TCP_CONNECTIONS: usize = TASKS_PER_CORE / 2;
@@ -317,3 +317,7 @@ const _: () = assert!(
     PARKED_PER_CORE <= TUNE_PARKED && TCP_CONNECTIONS_PER_CORE <= TUNE_TCP_CONNECTIONS,
     "defaults keep their bounds"
 );
+/// Octets of a settings file: one with a table for each of 8,192 cores fits.
+pub const TUNE_FILE_OCTETS: usize = 4 << 20;
+/// Cores that a settings file may name, one for each CPU that Linux can be built for.
+pub const TUNE_CORES: usize = 8_192;

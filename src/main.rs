@@ -3,12 +3,20 @@
 use std::io::Write;
 use std::process::ExitCode;
 
-use percoredns::{cli, plugin, server, version};
+use percoredns::{cli, plugin, server, tune, version};
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
+    if std::env::args_os()
+        .nth(1)
+        .is_some_and(|word| word == tune::command::NAME)
+    {
+        let exit = tune::command::run(std::env::args_os().skip(2));
+        show(&exit.stdout, &exit.stderr);
+        return ExitCode::from(exit.code);
+    }
     let flags = match cli::parse(std::env::args_os()) {
         Ok(flags) => flags,
         Err(exit) => {

@@ -1,4 +1,4 @@
-//! The CPU quota of this process's control group, version 1 or 2, as a number of CPUs.
+//! What this process's control group, version 1 or 2, allows it: CPUs and memory.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,21 +6,53 @@ use std::path::{Path, PathBuf};
 /// The smallest CPU quota of the own group and those above it, in CPUs (0.5 = half of one). `None` = no quota, or
 /// nothing readable. `root` is `/` outside tests.
 pub fn cpu_quota(root: &Path) -> Option<f64> {
+    least(root, "cpu", |version, folder| match version {
+        1 => quota_v1(folder),
+        _ => quota_v2(folder),
+    })
+}
+
+/// The smallest memory limit of the own group and those above it, in octets; `None` as for [`cpu_quota`].
+pub fn memory_limit(root: &Path) -> Option<u64> {
+    least(root, "memory", |version, folder| {
+        let file = match version {
+            1 => "memory.limit_in_bytes",
+            _ => "memory.max",
+        };
+        let limit: u64 = fs::read_to_string(folder.join(file))
+            .ok()?
+            .trim()
+            .parse()
+            .ok()?;
+        // Version 1 writes "none" as the largest number of whole pages.
+        (limit < UNLIMITED_OCTETS).then_some(limit)
+    })
+}
+
+/// No machine has so much memory.
+const UNLIMITED_OCTETS: u64 = 1 << 60;
+
+/// The least of what `read` finds in the folders of this controller's group (version, folder) on the way up.
+fn least<T: PartialOrd>(
+    root: &Path,
+    controller: &str,
+    read: impl Fn(u8, &Path) -> Option<T>,
+) -> Option<T> {
     let groups = fs::read_to_string(root.join("proc/self/cgroup")).ok()?;
     let mounts = fs::read_to_string(root.join("proc/self/mountinfo")).ok()?;
-    let mut least: Option<f64> = None;
-    for group in groups.lines().filter_map(Group::parse) {
+    let mut least: Option<T> = None;
+    for group in groups
+        .lines()
+        .filter_map(|line| Group::parse(line, controller))
+    {
         for mount in mounts.lines().filter_map(Mount::parse) {
-            if !group.is_on(&mount) {
+            if !group.is_on(&mount, controller) {
                 continue;
             }
             for folder in group.folders(&mount, root) {
-                let quota = match group.version {
-                    1 => quota_v1(&folder),
-                    _ => quota_v2(&folder),
-                };
-                least = match (least, quota) {
-                    (Some(a), Some(b)) => Some(a.min(b)),
+                let found = read(group.version, &folder);
+                least = match (least, found) {
+                    (Some(a), Some(b)) => Some(if b < a { b } else { a }),
                     (a, b) => a.or(b),
                 };
             }
@@ -29,14 +61,14 @@ pub fn cpu_quota(root: &Path) -> Option<f64> {
     least
 }
 
-/// A line of /proc/self/cgroup that may hold a CPU quota.
+/// A line of /proc/self/cgroup that may hold a bound of a controller.
 struct Group<'a> {
     version: u8,
     path: &'a str,
 }
 
 impl<'a> Group<'a> {
-    fn parse(line: &'a str) -> Option<Self> {
+    fn parse(line: &'a str, controller: &str) -> Option<Self> {
         let mut fields = line.splitn(3, ':');
         let (number, controllers, path) = (fields.next()?, fields.next()?, fields.next()?);
         if number == "0" && controllers.is_empty() {
@@ -44,13 +76,13 @@ impl<'a> Group<'a> {
         }
         controllers
             .split(',')
-            .any(|name| name == "cpu")
+            .any(|name| name == controller)
             .then_some(Self { version: 1, path })
     }
 
-    fn is_on(&self, mount: &Mount<'_>) -> bool {
+    fn is_on(&self, mount: &Mount<'_>, controller: &str) -> bool {
         match self.version {
-            1 => mount.kind == "cgroup" && mount.options.split(',').any(|name| name == "cpu"),
+            1 => mount.kind == "cgroup" && mount.options.split(',').any(|name| name == controller),
             _ => mount.kind == "cgroup2",
         }
     }
@@ -213,6 +245,39 @@ mod tests {
             ],
             None,
         );
+    }
+
+    #[test]
+    fn memory_is_bounded_by_either_version() {
+        let check = |name: &str, files: &[(&str, &str)], expect: Option<u64>| {
+            let tree = Tree::new(name, files);
+            assert_eq!(memory_limit(&tree.0), expect, "{name}");
+        };
+        let group = ("proc/self/cgroup", "4:memory:/a\n0::/b\n");
+        check(
+            "memory-v1",
+            &[
+                MOUNT_V1,
+                group,
+                ("sys/fs/cgroup/memory/a/memory.limit_in_bytes", "1048576\n"),
+                (
+                    "sys/fs/cgroup/memory/memory.limit_in_bytes",
+                    "9223372036854771712\n",
+                ),
+            ],
+            Some(1 << 20),
+        );
+        check(
+            "memory-v2",
+            &[
+                MOUNT_V2,
+                group,
+                ("sys/fs/cgroup/b/memory.max", "max\n"),
+                ("sys/fs/cgroup/memory.max", "2097152\n"),
+            ],
+            Some(2 << 20),
+        );
+        check("memory-none", &[MOUNT_V2, group], None);
     }
 
     #[test]

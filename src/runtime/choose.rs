@@ -93,7 +93,7 @@ pub fn choose(wish: Wish) -> Result<Choice, String> {
 }
 
 /// Asks for everything that glommio needs; the refusal with its remedy.
-pub(crate) fn probe() -> Result<(), String> {
+pub fn probe() -> Result<(), String> {
     if !cfg!(feature = "glommio") {
         return Err("this binary was built without the glommio feature".to_owned());
     }

@@ -54,11 +54,18 @@ pub fn allowed_cpus() -> io::Result<Vec<u32>> {
 
 /// Binds the calling thread to one CPU.
 pub fn pin_current(cpu: u32) -> io::Result<()> {
+    bind_current(&[cpu])
+}
+
+/// Lets the calling thread run on these CPUs alone.
+pub fn bind_current(cpus: &[u32]) -> io::Result<()> {
     let mut mask = [0u64; MASK_WORDS];
-    let word = mask
-        .get_mut(cpu as usize / 64)
-        .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, format!("no CPU {cpu}")))?;
-    *word = 1 << (cpu % 64);
+    for cpu in cpus {
+        let word = mask
+            .get_mut(*cpu as usize / 64)
+            .ok_or_else(|| io::Error::new(io::ErrorKind::InvalidInput, format!("no CPU {cpu}")))?;
+        *word |= 1 << (cpu % 64);
+    }
     // SAFETY: `mask` is readable for the size given; 0 names the calling thread.
     let result = unsafe {
         libc::syscall(
@@ -70,15 +77,17 @@ pub fn pin_current(cpu: u32) -> io::Result<()> {
     };
     if result < 0 {
         let error = io::Error::last_os_error();
+        let list = show_list(cpus);
         return Err(io::Error::new(
             error.kind(),
-            format!("pinning to CPU {cpu}: {error}"),
+            format!("pinning to CPU {list}: {error}"),
         ));
     }
     Ok(())
 }
 
-fn plan_for(
+/// As [`plan`], for a process that may use these CPUs and has this quota.
+pub fn plan_for(
     allowed: &[u32],
     quota: Option<f64>,
     wish: Option<&str>,
@@ -93,7 +102,8 @@ fn plan_for(
             .collect()
     };
     if let Some(list) = wish {
-        return Ok(pinned(&cpu_list(list, allowed)?));
+        let cpus = cpu_list(list, allowed).map_err(|error| format!("-cores: {error}"))?;
+        return Ok(pinned(&cpus));
     }
     match quota {
         Some(cpus) if cpus < allowed.len() as f64 => {
@@ -106,13 +116,13 @@ fn plan_for(
     }
 }
 
-/// Reads a list as the kernel writes them (`0-3,8`), ascending and without repeats.
-fn cpu_list(list: &str, allowed: &[u32]) -> Result<Vec<u32>, String> {
+/// Reads a list of CPUs as the kernel writes them (`0-3,8`), ascending and without repeats; `Err` names what is wrong with it.
+pub fn cpu_list(list: &str, allowed: &[u32]) -> Result<Vec<u32>, String> {
     let mut cpus = Vec::new();
     for part in list.split(',') {
         let number = |text: &str| {
             text.trim().parse::<u32>().map_err(|_| {
-                format!("-cores: '{text}' in '{list}' is not a CPU number: write a list like 0-3,8")
+                format!("'{text}' in '{list}' is not a CPU number: write a list like 0-3,8")
             })
         };
         let (first, last) = match part.split_once('-') {
@@ -120,13 +130,11 @@ fn cpu_list(list: &str, allowed: &[u32]) -> Result<Vec<u32>, String> {
             None => (number(part)?, number(part)?),
         };
         if first > last {
-            return Err(format!(
-                "-cores: the range '{part}' in '{list}' runs backwards"
-            ));
+            return Err(format!("the range '{part}' in '{list}' runs backwards"));
         }
         if let Some(cpu) = (first..=last).find(|cpu| !allowed.contains(cpu)) {
             return Err(format!(
-                "-cores: CPU {cpu} is not one that this process may use ({})",
+                "CPU {cpu} is not one that this process may use ({})",
                 show_list(allowed)
             ));
         }

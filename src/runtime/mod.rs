@@ -31,17 +31,19 @@ mod exec;
 mod pages;
 #[cfg(feature = "glommio")]
 mod ring;
+mod seat;
 mod slab;
 mod thread;
 mod timers;
 
-pub use choose::{Backend, Choice, Wish, choose, raise_open_files};
+pub use choose::{Backend, Choice, Wish, choose, probe, raise_open_files};
 pub use exec::{on_panic, panics, refused};
 pub use mailbox::{PacketReceiver, Receiver, Sender, mailbox, packet_mailbox};
 pub use meter::{Meter, Share};
 pub use oneshot::oneshot;
 pub use pages::PageVec;
 pub use poll::Poller;
+pub use seat::Seat;
 pub use stream::{ReadHalf, TcpListener, TcpStream, UdpSocket, WriteHalf};
 pub use task::{Elapsed, sleep, sleep_until, spawn, timeout, try_spawn, yield_now};
 pub use thread::{TaskThreadSpec, block_on, start_task_thread};

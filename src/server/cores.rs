@@ -14,7 +14,9 @@ use super::tasks::{self, Job, Peer};
 use crate::control::panic_text;
 use crate::limits;
 use crate::runtime::cores;
-use crate::runtime::{self, PacketReceiver, Receiver, Sender, TaskThreadSpec, start_task_thread};
+use crate::runtime::{
+    self, PacketReceiver, Receiver, Seat, Sender, TaskThreadSpec, start_task_thread,
+};
 use crate::telemetry::{self, log};
 use crate::tune::Settings;
 
@@ -118,7 +120,9 @@ impl Cores {
             backend: self.tune.core(core).backend,
         };
         let (count, peers) = (self.count(), self.peers.clone());
+        let seat = self.tune.core(core).seat();
         start_task_thread(spec, move || {
+            take(seat, core);
             log::own_ring();
             tasks::run(core, count, peers, jobs)
         })
@@ -148,6 +152,7 @@ impl Cores {
                     format_args!("core {core} floats: cannot pin it to CPU {cpu}: {error}"),
                 );
             }
+            take(place.tune.seat(), core);
             log::own_ring();
             if let Err(error) = packets::run(place, commands) {
                 log::error(
@@ -283,6 +288,13 @@ impl Cores {
             let _ = peer.jobs.try_send(Job::Stop);
         }
         join_within(LAST_LOOK, tasks);
+    }
+}
+
+/// Places the calling thread of a core, and says what was refused.
+fn take(seat: Seat, core: usize) {
+    for refused in seat.take() {
+        log::warning(None, format_args!("core {core}: {refused}"));
     }
 }
 

@@ -21,5 +21,6 @@ mod supervisor;
 pub mod tasks;
 #[cfg(test)]
 mod tests;
+mod tuned;
 
 pub use supervisor::run;

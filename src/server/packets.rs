@@ -77,7 +77,7 @@ pub fn run(place: Place, commands: PacketReceiver<Command>) -> io::Result<()> {
         commands,
         sockets: Vec::new(),
         running: None,
-        batch: Batch::new(place.tune.gso),
+        batch: Batch::new(place.tune.gso).limit(place.tune.batch_len),
         desk: Desk::default(),
         glances: (0..limits::BATCH).map(|_| Glance::default()).collect(),
         reply: vec![0; limits::MESSAGE_OCTETS],

@@ -25,6 +25,8 @@ pub struct Running {
     /// What was parsed, shared by all threads.
     pub config: Arc<Config>,
     chains: Vec<Rc<Chain>>,
+    /// Whether any of them takes plain queries: else none is worth a first look.
+    takes_plain: bool,
     /// What no block has seen, by listener: registered with the first such query.
     dropped: Vec<OnceCell<SiteMetrics>>,
 }
@@ -50,11 +52,13 @@ impl Running {
             });
             Rc::new(Chain::new(rows.collect()))
         });
-        let chains = chains.collect();
+        let chains: Vec<Rc<Chain>> = chains.collect();
+        let takes_plain = chains.iter().any(|chain| chain.takes_plain());
         let dropped = config.listeners.iter().map(|_| OnceCell::new()).collect();
         Running {
             config,
             chains,
+            takes_plain,
             dropped,
         }
     }
@@ -67,6 +71,11 @@ impl Running {
             .get(query.route.listener as usize)
             .ok_or(Rcode::REFUSED)?;
         listener.router.find(query, &self.chains)
+    }
+
+    /// Whether there is a short way at all.
+    pub fn takes_plain(&self) -> bool {
+        self.takes_plain
     }
 
     /// Block and site for a plain query, where the short way may be tried.

@@ -1,6 +1,7 @@
 //! The sockets of a configuration. Groups whose address stays are carried from one configuration to the next, so that what is queued in
 //! them is answered and nothing is lost.
 
+use std::collections::BTreeSet;
 use std::net::{Shutdown, SocketAddr};
 use std::sync::Arc;
 
@@ -103,6 +104,16 @@ impl Sockets {
     /// The address of each listener, its real port included.
     pub fn addresses(&self) -> impl Iterator<Item = SocketAddr> {
         self.groups.iter().map(|group| group.addr)
+    }
+
+    /// What UDP sockets got less than their cores asked for; one line for each kind.
+    pub fn shortfalls(&self, cores: &[CoreSettings]) -> BTreeSet<String> {
+        let of_group = |group: &Arc<Group>| {
+            let sockets = group.udp.iter().zip(cores.iter().cycle());
+            let lines = sockets.filter_map(|(udp, core)| socket::shortfall(&**udp, core));
+            lines.collect::<Vec<_>>()
+        };
+        self.groups.iter().flat_map(of_group).collect()
     }
 
     /// Sockets for each listener.

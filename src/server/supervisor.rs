@@ -14,14 +14,14 @@ use super::cores::Cores;
 use super::panics;
 use super::reload_watch::ReloadWatch;
 use super::sockets::Sockets;
+use super::tuned::Tuned;
 use crate::admin::Bound;
 use crate::cli::{Flags, Input};
 use crate::control::{Control, PeriodicGuard, Signal};
 use crate::corefile::RealSource;
 use crate::plugin::{Carry, Lifecycle, Started};
-use crate::runtime::{choose, cores, raise_open_files};
+use crate::runtime::raise_open_files;
 use crate::telemetry::log;
-use crate::tune::Settings;
 use crate::{cli, version};
 
 /// Runs the server until it is told to stop; returns the exit code.
@@ -34,12 +34,14 @@ pub fn run(flags: &Flags, input: Input) -> Result<u8, String> {
         Control::start().map_err(|error| format!("cannot start the control thread: {error}"))?;
     let signals = Events::listen(&control)?;
     raise_open_files();
-    let plan = cores::plan(flags.cores.as_deref())?;
-    let choice = choose(flags.runtime)?;
+    let tuned = Tuned::start(flags)?;
+    // Starts the log's thread from here: started by a core it would inherit that core's CPU and nice value.
+    log::flush();
     let mut server = Server {
         flags: flags.clone(),
         input,
-        cores: Cores::start(Arc::new(Settings::of_plan(&plan, choice.backend)))?,
+        cores: Cores::start(tuned.settings.clone())?,
+        tuned,
         control,
         carry: Arc::default(),
         sockets: Sockets::default(),
@@ -49,7 +51,7 @@ pub fn run(flags: &Flags, input: Input) -> Result<u8, String> {
         has_leftovers: false,
         watch: ReloadWatch::default(),
     };
-    if let Err(error) = server.start(&choice.to_string(), &signals) {
+    if let Err(error) = server.start(&signals) {
         // Warnings come before what they may explain.
         log::flush();
         // Told to end while it started: that is what it does.
@@ -80,6 +82,7 @@ struct Server {
     /// A configuration has gone since the last look: what it alone used goes at the next.
     has_leftovers: bool,
     watch: ReloadWatch,
+    tuned: Tuned,
 }
 
 /// What belongs to the configuration in force.
@@ -103,7 +106,7 @@ const BUILD_TICK: Duration = Duration::from_millis(1);
 const TICK: Duration = Duration::from_millis(200);
 
 impl Server {
-    fn start(&mut self, backend: &str, events: &Events) -> Result<(), String> {
+    fn start(&mut self, events: &Events) -> Result<(), String> {
         let input = self.input.clone();
         let mut built = self.build(&input, events)?;
         if built.config.blocks.is_empty() {
@@ -114,11 +117,13 @@ impl Server {
         log::info(
             None,
             format_args!(
-                "{cores} data core{}, tasks on {backend}",
-                if cores == 1 { "" } else { "s" }
+                "{cores} data core{}, tasks on {}",
+                if cores == 1 { "" } else { "s" },
+                self.tuned.backends
             ),
         );
         self.commit(built)?;
+        self.tuned.report(&self.sockets);
         if !self.flags.quiet {
             version::lines()
                 .lines()
@@ -350,6 +355,7 @@ impl Server {
 
     fn reload_from(&mut self, input: Input, events: &Events) -> Result<(), String> {
         log::info(None, format_args!("Reloading"));
+        self.tuned.look_for_change();
         // Unless it comes to serve, what it made goes with it.
         self.has_leftovers = true;
         let mut built = self.build(&input, events)?;

@@ -2,9 +2,9 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
-use std::os::fd::{AsRawFd, OwnedFd};
+use std::os::fd::{AsFd, AsRawFd, OwnedFd};
 
-use socket2::{Domain, Protocol, Socket, Type};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
 
 use crate::limits;
 use crate::tune::CoreSettings;
@@ -164,12 +164,49 @@ fn open(addr: SocketAddr, kind: Type, core: &CoreSettings) -> io::Result<Socket>
     Ok(socket)
 }
 
-/// A refusal leaves the system's default, which still works.
+/// With CAP_NET_ADMIN the sizes are those that were asked for, else net.core.rmem_max and wmem_max cut them. A refusal leaves the system's
+/// default, which still works; [`shortfall`] tells.
 fn size_buffers(socket: &Socket, core: &CoreSettings) {
-    let _ = socket.set_recv_buffer_size(core.udp_receive_buffer_octets);
+    let size = |force, option, octets: usize| {
+        // limits::TUNE_SOCKET_BUFFER_OCTETS fits.
+        let octets = octets as libc::c_int;
+        if set_int(socket, libc::SOL_SOCKET, force, octets).is_err() {
+            let _ = set_int(socket, libc::SOL_SOCKET, option, octets);
+        }
+    };
+    size(
+        libc::SO_RCVBUFFORCE,
+        libc::SO_RCVBUF,
+        core.udp_receive_buffer_octets,
+    );
     if let Some(octets) = core.udp_send_buffer_octets {
-        let _ = socket.set_send_buffer_size(octets);
+        size(libc::SO_SNDBUFFORCE, libc::SO_SNDBUF, octets);
     }
+}
+
+/// What a UDP socket of this core got less than it asked for, with the setting of the kernel that bounds it; none when all was given.
+pub fn shortfall(socket: &impl AsFd, core: &CoreSettings) -> Option<String> {
+    let socket = SockRef::from(socket);
+    // The kernel doubles what it is asked for, for its own bookkeeping.
+    let got = |size: io::Result<usize>| size.map_or(0, |doubled| doubled / 2);
+    let receive = got(socket.recv_buffer_size());
+    if receive < core.udp_receive_buffer_octets {
+        return Some(cut(
+            "receive",
+            core.udp_receive_buffer_octets,
+            receive,
+            "rmem_max",
+        ));
+    }
+    let wanted = core.udp_send_buffer_octets?;
+    let send = got(socket.send_buffer_size());
+    (send < wanted).then(|| cut("send", wanted, send, "wmem_max"))
+}
+
+fn cut(kind: &str, wanted: usize, got: usize, setting: &str) -> String {
+    format!(
+        "the UDP {kind} buffer has {got} octets instead of {wanted}: sysctl -w net.core.{setting}={wanted}, or CAP_NET_ADMIN"
+    )
 }
 
 /// Asks for the destination address of each packet, so that the reply leaves from there.
@@ -221,5 +258,43 @@ pub(super) fn set_int(
         Ok(())
     } else {
         Err(io::Error::last_os_error())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_socket_has_the_buffers_of_its_core() {
+        let core = |receive: usize, send| CoreSettings {
+            udp_receive_buffer_octets: receive << 10,
+            udp_send_buffer_octets: send,
+            ..CoreSettings::default()
+        };
+        // net.core.rmem_max and wmem_max are larger on every machine.
+        let cores = [core(64, Some(96 << 10)), core(128, None)];
+        let group = open_group("127.0.0.1:0".parse().unwrap(), &cores).unwrap();
+        let sizes: Vec<(usize, usize)> = group
+            .udp
+            .iter()
+            .map(|udp| {
+                let socket = SockRef::from(udp);
+                let doubled = (socket.recv_buffer_size(), socket.send_buffer_size());
+                (doubled.0.unwrap() >> 11, doubled.1.unwrap() >> 11)
+            })
+            .collect();
+        assert_eq!(sizes[0], (64, 96));
+        assert_eq!(sizes[1].0, 128);
+        for (udp, core) in group.udp.iter().zip(&cores) {
+            assert_eq!(shortfall(udp, core), None);
+        }
+        let line = shortfall(&group.udp[0], &core(1024, None)).unwrap();
+        assert_eq!(
+            line,
+            "the UDP receive buffer has 65536 octets instead of 1048576: sysctl -w net.core.rmem_max=1048576, or CAP_NET_ADMIN"
+        );
+        let line = shortfall(&group.udp[0], &core(64, Some(1 << 20))).unwrap();
+        assert!(line.contains("send buffer has 98304 octets") && line.contains("wmem_max"));
     }
 }

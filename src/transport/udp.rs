@@ -13,7 +13,7 @@ use std::io;
 use std::mem::{MaybeUninit, size_of};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 use std::ops::Range;
-use std::os::fd::{AsRawFd, OwnedFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use super::outbox::Outbox;
@@ -34,6 +34,12 @@ impl Socket {
     /// The descriptor, for epoll.
     pub fn raw_fd(&self) -> RawFd {
         self.fd.as_raw_fd()
+    }
+}
+
+impl AsFd for Socket {
+    fn as_fd(&self) -> BorrowedFd<'_> {
+        self.fd.as_fd()
     }
 }
 
@@ -179,6 +185,8 @@ pub struct Batch {
     /// Lengths of the datagrams received last: `received <= BATCH`; a full batch at first, so that all headers are set.
     lengths: [usize; BATCH],
     received: usize,
+    /// Datagrams to take at once: `1 <= len_max <= BATCH`.
+    len_max: usize,
 }
 
 /// Room for one query. Not a power of two, or the beginnings of all queries would share a few sets of the first-level cache.
@@ -199,6 +207,7 @@ impl Batch {
             incoming: Messages::new(),
             lengths: [0; BATCH],
             received: BATCH,
+            len_max: BATCH,
         };
         for nth in 0..BATCH {
             let envelope = &mut batch.envelopes[nth];
@@ -215,6 +224,12 @@ impl Batch {
         batch
     }
 
+    /// Takes no more than this many datagrams at once; more than `limits::BATCH` are as many.
+    pub fn limit(mut self, len_max: usize) -> Batch {
+        self.len_max = len_max.clamp(1, BATCH);
+        self
+    }
+
     /// Receives what is there, at most a batch; 0 when nothing is.
     pub fn recv(&mut self, socket: &Socket) -> io::Result<usize> {
         // The kernel overwrote the lengths of those that it filled last time.
@@ -229,7 +244,7 @@ impl Batch {
             libc::recvmmsg(
                 socket.raw_fd(),
                 self.incoming.headers.as_mut_ptr(),
-                BATCH as u32,
+                self.len_max as u32,
                 libc::MSG_DONTWAIT,
                 std::ptr::null_mut(),
             )
@@ -420,5 +435,18 @@ mod tests {
         check_echo("127.0.0.1:0", "127.0.0.1");
         check_echo("0.0.0.0:0", "127.0.0.2");
         check_echo("[::1]:0", "[::1]");
+    }
+    #[test]
+    fn a_batch_takes_no_more_than_it_is_told() {
+        let core = [CoreSettings::default()];
+        let group = socket::open_group("127.0.0.1:0".parse().unwrap(), &core).unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        for _ in 0..7 {
+            client.send_to(&[7], group.addr).unwrap();
+        }
+        let server = Socket::new(group.udp.into_iter().next().unwrap(), group.addr);
+        let mut batch = Batch::new(true).limit(3);
+        let counts: Vec<usize> = (0..4).map(|_| batch.recv(&server).unwrap()).collect();
+        assert_eq!(counts, [3, 3, 1, 0]);
     }
 }

@@ -4,8 +4,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use crate::limits;
-use crate::runtime::Backend;
 use crate::runtime::cores::CorePlan;
+use crate::runtime::{Backend, Seat};
 
 /// Settings of the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -94,6 +94,17 @@ pub struct CoreSettings {
     pub upstream_idle_max: usize,
     /// The nice value of its threads (setpriority(2)): -20 runs first, 19 last.
     pub nice: i8,
+}
+
+impl CoreSettings {
+    /// Where its threads sit.
+    pub fn seat(&self) -> Seat {
+        Seat {
+            is_pinned: self.cpu.is_some(),
+            numa_node: self.numa_node,
+            nice: self.nice,
+        }
+    }
 }
 
 impl Default for CoreSettings {

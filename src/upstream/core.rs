@@ -58,13 +58,13 @@ pub(super) struct Place {
 }
 
 impl Place {
-    /// Takes a place for an exchange of the pool that has `of_pool` of them.
+    /// Takes a place for an exchange of the pool that has `of_pool` of them; all pools of a core together have `of_core_max`.
     ///
     /// A pool may have as many as are free after it: one upstream that stalls leaves half of the places to the others, two leave a
     /// third, and nobody has to say how many upstreams there are.
-    pub(super) fn take(of_pool: &Rc<Cell<usize>>) -> Option<Place> {
+    pub(super) fn take(of_pool: &Rc<Cell<usize>>, of_core_max: usize) -> Option<Place> {
         CORE.with(|core| {
-            let free = limits::UPSTREAM_IN_FLIGHT_PER_CORE.saturating_sub(core.in_flight.get());
+            let free = of_core_max.saturating_sub(core.in_flight.get());
             if of_pool.get() >= free {
                 core.shed.inc();
                 return None;

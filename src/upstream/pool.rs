@@ -24,6 +24,7 @@ use super::{Error, Health, Protocol, tcp, udp};
 use crate::limits;
 use crate::runtime::clock::{self, MILLISECOND, Nanos};
 use crate::runtime::{TcpStream, UdpSocket};
+use crate::tune::CoreSettings;
 use crate::wire::reply::{Question, Reply};
 
 /// What a plugin decides about the sockets to an upstream.
@@ -35,7 +36,7 @@ pub struct PoolSettings {
     pub expire: Duration,
     /// How long a socket may be open; zero = no limit.
     pub max_age: Duration,
-    /// Idle sockets of one protocol on this core; zero = as many as `limits` allow.
+    /// Idle sockets of one protocol on this core; zero = as many as the core's settings allow.
     pub max_idle: usize,
     /// How long to wait for a reply.
     pub read_timeout: Duration,
@@ -54,17 +55,18 @@ pub struct Pool {
     dial_average: Cell<Nanos>,
     metrics: Metrics,
     in_flight: Rc<Cell<usize>>,
+    of_core_max: usize,
 }
 
 impl Pool {
     /// A pool without sockets, for the task thread that calls.
-    pub fn new(health: Arc<Health>, settings: &PoolSettings) -> Pool {
+    pub fn new(health: Arc<Health>, settings: &PoolSettings, tune: &CoreSettings) -> Pool {
         let rules = Rules {
             expire: nanos(settings.expire),
             max_age: nanos(settings.max_age),
             max_idle: match settings.max_idle {
-                0 => limits::UPSTREAM_IDLE,
-                most => most.min(limits::UPSTREAM_IDLE),
+                0 => tune.upstream_idle_max,
+                most => most.min(tune.upstream_idle_max),
             },
             max_uses: u32::MAX,
         };
@@ -81,6 +83,7 @@ impl Pool {
             health,
             metrics,
             in_flight: Rc::default(),
+            of_core_max: tune.upstream_in_flight_max,
         }
     }
 
@@ -104,7 +107,7 @@ impl Pool {
         deadline: Nanos,
         reply: &mut Reply,
     ) -> Result<(), Error> {
-        let Some(_place) = Place::take(&self.in_flight) else {
+        let Some(_place) = Place::take(&self.in_flight, self.of_core_max) else {
             return Err(Error::Busy);
         };
         let start = clock::now_ns();

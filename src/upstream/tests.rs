@@ -10,6 +10,7 @@ use super::*;
 use crate::limits;
 use crate::runtime::clock::{self, MILLISECOND};
 use crate::runtime::{self, Backend, Wish, block_on, choose};
+use crate::tune::CoreSettings;
 use crate::wire::edns::Edns;
 use crate::wire::name::NameBuf;
 use crate::wire::reply::{Question, Reply};
@@ -27,7 +28,11 @@ fn settings() -> PoolSettings {
 }
 
 fn pool(fake: &Fake, settings: &PoolSettings) -> Pool {
-    Pool::new(Health::new("test", fake.addr), settings)
+    Pool::new(
+        Health::new("test", fake.addr),
+        settings,
+        &CoreSettings::default(),
+    )
 }
 
 async fn ask(pool: &Pool, protocol: Protocol) -> Result<Reply, Error> {
@@ -139,7 +144,11 @@ fn silence_is_a_timeout_with_both_addresses(backend: Backend) {
 
 fn a_closed_port_is_refused_at_once(backend: Backend) {
     let addr = Fake::udp(silent()).addr;
-    let pool = Pool::new(Health::new("test", addr), &settings());
+    let pool = Pool::new(
+        Health::new("test", addr),
+        &settings(),
+        &CoreSettings::default(),
+    );
     let (udp, tcp) = run(backend, async move {
         let udp = ask(&pool, Protocol::Udp).await.unwrap_err().to_string();
         (
@@ -334,16 +343,50 @@ fn a_stalled_upstream_leaves_places_to_the_others() {
     let most = limits::UPSTREAM_IN_FLIGHT_PER_CORE;
     let error = run(Backend::Epoll, async move {
         let (one, other) = (Rc::default(), Rc::default());
-        let first: Vec<_> = std::iter::from_fn(|| core::Place::take(&one)).collect();
+        let first: Vec<_> = std::iter::from_fn(|| core::Place::take(&one, most)).collect();
         assert_eq!(first.len(), most / 2);
-        let second: Vec<_> = std::iter::from_fn(|| core::Place::take(&other)).collect();
+        let second: Vec<_> = std::iter::from_fn(|| core::Place::take(&other, most)).collect();
         assert_eq!(second.len(), most / 4);
         assert!(ask(&good, Protocol::Udp).await.is_ok());
-        let third: Vec<_> = std::iter::from_fn(|| core::Place::take(&Rc::default())).collect();
+        let third: Vec<_> =
+            std::iter::from_fn(|| core::Place::take(&Rc::default(), most)).collect();
         let refused = ask(&stalled, Protocol::Udp).await.unwrap_err();
         drop((first, second, third));
-        assert!(core::Place::take(&one).is_some());
+        assert!(core::Place::take(&one, most).is_some());
         refused.to_string()
     });
     assert_eq!(error, "too many queries wait for an upstream");
+}
+
+#[test]
+fn a_core_has_the_bounds_that_it_was_told() {
+    let fake = Fake::udp(answering(1));
+    let few = CoreSettings {
+        upstream_in_flight_max: 3,
+        upstream_idle_max: 1,
+        ..CoreSettings::default()
+    };
+    let pool = Rc::new(Pool::new(Health::new("test", fake.addr), &settings(), &few));
+    let outcomes = run(Backend::Epoll, async move {
+        let one = || {
+            let pool = pool.clone();
+            async move { ask(&pool, Protocol::Udp).await.is_ok() }
+        };
+        let mut asks: Vec<_> = (0..4).map(|_| Box::pin(one())).collect();
+        // All four begin before the first ends: two places are half of three, rounded up.
+        let outcomes = std::future::poll_fn(|cx| {
+            let polled: Vec<_> = asks.iter_mut().map(|ask| ask.as_mut().poll(cx)).collect();
+            std::task::Poll::Ready(polled)
+        })
+        .await;
+        let refused = outcomes
+            .iter()
+            .filter(|outcome| **outcome == std::task::Poll::Ready(false))
+            .count();
+        for ask in asks.into_iter().take(2) {
+            assert!(ask.await);
+        }
+        (refused, pool.idle(Protocol::Udp))
+    });
+    assert_eq!(outcomes, (2, 1));
 }

@@ -20,6 +20,7 @@ mod signals;
 mod spread;
 mod structure;
 mod tcp;
+mod tune;
 mod upstream;
 
 /// Counts what a thread allocates; see `allocations`.

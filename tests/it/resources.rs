@@ -13,7 +13,7 @@ use crate::upstream::Upstream;
 const WHOAMI: &str = ".:0 {\n  whoami\n}\n";
 
 /// Lowers a limit of the process that the command starts.
-fn limit(command: &mut Command, resource: libc::__rlimit_resource_t, most: u64) {
+pub fn limit(command: &mut Command, resource: libc::__rlimit_resource_t, most: u64) {
     let lower = move || {
         let limit = libc::rlimit {
             rlim_cur: most,

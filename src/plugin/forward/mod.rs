@@ -16,6 +16,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::corefile::{Args, SetupError, ZoneName};
 use crate::plugin::{Answer, Flow, OpenCx, Plugin, Query, Role, SetupCx, TaskCx};
 use crate::telemetry::metrics::{Counter, registry};
+use crate::tune::CoreSettings;
 use crate::upstream::{Health, Pool, PoolSettings, Probe};
 use crate::wire::rcode::Rcode;
 use crate::wire::reply::Section;
@@ -64,7 +65,7 @@ impl Plugin for Forward {
     fn open(lines: &Arc<Vec<Line>>, core: &OpenCx<'_>) -> Forward {
         let pools = match core.role {
             Role::Packet => Vec::new(),
-            Role::Task => lines.iter().map(Line::pools).collect(),
+            Role::Task => lines.iter().map(|line| line.pools(core.tune)).collect(),
         };
         let registry = registry();
         Forward {
@@ -141,8 +142,8 @@ impl Line {
         self.next.contains(&reply.rcode) || (self.next_on_nodata && is_nodata())
     }
 
-    fn pools(&self) -> Vec<Pool> {
-        let pool = |health: &Arc<Health>| Pool::new(health.clone(), &self.sockets);
+    fn pools(&self, tune: &CoreSettings) -> Vec<Pool> {
+        let pool = |health: &Arc<Health>| Pool::new(health.clone(), &self.sockets, tune);
         self.upstreams.iter().map(pool).collect()
     }
 

@@ -3,9 +3,8 @@
 //! Runs on: control thread.
 //!
 //! **Invariant**: `parse` does no I/O: what to print and the exit code are values.
-//!
-//! The syntax is that of Go's package flag: one dash or two, `-x=v` or `-x v`, a Boolean only `-x` or `-x=false`. No
-//! crate reads that, so it is read here.
+
+pub mod flag;
 
 use std::ffi::OsString;
 use std::fs::File;
@@ -13,6 +12,7 @@ use std::io;
 use std::os::fd::AsFd;
 use std::os::unix::fs::FileTypeExt;
 
+use self::flag::{Action, Flag};
 use crate::corefile::import;
 use crate::runtime::Wish;
 
@@ -33,6 +33,8 @@ pub struct Flags {
     pub quiet: bool,
     /// Backend of the task threads.
     pub runtime: Wish,
+    /// File with settings of the cores; empty for none.
+    pub tune: String,
     /// Print the version and exit.
     pub version: bool,
 }
@@ -47,6 +49,7 @@ impl Default for Flags {
             plugins: false,
             quiet: false,
             runtime: Wish::Auto,
+            tune: String::new(),
             version: false,
         }
     }
@@ -93,21 +96,7 @@ pub fn parse(args: impl IntoIterator<Item = OsString>) -> Result<Flags, Exit> {
         .next()
         .unwrap_or_else(|| env!("CARGO_PKG_NAME").to_owned());
     let mut flags = Flags::default();
-    let mut words = Vec::new();
-    while let Some(arg) = args.next() {
-        if arg == "--" {
-            words.extend(args);
-            break;
-        }
-        if arg.len() < 2 || !arg.starts_with('-') {
-            words.push(arg);
-            words.extend(args);
-            break;
-        }
-        if let Err(problem) = read_flag(&mut flags, &arg, &mut args) {
-            return Err(problem.into_exit(&program));
-        }
-    }
+    let words = flag::parse(FLAGS, &program, &mut flags, args)?;
     if words.is_empty() {
         return Ok(flags);
     }
@@ -163,26 +152,8 @@ fn load_stdin() -> Result<Option<Input>, String> {
 
 // === flags ===
 
-/// One flag: the only place where it is named, so that help and parser agree.
-struct Flag {
-    name: &'static str,
-    help: &'static str,
-    action: Action,
-}
-
-enum Action {
-    Bool(fn(&mut Flags, bool)),
-    Value {
-        /// Kind of the argument in the help.
-        kind: &'static str,
-        /// In the help, empty for none.
-        default: &'static str,
-        set: fn(&mut Flags, &str) -> Result<(), String>,
-    },
-}
-
 /// In the order of the help.
-const FLAGS: &[Flag] = &[
+const FLAGS: &[Flag<Flags>] = &[
     Flag {
         name: "conf",
         help: "file to load, or \"stdin\"; ./Corefile if not given",
@@ -260,6 +231,18 @@ const FLAGS: &[Flag] = &[
         },
     },
     Flag {
+        name: "tune",
+        help: "file with settings of the cores; see also: percoredns tune -h",
+        action: Action::Value {
+            kind: "file",
+            default: "",
+            set: |flags, text| {
+                flags.tune = text.to_owned();
+                Ok(())
+            },
+        },
+    },
+    Flag {
         name: "version",
         help: "print the version and exit",
         action: Action::Bool(|flags, on| flags.version = on),
@@ -272,105 +255,6 @@ fn set_dns_port(flags: &mut Flags, text: &str) -> Result<(), String> {
     }
     flags.dns_port = text.parse().map_err(|_| "value out of range".to_owned())?;
     Ok(())
-}
-
-/// Why the flags cannot be read.
-enum Problem {
-    Help,
-    Bad(String),
-}
-
-impl Problem {
-    fn into_exit(self, program: &str) -> Exit {
-        let (code, message) = match self {
-            Self::Help => (0, String::new()),
-            Self::Bad(message) => (2, format!("{message}\n")),
-        };
-        Exit {
-            code,
-            stdout: String::new(),
-            stderr: format!("{message}{}", usage(program)),
-        }
-    }
-}
-
-/// Reads one flag; its value may be the next of `rest`.
-fn read_flag(
-    flags: &mut Flags,
-    arg: &str,
-    rest: &mut impl Iterator<Item = String>,
-) -> Result<(), Problem> {
-    let text = arg
-        .strip_prefix("--")
-        .or_else(|| arg.strip_prefix('-'))
-        .unwrap_or(arg);
-    if text.is_empty() || text.starts_with(['-', '=']) {
-        return Err(Problem::Bad(format!("bad flag syntax: {arg}")));
-    }
-    let (name, value) = match text.split_once('=') {
-        Some((name, value)) => (name, Some(value.to_owned())),
-        None => (text, None),
-    };
-    let Some(flag) = FLAGS.iter().find(|flag| flag.name == name) else {
-        if matches!(name, "h" | "help") {
-            return Err(Problem::Help);
-        }
-        let message = format!("flag provided but not defined: -{name}");
-        return Err(Problem::Bad(message));
-    };
-    match flag.action {
-        Action::Bool(set) => {
-            let text = value.as_deref().unwrap_or("true");
-            let on = parse_bool(text).ok_or_else(|| {
-                let message = format!("invalid boolean value {text:?} for -{name}: parse error");
-                Problem::Bad(message)
-            })?;
-            set(flags, on);
-            Ok(())
-        }
-        Action::Value { set, .. } => {
-            let text = value.or_else(|| rest.next());
-            let text = text.ok_or_else(|| {
-                let message = format!("flag needs an argument: -{name}");
-                Problem::Bad(message)
-            })?;
-            set(flags, &text).map_err(|error| {
-                let message = format!("invalid value {text:?} for flag -{name}: {error}");
-                Problem::Bad(message)
-            })
-        }
-    }
-}
-
-/// The words that Go takes for a Boolean.
-fn parse_bool(text: &str) -> Option<bool> {
-    match text {
-        "1" | "t" | "T" | "TRUE" | "true" | "True" => Some(true),
-        "0" | "f" | "F" | "FALSE" | "false" | "False" => Some(false),
-        _ => None,
-    }
-}
-
-fn usage(program: &str) -> String {
-    let mut text = format!("Usage of {program}:\n");
-    for flag in FLAGS {
-        let (kind, default) = match flag.action {
-            Action::Bool(_) => (String::new(), String::new()),
-            Action::Value { kind, default, .. } => {
-                let default = if default.is_empty() {
-                    String::new()
-                } else {
-                    format!(" (default {default:?})")
-                };
-                (format!(" {kind}"), default)
-            }
-        };
-        text.push_str(&format!(
-            "  -{}{kind}\n    \t{}{default}\n",
-            flag.name, flag.help
-        ));
-    }
-    text
 }
 
 const DNS_PORT: u16 = 53;
@@ -415,11 +299,14 @@ mod tests {
             flags.plugins = true;
         });
         check(
-            &["-pidfile", "/run/x", "-cores", "0,2-3", "-runtime", "epoll"],
+            &[
+                "-pidfile", "/run/x", "-cores", "0,2-3", "-runtime", "epoll", "-tune=t",
+            ],
             |flags| {
                 flags.pidfile = "/run/x".to_owned();
                 flags.cores = Some("0,2-3".to_owned());
                 flags.runtime = Wish::Epoll;
+                flags.tune = "t".to_owned();
             },
         );
         check(&["-quiet", "--"], |flags| flags.quiet = true);

@@ -1,0 +1,137 @@
+//! Where the memory of a thread comes from, and how eagerly it runs, beside the CPU that it is pinned to.
+
+use std::fs;
+use std::io;
+
+use super::cores::{bind_current, cpu_list};
+
+/// What a thread may be told about its place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Seat {
+    /// Whether it is pinned to a CPU already.
+    pub is_pinned: bool,
+    /// The NUMA node to take memory from, and to float over unless pinned.
+    pub numa_node: Option<u32>,
+    /// The nice value, 0 = as it is.
+    pub nice: i8,
+}
+
+impl Seat {
+    /// Places the calling thread, before it allocates what it lives on. What is refused is told and leaves the thread as it is.
+    pub fn take(&self) -> Vec<String> {
+        let mut refused = Vec::new();
+        let mut note = |what: String, outcome: io::Result<()>| {
+            if let Err(error) = outcome {
+                refused.push(format!("{what}: {error}"));
+            }
+        };
+        if let Some(node) = self.numa_node {
+            if !self.is_pinned {
+                note(
+                    format!("it does not stay on NUMA node {node}"),
+                    float_over(node),
+                );
+            }
+            note(
+                format!("its memory does not come from NUMA node {node} (set_mempolicy)"),
+                prefer_memory_of(node),
+            );
+        }
+        if self.nice != 0 {
+            note(
+                format!(
+                    "its nice value is not {} (CAP_SYS_NICE, LimitNICE=)",
+                    self.nice
+                ),
+                set_nice(self.nice),
+            );
+        }
+        refused
+    }
+}
+
+/// Lets the calling thread run on the CPUs of a node that the process may use.
+fn float_over(node: u32) -> io::Result<()> {
+    let list = fs::read_to_string(format!("/sys/devices/system/node/node{node}/cpulist"))?;
+    let allowed = super::cores::allowed_cpus()?;
+    let online: Vec<u32> = (0..=allowed.last().copied().unwrap_or(0)).collect();
+    let of_node = cpu_list(list.trim(), &online).map_err(io::Error::other)?;
+    let both: Vec<u32> = of_node
+        .into_iter()
+        .filter(|cpu| allowed.contains(cpu))
+        .collect();
+    if both.is_empty() {
+        return Err(io::Error::other("the process may use none of its CPUs"));
+    }
+    bind_current(&both)
+}
+
+fn prefer_memory_of(node: u32) -> io::Result<()> {
+    let mut mask = [0u64; NODE_WORDS];
+    let word = mask
+        .get_mut(node as usize / 64)
+        .ok_or_else(|| io::Error::other("no such node"))?;
+    *word = 1 << (node % 64);
+    // SAFETY: `mask` is readable for the number of bits given; the call concerns the calling thread alone.
+    let code = unsafe {
+        libc::syscall(
+            libc::SYS_set_mempolicy,
+            libc::MPOL_PREFERRED,
+            mask.as_ptr(),
+            // The kernel counts one bit less than it is told.
+            NODE_WORDS * 64 + 1,
+        )
+    };
+    if code < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// Sets the nice value of the calling thread: on Linux it belongs to the thread, not to the process.
+fn set_nice(nice: i8) -> io::Result<()> {
+    // SAFETY: no memory is involved; 0 names the calling thread.
+    let code = unsafe { libc::setpriority(libc::PRIO_PROCESS, 0, nice.into()) };
+    if code < 0 {
+        return Err(io::Error::last_os_error());
+    }
+    Ok(())
+}
+
+/// 1024 nodes, the most that Linux can be built for.
+const NODE_WORDS: usize = 16;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn on_a_thread(seat: Seat) -> (Vec<String>, i32) {
+        let body = move || {
+            let refused = seat.take();
+            // SAFETY: no memory is involved; 0 names the calling thread.
+            (refused, unsafe { libc::getpriority(libc::PRIO_PROCESS, 0) })
+        };
+        std::thread::spawn(body).join().unwrap()
+    }
+
+    #[test]
+    fn a_thread_becomes_nice_alone() {
+        let seat = Seat {
+            nice: 7,
+            ..Seat::default()
+        };
+        assert_eq!(on_a_thread(seat), (Vec::new(), 7));
+        assert_ne!(on_a_thread(Seat::default()).1, 7);
+    }
+
+    #[test]
+    fn a_node_that_is_not_there_is_told_twice() {
+        let seat = Seat {
+            numa_node: Some(1023),
+            ..Seat::default()
+        };
+        let (refused, _) = on_a_thread(seat);
+        assert_eq!(refused.len(), 2, "{refused:?}");
+        assert!(refused[0].starts_with("it does not stay on NUMA node 1023: "));
+    }
+}
