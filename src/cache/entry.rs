@@ -6,10 +6,10 @@ use std::{
     marker::PhantomData,
     ptr::{self, NonNull},
     slice,
-    sync::atomic::{AtomicPtr, AtomicU8, AtomicU32, Ordering::Relaxed},
+    sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed},
 };
 
-use super::{Key, Pin, Table, shard::Refused};
+use super::{Key, Pin, Table, link::Link, shard::Refused};
 use crate::limits;
 
 /// An answer found in a store, readable as long as the pin it was found under.
@@ -117,9 +117,9 @@ impl<'p> Entry<'p> {
         self.header().ttl_s
     }
 
-    /// Monotonic time of storing, in nanoseconds.
-    pub fn stored_ns(&self) -> u64 {
-        self.header().stored_ns
+    /// Nanoseconds since it was stored.
+    pub fn age_ns(&self, now_ns: u64) -> u64 {
+        self.header().age_ns(now_ns)
     }
 
     /// Whole seconds left at `now_ns`, negative when expired: the original lifetime minus the whole seconds gone by.
@@ -135,18 +135,31 @@ impl<'p> Entry<'p> {
 
     /// Counts a hit and returns the hits in a row; a gap of `gap_ns` or more since the last one starts again at 1.
     ///
-    /// Called only when prefetch is configured: it writes to the entry. Hits of two cores in the same instant may count as one.
+    /// Called only when prefetch is configured, since it writes to the entry. The first `HITS_EXACT` hits are counted one by one.
+    /// Beyond, one in so many stands for all, the fewer the higher the count (Morris, CACM 1978), and the time of the last hit is
+    /// exact to an eighth of the gap: so a name that all cores ask for is written by none of them, but for a hit in a thousand.
+    /// Hits of two cores in the same instant may count as one.
     pub fn record_hit(&self, now_ns: u64, gap_ns: u64) -> u32 {
         let header = self.header();
         let now_ms = header.age_ms(now_ns);
-        let gap_ms = now_ms.wrapping_sub(header.stamp_ms.load(Relaxed));
-        let hits = if u64::from(gap_ms) * NS_PER_MS >= gap_ns {
+        let since_ns = u64::from(now_ms.wrapping_sub(header.stamp_ms.load(Relaxed))) * NS_PER_MS;
+        let counted = header.hits.load(Relaxed);
+        let step = counted / HITS_EXACT;
+        let hits = if since_ns >= gap_ns {
             1
+        } else if step <= 1 {
+            counted.saturating_add(1)
+        } else if chance().is_multiple_of(step) {
+            counted.saturating_add(step)
         } else {
-            header.hits.load(Relaxed).saturating_add(1)
+            counted
         };
-        header.stamp_ms.store(now_ms, Relaxed);
-        header.hits.store(hits, Relaxed);
+        if hits != counted {
+            header.hits.store(hits, Relaxed);
+        }
+        if hits <= HITS_EXACT || since_ns >= gap_ns / 8 {
+            header.stamp_ms.store(now_ms, Relaxed);
+        }
         hits
     }
 
@@ -235,6 +248,15 @@ impl<'p> Entry<'p> {
     }
 }
 
+#[cfg(test)]
+impl Entry<'_> {
+    /// The octets of the header, to see who writes to it.
+    pub(super) fn image(&self) -> [u64; 8] {
+        // SAFETY: the header has 64 octets, all initialised; only this thread may write to it meanwhile.
+        unsafe { self.at.cast::<[u64; 8]>().read() }
+    }
+}
+
 // === Header: what a shard links ===
 
 /// Head of an entry's allocation; the TTL offsets, the wire and the wildcard follow it in this order.
@@ -243,8 +265,9 @@ impl<'p> Entry<'p> {
 #[repr(C)]
 pub(super) struct Header {
     /// Next entry of the same bucket. Written by the writer, read by all.
-    pub(super) next: AtomicPtr<Header>,
+    pub(super) next: Link,
     pub(super) hash: u64,
+    /// Monotonic time of storing; before the machine's boot, modulo 2^64, where the answer came out of a snapshot.
     stored_ns: u64,
     /// Neighbours in the eviction queue. Touched by the shard's writer only.
     pub(super) newer: Cell<*mut Header>,
@@ -280,11 +303,16 @@ impl Header {
     }
 
     pub(super) fn ttl_left_s(&self, now_ns: u64) -> i64 {
-        i64::from(self.ttl_s) - (now_ns.saturating_sub(self.stored_ns) / NS_PER_S) as i64
+        i64::from(self.ttl_s) - (self.age_ns(now_ns) / NS_PER_S) as i64
+    }
+
+    /// Zero for a reader whose clock was read before the entry was stored.
+    fn age_ns(&self, now_ns: u64) -> u64 {
+        (now_ns.wrapping_sub(self.stored_ns) as i64).max(0) as u64
     }
 
     fn age_ms(&self, now_ns: u64) -> u32 {
-        (now_ns.saturating_sub(self.stored_ns) / NS_PER_MS) as u32
+        (self.age_ns(now_ns) / NS_PER_MS) as u32
     }
 
     pub(super) fn mark_visited(&self) {
@@ -384,7 +412,7 @@ fn describe(table: Table, key: &Key<'_>, new: &NewEntry<'_>, now_ns: u64) -> Opt
     let mut bits = if table == Table::Denial { DENIAL } else { 0 };
     bits |= question_bits(key);
     Some(Header {
-        next: AtomicPtr::new(ptr::null_mut()),
+        next: Link::nowhere(),
         hash: key.hash,
         stored_ns: now_ns,
         newer: Cell::new(ptr::null_mut()),
@@ -419,13 +447,48 @@ fn layout_of(size: usize) -> Layout {
 
 /// # Safety
 /// `at` came from [`allocate`] and is not freed.
+#[inline]
 pub(super) unsafe fn same_question(at: NonNull<Header>, key: &Key<'_>) -> bool {
-    // SAFETY: by contract; `describe` proved that the wire holds the question of `name_len` octets and 4 more.
-    let (header, wire) = unsafe { (at.as_ref(), wire(at)) };
-    let name_end = QUESTION + usize::from(header.name_len);
-    header.bits & !DENIAL == question_bits(key)
-        && wire[QUESTION..name_end] == *key.name
-        && wire[name_end..name_end + 4] == type_and_class(key)
+    // SAFETY: by contract.
+    let header = unsafe { at.as_ref() };
+    if usize::from(header.name_len) != key.name.len() || header.bits & !DENIAL != question_bits(key)
+    {
+        return false;
+    }
+    // SAFETY: `describe` proved that the wire holds `name_len` octets of question and 4 more behind the message's header.
+    let (name, type_class) = unsafe {
+        let name = wire_start(at).add(QUESTION);
+        let type_class = name.add(key.name.len()).cast::<[u8; 4]>().read_unaligned();
+        (
+            slice::from_raw_parts(name.as_ptr(), key.name.len()),
+            type_class,
+        )
+    };
+    type_class == type_and_class(key) && same_octets(name, key.name)
+}
+
+/// Compares names of one length eight octets at a step; a call of the library costs as much as the whole of it.
+#[inline]
+fn same_octets(a: &[u8], b: &[u8]) -> bool {
+    let ((a_words, _), (b_words, _)) = (a.as_chunks::<8>(), b.as_chunks::<8>());
+    match (a.last_chunk::<8>(), b.last_chunk::<8>()) {
+        // The last eight octets may have been in the word before, which costs nothing.
+        (Some(a_last), Some(b_last)) => {
+            a_last == b_last && a_words.iter().zip(b_words).all(|(a, b)| a == b)
+        }
+        _ => a.iter().eq(b),
+    }
+}
+
+/// # Safety
+/// `at` came from [`allocate`] and is not freed.
+#[inline]
+unsafe fn wire_start(at: NonNull<Header>) -> NonNull<u8> {
+    // SAFETY: `allocate` put `ttl_count` offsets behind the header, and the wire behind them.
+    unsafe {
+        let offsets = at.add(1).cast::<u16>();
+        offsets.add(usize::from(at.as_ref().ttl_count)).cast()
+    }
 }
 
 /// # Safety
@@ -445,13 +508,8 @@ unsafe fn ttl_offsets<'p>(at: NonNull<Header>) -> &'p [u16] {
 unsafe fn wire<'p>(at: NonNull<Header>) -> &'p [u8] {
     // SAFETY: `allocate` put `wire_len` octets behind the offsets; nobody changes them.
     unsafe {
-        let header = at.as_ref();
-        let start = at
-            .add(1)
-            .cast::<u16>()
-            .add(usize::from(header.ttl_count))
-            .cast::<u8>();
-        slice::from_raw_parts(start.as_ptr(), usize::from(header.wire_len))
+        let len = usize::from(at.as_ref().wire_len);
+        slice::from_raw_parts(wire_start(at).as_ptr(), len)
     }
 }
 
@@ -461,12 +519,7 @@ unsafe fn wildcard<'p>(at: NonNull<Header>) -> &'p [u8] {
     // SAFETY: `allocate` put `wildcard_len` octets behind the wire; nobody changes them.
     unsafe {
         let header = at.as_ref();
-        let wire = at
-            .add(1)
-            .cast::<u16>()
-            .add(usize::from(header.ttl_count))
-            .cast::<u8>();
-        let start = wire.add(usize::from(header.wire_len));
+        let start = wire_start(at).add(usize::from(header.wire_len));
         slice::from_raw_parts(start.as_ptr(), usize::from(header.wildcard_len))
     }
 }
@@ -491,6 +544,21 @@ fn question_bits(key: &Key<'_>) -> u8 {
 fn claim_time(now_ns: u64) -> u8 {
     (now_ns / NS_PER_S % 255) as u8 + 1
 }
+
+/// A random number, good enough to choose one hit of many.
+fn chance() -> u32 {
+    thread_local!(static STATE: Cell<u32> = const { Cell::new(0x9e37_79b9) });
+    // Marsaglia's xorshift.
+    let mut x = STATE.get();
+    x ^= x << 13;
+    x ^= x >> 17;
+    x ^= x << 5;
+    STATE.set(x);
+    x
+}
+
+/// Hits that are counted one by one; an error of an eighth beyond.
+const HITS_EXACT: u32 = 64;
 
 /// Where the question starts in a message: behind the header (RFC 1035 section 4.1).
 const QUESTION: usize = 12;

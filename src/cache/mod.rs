@@ -6,11 +6,15 @@
 //! readable until its [`Pin`] is dropped.
 //!
 //! ```text
-//!   Key --hash--> home shard --hash--> bucket --> entry --> entry --> null      (readers: atomic loads under a Pin)
+//!   Key --hash--> home shard --hash--> bucket ==> entry ==> entry --> null      (readers: atomic loads under a Pin)
 //!                     |
 //!                     +-- success: probation queue, main queue, hand            (home task thread only)
 //!                     +-- denial:  probation queue, main queue, hand
 //! ```
+//!
+//! A link (`==>`) holds 16 bits beside the address that say which hashes are behind it, so a miss ends at the bucket and a hit at
+//! its entry, most often: with a million entries each step is a miss of the processor's caches. Shards are as large as the
+//! shares of their cores.
 //!
 //! One [`Store`] belongs to one server block with *cache*, so blocks and views never see each other's answers. A store has a
 //! success and a denial table, each with its own quota of entries and octets, behind one index: a lookup is one walk and
@@ -28,6 +32,8 @@
 
 mod entry;
 mod flight;
+mod index;
+mod link;
 mod shard;
 mod sieve;
 mod store;
@@ -37,7 +43,7 @@ use crate::wire::name;
 pub use entry::{Entry, NewEntry, Patch};
 pub use flight::{Flights, Role, Ticket};
 pub use shard::Refused;
-pub use store::{Found, ShardWriter, Store};
+pub use store::{Found, Plan, ShardWriter, Store};
 
 /// Which of a store's two tables an entry lives in; each has its own capacity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -4,7 +4,7 @@ use std::{
     cell::UnsafeCell,
     ptr::NonNull,
     sync::atomic::{
-        AtomicBool, AtomicPtr, AtomicU64, AtomicUsize,
+        AtomicBool, AtomicU64, AtomicUsize,
         Ordering::{Acquire, Relaxed, Release},
     },
 };
@@ -12,8 +12,10 @@ use std::{
 use crossbeam::{epoch, utils::CachePadded};
 
 use super::{
-    Key, Pin, Table,
+    Key, Pin, Plan, Table,
     entry::{self, Entry, Header, NewEntry},
+    index::Index,
+    link::{Link, Tags},
     sieve::Sieve,
 };
 use crate::limits;
@@ -34,8 +36,8 @@ pub enum Refused {
 
 /// Part of a store: the keys whose home is one core.
 pub(super) struct Shard {
-    /// Heads of the entry chains; a power of two of them.
-    buckets: Box<[AtomicPtr<Header>]>,
+    /// Heads of the entry chains.
+    buckets: Index,
     tables: [CachePadded<Counts>; 2],
     /// Held while a writer is at work. Never contended where the design is kept; with it the design is not needed for safety.
     writing: AtomicBool,
@@ -60,11 +62,8 @@ unsafe impl Sync for Shard {}
 // === impl Shard: reading ===
 
 impl Shard {
-    pub(super) fn new(success_max: usize, denial_max: usize, grace_s: u32) -> Self {
-        let buckets = (success_max + denial_max).next_power_of_two();
-        // SAFETY: all zeroes is an AtomicPtr holding null. Asked for zeroed, a large index costs only the pages it touches.
-        let buckets =
-            unsafe { Box::<[AtomicPtr<Header>]>::new_zeroed_slice(buckets).assume_init() };
+    /// A shard for so many entries in each table; see [`super::Plan`] for the rest.
+    pub(super) fn new([success_max, denial_max]: [usize; 2], plan: &Plan) -> Self {
         let counts = |entries_max: usize| {
             CachePadded::new(Counts {
                 entries_max,
@@ -75,12 +74,12 @@ impl Shard {
             })
         };
         Shard {
-            buckets,
+            buckets: Index::new(success_max + denial_max, plan.huge_pages),
             tables: [counts(success_max), counts(denial_max)],
             writing: AtomicBool::new(false),
             orders: UnsafeCell::new([
-                Sieve::new(success_max, grace_s),
-                Sieve::new(denial_max, grace_s),
+                Sieve::new(success_max, plan.grace_s),
+                Sieve::new(denial_max, plan.grace_s),
             ]),
         }
     }
@@ -88,8 +87,9 @@ impl Shard {
     /// The entries of `key`, of either table, without regard to their age.
     pub(super) fn lookup<'p>(&'p self, _pin: &'p Pin, key: &Key<'_>) -> [Option<Entry<'p>>; 2] {
         let mut found = [None; 2];
-        let mut next = self.bucket(key.hash).load(Acquire);
-        while let Some(at) = NonNull::new(next) {
+        let tag = Tags::of(key.hash);
+        let mut head = self.buckets.at(key.hash).load(Acquire);
+        while let Some(at) = head.leading_to(tag) {
             // SAFETY: `at` was linked when the pin was already held, so it is not freed before the pin is dropped; Acquire
             // makes its contents visible.
             let entry = unsafe { Entry::new(at) };
@@ -97,19 +97,29 @@ impl Shard {
                 found[entry.table() as usize] = Some(entry);
             }
             // SAFETY: as above.
-            next = unsafe { at.as_ref() }.next.load(Acquire);
+            head = unsafe { at.as_ref() }.next.load(Acquire);
         }
         found
     }
 
     /// Asks the CPU for the bucket of `hash`.
     pub(super) fn prefetch_bucket(&self, hash: u64) {
-        prefetch(self.bucket(hash));
+        prefetch(self.buckets.at(hash));
     }
 
-    /// Asks the CPU for the first entry of the bucket of `hash`.
+    /// Asks the CPU for the first entry of the bucket of `hash`, unless none there has the hash.
     pub(super) fn prefetch_entry(&self, hash: u64) {
-        prefetch(self.bucket(hash).load(Relaxed));
+        if let Some(at) = self
+            .buckets
+            .at(hash)
+            .load(Relaxed)
+            .leading_to(Tags::of(hash))
+        {
+            let line = at.as_ptr().cast::<u8>().cast_const();
+            prefetch(line);
+            // The reply itself follows the header.
+            prefetch(line.wrapping_add(size_of::<Header>()));
+        }
     }
 
     pub(super) fn entries(&self, table: Table) -> usize {
@@ -122,11 +132,6 @@ impl Shard {
 
     pub(super) fn evictions(&self, table: Table) -> u64 {
         self.tables[table as usize].evictions.load(Relaxed)
-    }
-
-    fn bucket(&self, hash: u64) -> &AtomicPtr<Header> {
-        // The home core was chosen by the upper half of the hash, the bucket by the lower.
-        &self.buckets[hash as usize & (self.buckets.len() - 1)]
     }
 }
 
@@ -197,7 +202,7 @@ impl<'a> Writing<'a> {
             unsafe {
                 self.order(table).replace(old, at);
                 new.next.store(old.as_ref().next.load(Relaxed), Relaxed);
-                place.store(at.as_ptr(), Release);
+                place.store(place.load(Relaxed).with_entry(at), Release);
                 self.retire(old);
             }
             add(&counts.entries, 1);
@@ -208,11 +213,12 @@ impl<'a> Writing<'a> {
         let evicted = self.make_room(table, 1, new.size(), now_ns);
         // SAFETY: `at` is alive and in no queue.
         unsafe { self.order(table).push(at) };
-        let bucket = self.shard.bucket(new.hash);
-        new.next.store(bucket.load(Relaxed), Relaxed);
+        let bucket = self.shard.buckets.at(new.hash);
+        let rest = bucket.load(Relaxed);
+        new.next.store(rest, Relaxed);
         add(&counts.entries, 1);
         add(&counts.octets, new.size());
-        bucket.store(at.as_ptr(), Release);
+        bucket.store(rest.behind(at, Tags::of(new.hash)), Release);
         evicted
     }
 
@@ -241,11 +247,7 @@ impl<'a> Writing<'a> {
     }
 
     /// The entry of `key` in `table` and the link that leads to it.
-    fn find(
-        &self,
-        table: Table,
-        key: &Key<'_>,
-    ) -> Option<(&'a AtomicPtr<Header>, NonNull<Header>)> {
+    fn find(&self, table: Table, key: &Key<'_>) -> Option<(&'a Link, NonNull<Header>)> {
         self.walk(key.hash, |at| {
             // SAFETY: linked, so alive.
             let header = unsafe { at.as_ref() };
@@ -257,7 +259,7 @@ impl<'a> Writing<'a> {
     }
 
     /// The link that leads to `at`.
-    fn place_of(&self, at: NonNull<Header>) -> Option<&'a AtomicPtr<Header>> {
+    fn place_of(&self, at: NonNull<Header>) -> Option<&'a Link> {
         // SAFETY: linked, so alive.
         self.walk(unsafe { at.as_ref() }.hash, |other| other == at)
             .map(|(place, _)| place)
@@ -268,13 +270,13 @@ impl<'a> Writing<'a> {
         &self,
         hash: u64,
         wanted: impl Fn(NonNull<Header>) -> bool,
-    ) -> Option<(&'a AtomicPtr<Header>, NonNull<Header>)> {
-        let mut place: *const AtomicPtr<Header> = self.shard.bucket(hash);
+    ) -> Option<(&'a Link, NonNull<Header>)> {
+        let mut place: *const Link = self.shard.buckets.at(hash);
         loop {
             // SAFETY: a bucket of the shard, or the `next` of a linked entry: alive, as only we unlink, and what we unlink is
             // not freed while our guard is pinned.
             let link = unsafe { &*place };
-            let at = NonNull::new(link.load(Relaxed))?;
+            let at = link.load(Relaxed).entry()?;
             if wanted(at) {
                 return Some((link, at));
             }
@@ -285,11 +287,36 @@ impl<'a> Writing<'a> {
 
     /// # Safety
     /// `at` is linked at `place`, and in no eviction queue.
-    unsafe fn unlink(&self, place: &AtomicPtr<Header>, at: NonNull<Header>) {
+    unsafe fn unlink(&self, place: &Link, at: NonNull<Header>) {
+        // SAFETY: by contract; not freed while our guard is pinned.
+        let header = unsafe { at.as_ref() };
+        place.store(header.next.load(Relaxed), Release);
+        self.retag(header.hash);
         // SAFETY: by contract.
-        unsafe {
-            place.store(at.as_ref().next.load(Relaxed), Release);
-            self.retire(at);
+        unsafe { self.retire(at) };
+    }
+
+    /// Takes the tags of what is gone from the links of the chain of `hash`. Up to then they promise too much, which costs a
+    /// reader a step and nothing else. Chains have one or two entries.
+    fn retag(&self, hash: u64) {
+        let mut link = self.shard.buckets.at(hash);
+        loop {
+            let old = link.load(Relaxed);
+            let mut tags = Tags::NONE;
+            let mut next = old.entry();
+            while let Some(at) = next {
+                // SAFETY: linked, so alive.
+                let header = unsafe { at.as_ref() };
+                tags = tags.and(Tags::of(header.hash));
+                next = header.next.load(Relaxed).entry();
+            }
+            let Some(at) = old.entry() else { return };
+            let exact = old.with_tags(tags);
+            if exact != old {
+                link.store(exact, Release);
+            }
+            // SAFETY: linked, so alive.
+            link = unsafe { &(*at.as_ptr()).next };
         }
     }
 
@@ -321,14 +348,35 @@ impl Drop for Writing<'_> {
 
 impl Drop for Shard {
     fn drop(&mut self) {
-        for bucket in &mut self.buckets {
-            let mut next = *bucket.get_mut();
-            while let Some(at) = NonNull::new(next) {
+        for bucket in self.buckets.all() {
+            let mut next = bucket.load(Relaxed).entry();
+            while let Some(at) = next {
                 // SAFETY: the shard is borrowed by every reader and writer, so none is left; each entry is linked once.
                 unsafe {
-                    next = at.as_ref().next.load(Relaxed);
+                    next = at.as_ref().next.load(Relaxed).entry();
                     entry::free(at);
                 }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+impl Shard {
+    pub(super) fn assert_links(&self) {
+        for bucket in self.buckets.all() {
+            let mut head = bucket.load(Relaxed);
+            while let Some(at) = head.entry() {
+                let (mut tags, mut next) = (Tags::NONE, Some(at));
+                while let Some(behind) = next {
+                    // SAFETY: linked, and tests that call this write from this thread alone.
+                    let header = unsafe { behind.as_ref() };
+                    tags = tags.and(Tags::of(header.hash));
+                    next = header.next.load(Relaxed).entry();
+                }
+                assert!(head == head.with_tags(tags));
+                // SAFETY: as above.
+                head = unsafe { at.as_ref() }.next.load(Relaxed);
             }
         }
     }

@@ -14,6 +14,9 @@ use proptest::prelude::*;
 use super::*;
 use crate::wire;
 
+mod eviction;
+mod layout;
+
 const S: u64 = 1_000_000_000;
 
 /// Wire form of one label below the root.
@@ -331,68 +334,6 @@ fn replacing_keeps_the_count_and_the_place() {
 }
 
 #[test]
-fn hot_names_outlive_a_flood_of_names_asked_once() {
-    let store = Store::new(1, 1_000, 10, 0);
-    let hot: Vec<Vec<u8>> = (0..500).map(|n| name(&format!("hot{n}"))).collect();
-    let touch = |hot: &[Vec<u8>]| {
-        let pin = Pin::new();
-        let found = hot
-            .iter()
-            .filter_map(|name| store.lookup(&pin, &key(name)).success);
-        found.map(|entry| entry.mark_visited()).count()
-    };
-    for name in &hot {
-        put(&store, Table::Success, &key(name), &[1], 600, 0).unwrap();
-    }
-    for n in 0..50_000 {
-        let name = name(&format!("flood{n}"));
-        put(&store, Table::Success, &key(&name), &[2], 600, 0).unwrap();
-        if n % 200 == 0 {
-            touch(&hot);
-        }
-    }
-    assert_eq!(touch(&hot), 500);
-    // And once nobody asks for them, names that are asked again and again take their place.
-    let new: Vec<Vec<u8>> = (0..800).map(|n| name(&format!("new{n}"))).collect();
-    for _ in 0..20 {
-        for name in &new {
-            if touch(std::slice::from_ref(name)) == 0 {
-                put(&store, Table::Success, &key(name), &[3], 600, 0).unwrap();
-            }
-        }
-    }
-    assert!(touch(&hot) <= 200, "{} hot names left", touch(&hot));
-}
-
-#[test]
-fn the_dead_go_before_the_visited_but_not_within_grace() {
-    let survivors = |grace_s: u32| {
-        let store = Store::new(1, 10, 10, grace_s);
-        let names: Vec<Vec<u8>> = (0..10).map(|n| name(&format!("n{n}"))).collect();
-        for (n, name) in names.iter().enumerate() {
-            put(
-                &store,
-                Table::Success,
-                &key(name),
-                &[1],
-                if n == 0 { 5 } else { 600 },
-                0,
-            )
-            .unwrap();
-        }
-        store
-            .lookup(&Pin::new(), &key(&names[0]))
-            .success
-            .unwrap()
-            .mark_visited();
-        put(&store, Table::Success, &key(&name("new")), &[1], 600, 6 * S).unwrap();
-        seen(&store, &key(&names[0])).is_some()
-    };
-    assert!(!survivors(0));
-    assert!(survivors(3_600));
-}
-
-#[test]
 fn contradictions_are_refused() {
     let store = Store::new(1, 10, 10, 0);
     let a = name("a");
@@ -674,6 +615,7 @@ proptest! {
                     }
                 }
             }
+            store.assert_links();
             prop_assert!(store.len(Table::Success) <= 20 && store.len(Table::Denial) <= 10);
             let held = |deny| model.keys().filter(|key| key.0 == deny).count();
             prop_assert!(store.len(Table::Success) <= held(false) && store.len(Table::Denial) <= held(true));
