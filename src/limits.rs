@@ -168,6 +168,12 @@ pub const CACHE_ENTRY_OCTETS_MEAN: usize = 2_048;
 pub const CACHE_PROBATION_PART: usize = 10;
 /// Entries looked at for one eviction before one goes although it was visited: bounds the time of a write.
 pub const CACHE_EVICTION_STEPS: usize = 256;
+/// Entries evicted by one write: more than a large answer pushes out, few enough that a bound which shrank delays nobody.
+pub const CACHE_EVICTIONS_AT_ONCE: usize = 1_024;
+/// Octets of a snapshot of all caches: some forty million answers, which take a minute to check at start.
+pub const CACHE_SNAPSHOT_OCTETS: u64 = 4 << 30;
+/// Age at which a snapshot is not read any more; few answers outlive it, and it is a sign of something else.
+pub const CACHE_SNAPSHOT_AGE: Duration = Duration::from_secs(24 * 3600);
 /// Distinct questions of one core that are being asked upstream with others waiting; further ones are asked unshared.
 pub const CACHE_FLIGHTS: usize = 16_384;
 /// Seconds after which a claimed refresh counts as lost; longer than an upstream exchange may take.

@@ -6,10 +6,17 @@ use std::{
     marker::PhantomData,
     ptr::{self, NonNull},
     slice,
-    sync::atomic::{AtomicU8, AtomicU32, Ordering::Relaxed},
+    sync::atomic::{
+        AtomicU8, AtomicU32,
+        Ordering::{Acquire, Relaxed},
+    },
 };
 
-use super::{Key, Pin, Table, link::Link, shard::Refused};
+use super::{
+    Key, Pin, Table,
+    link::{Head, Link},
+    shard::Refused,
+};
 use crate::limits;
 
 /// An answer found in a store, readable as long as the pin it was found under.
@@ -110,6 +117,33 @@ impl<'p> Entry<'p> {
     pub fn wildcard(&self) -> &'p [u8] {
         // SAFETY: alive and unchanged for 'p.
         unsafe { wildcard(self.at) }
+    }
+
+    /// Where the TTL field of each record starts in [`Self::wire`].
+    pub fn ttl_offsets(&self) -> &'p [u16] {
+        // SAFETY: alive and unchanged for 'p.
+        unsafe { ttl_offsets(self.at) }
+    }
+
+    /// The name of the question, in wire format, lower-cased.
+    pub fn name(&self) -> &'p [u8] {
+        // In bounds: `describe` found the question there.
+        &self.wire()[QUESTION..][..usize::from(self.header().name_len)]
+    }
+
+    /// What it is stored under besides the question: its table, DO and CD.
+    pub(super) fn bits(&self) -> u8 {
+        self.header().bits
+    }
+
+    /// Whether somebody asked for it since eviction last looked at it.
+    pub(super) fn is_visited(&self) -> bool {
+        self.header().marks.load(Relaxed) & VISITED != 0
+    }
+
+    /// What follows it in its bucket.
+    pub(super) fn next(&self) -> Head {
+        self.header().next.load(Acquire)
     }
 
     /// The lifetime it was stored with, in seconds.
@@ -239,8 +273,7 @@ impl<'p> Entry<'p> {
     /// `message` is a copy of the wire.
     fn patch_ttls(&self, message: &mut [u8], ttl_s: u32) {
         let ttl = ttl_s.to_be_bytes();
-        // SAFETY: alive and unchanged for 'p.
-        for &offset in unsafe { ttl_offsets(self.at) } {
+        for &offset in self.ttl_offsets() {
             let offset = usize::from(offset);
             // In bounds: `describe` refused offsets whose field does not end within the wire.
             message[offset..offset + 4].copy_from_slice(&ttl);
@@ -295,11 +328,7 @@ const _: () = assert!(size_of::<Header>() == 64);
 
 impl Header {
     pub(super) fn table(&self) -> Table {
-        if self.bits & DENIAL == 0 {
-            Table::Success
-        } else {
-            Table::Denial
-        }
+        Table::of_bits(self.bits)
     }
 
     pub(super) fn ttl_left_s(&self, now_ns: u64) -> i64 {
@@ -343,6 +372,17 @@ impl Header {
     pub(super) fn inherit_visit(&self, old: &Header) {
         if old.marks.load(Relaxed) & VISITED != 0 {
             self.mark_visited();
+        }
+    }
+}
+
+impl Table {
+    /// The table that an entry's bits name.
+    pub(super) fn of_bits(bits: u8) -> Table {
+        if bits & DENIAL == 0 {
+            Table::Success
+        } else {
+            Table::Denial
         }
     }
 }
@@ -561,11 +601,11 @@ fn chance() -> u32 {
 const HITS_EXACT: u32 = 64;
 
 /// Where the question starts in a message: behind the header (RFC 1035 section 4.1).
-const QUESTION: usize = 12;
+pub(super) const QUESTION: usize = 12;
 
 const DENIAL: u8 = 1;
-const DNSSEC_OK: u8 = 2;
-const CHECKING_DISABLED: u8 = 4;
+pub(super) const DNSSEC_OK: u8 = 2;
+pub(super) const CHECKING_DISABLED: u8 = 4;
 
 const VISITED: u8 = 1;
 const FAILED: u8 = 2;

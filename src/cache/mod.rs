@@ -36,14 +36,16 @@ mod index;
 mod link;
 mod shard;
 mod sieve;
+pub mod snapshot;
 mod store;
+mod walk;
 
 use crate::wire::name;
 
 pub use entry::{Entry, NewEntry, Patch};
 pub use flight::{Flights, Role, Ticket};
 pub use shard::Refused;
-pub use store::{Found, Plan, ShardWriter, Store};
+pub use store::{Found, Plan, ShardWriter, Share, Store};
 
 /// Which of a store's two tables an entry lives in; each has its own capacity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,7 +12,7 @@ use std::{
 use crossbeam::{epoch, utils::CachePadded};
 
 use super::{
-    Key, Pin, Plan, Table,
+    Key, Pin, Table,
     entry::{self, Entry, Header, NewEntry},
     index::Index,
     link::{Link, Tags},
@@ -47,7 +47,7 @@ pub(super) struct Shard {
 /// What one table of a shard holds; written by the writer, read by anyone.
 struct Counts {
     entries_max: usize,
-    octets_max: usize,
+    octets_max: AtomicUsize,
     entries: AtomicUsize,
     octets: AtomicUsize,
     evictions: AtomicU64,
@@ -63,23 +63,27 @@ unsafe impl Sync for Shard {}
 
 impl Shard {
     /// A shard for so many entries in each table; see [`super::Plan`] for the rest.
-    pub(super) fn new([success_max, denial_max]: [usize; 2], plan: &Plan) -> Self {
+    pub(super) fn new(
+        [success_max, denial_max]: [usize; 2],
+        grace_s: u32,
+        huge_pages: bool,
+    ) -> Self {
         let counts = |entries_max: usize| {
             CachePadded::new(Counts {
                 entries_max,
-                octets_max: entries_max.saturating_mul(limits::CACHE_ENTRY_OCTETS_MEAN),
+                octets_max: AtomicUsize::new(octets_of(entries_max)),
                 entries: AtomicUsize::new(0),
                 octets: AtomicUsize::new(0),
                 evictions: AtomicU64::new(0),
             })
         };
         Shard {
-            buckets: Index::new(success_max + denial_max, plan.huge_pages),
+            buckets: Index::new(success_max + denial_max, huge_pages),
             tables: [counts(success_max), counts(denial_max)],
             writing: AtomicBool::new(false),
             orders: UnsafeCell::new([
-                Sieve::new(success_max, plan.grace_s),
-                Sieve::new(denial_max, plan.grace_s),
+                Sieve::new(success_max, grace_s),
+                Sieve::new(denial_max, grace_s),
             ]),
         }
     }
@@ -130,6 +134,27 @@ impl Shard {
         self.tables[table as usize].octets.load(Relaxed)
     }
 
+    pub(super) fn entries_max(&self, table: Table) -> usize {
+        self.tables[table as usize].entries_max
+    }
+
+    /// Entries that both tables may hold.
+    pub(super) fn capacity(&self) -> usize {
+        self.tables.iter().map(|counts| counts.entries_max).sum()
+    }
+
+    /// Bounds the octets of `table` to so many, and to what its capacity allows.
+    pub(super) fn bound_octets(&self, table: Table, octets_max: usize) {
+        let counts = &self.tables[table as usize];
+        let octets_max = octets_max.min(octets_of(counts.entries_max));
+        counts.octets_max.store(octets_max, Relaxed);
+    }
+
+    /// All buckets, each the head of a chain; for who looks at every entry.
+    pub(super) fn buckets(&self) -> &[Link] {
+        self.buckets.all()
+    }
+
     pub(super) fn evictions(&self, table: Table) -> u64 {
         self.tables[table as usize].evictions.load(Relaxed)
     }
@@ -147,7 +172,7 @@ impl Shard {
     ) -> Result<usize, Refused> {
         let counts = &self.tables[table as usize];
         let size = entry::size_of_entry(new);
-        if counts.entries_max == 0 || size > counts.octets_max {
+        if counts.entries_max == 0 || size > counts.octets_max.load(Relaxed) {
             return Err(Refused::TooLarge);
         }
         let mut writer = self.write().ok_or(Refused::Busy)?;
@@ -222,12 +247,15 @@ impl<'a> Writing<'a> {
         evicted
     }
 
-    /// Evicts until `entries` more with `octets` in all would fit; how many went.
+    /// Evicts until `entries` more with `octets` in all would fit; how many went. After the bound in octets has shrunk it takes
+    /// more than one call.
     fn make_room(&mut self, table: Table, entries: usize, octets: usize, now_ns: u64) -> usize {
         let counts = &self.shard.tables[table as usize];
+        let octets_max = counts.octets_max.load(Relaxed);
         let mut evicted = 0;
-        while counts.entries.load(Relaxed) + entries > counts.entries_max
-            || counts.octets.load(Relaxed) + octets > counts.octets_max
+        while evicted < limits::CACHE_EVICTIONS_AT_ONCE
+            && (counts.entries.load(Relaxed) + entries > counts.entries_max
+                || counts.octets.load(Relaxed) + octets > octets_max)
         {
             // SAFETY: the order holds entries of this shard, and `writing` is held.
             let Some(victim) = (unsafe { self.order(table).evict(now_ns) }) else {
@@ -380,6 +408,10 @@ impl Shard {
             }
         }
     }
+}
+
+fn octets_of(entries_max: usize) -> usize {
+    entries_max.saturating_mul(limits::CACHE_ENTRY_OCTETS_MEAN)
 }
 
 fn add(counter: &AtomicUsize, by: usize) {

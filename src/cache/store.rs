@@ -9,22 +9,38 @@ pub struct Store {
     shards: Box<[Shard]>,
     /// The core of each part of the range of hashes: as many parts for a core as its share is.
     homes: Box<[u16]>,
+    grace_s: u32,
 }
 
 /// What a store may hold, and how it is laid out.
 #[derive(Clone, Debug)]
 pub struct Plan {
-    /// Weight of each core's shard, from 1 to 100: of the entries that a store holds, a core has as many as its part of the sum is.
-    /// One for each core; there is at least one.
-    pub shares: Vec<u16>,
+    /// One for each core's shard; without any there is one shard.
+    pub shares: Vec<Share>,
     /// Entries of the success table, in total over all shards, exactly.
     pub success: usize,
     /// Entries of the denial table.
     pub denial: usize,
     /// Seconds past its lifetime for which an entry may still be asked for (serve_stale).
     pub grace_s: u32,
-    /// Whether a large index is to be kept in huge pages.
+}
+
+/// One core's part of a store.
+#[derive(Clone, Copy, Debug)]
+pub struct Share {
+    /// Of the entries that the store holds, as many are this core's as its weight is of the sum of all.
+    pub weight: u32,
+    /// Whether a large index is to lie in huge pages.
     pub huge_pages: bool,
+}
+
+impl Default for Share {
+    fn default() -> Share {
+        Share {
+            weight: 1,
+            huge_pages: false,
+        }
+    }
 }
 
 /// What a store knows about a key, fresh or not.
@@ -50,35 +66,62 @@ impl Store {
     /// A store with an equal shard for each of `cores`, in pages of the usual size; see [`Plan`].
     pub fn new(cores: usize, success: usize, denial: usize, grace_s: u32) -> Arc<Store> {
         Store::planned(&Plan {
-            shares: vec![1; cores.max(1)],
+            shares: vec![Share::default(); cores],
             success,
             denial,
             grace_s,
-            huge_pages: false,
         })
     }
 
     /// A store with one shard for each of the plan's shares.
     pub fn planned(plan: &Plan) -> Arc<Store> {
         let homes = homes(&plan.shares);
-        let upto = |core: usize| {
-            homes
-                .iter()
-                .filter(|&&home| usize::from(home) < core)
-                .count()
+        let default = [Share::default()];
+        let shares = if plan.shares.is_empty() {
+            &default
+        } else {
+            &plan.shares[..]
         };
-        let part = |capacity: usize, core: usize| {
-            let before = capacity * upto(core) / homes.len();
-            capacity * upto(core + 1) / homes.len() - before
-        };
-        let shard = |core| {
-            let entries_max = [part(plan.success, core), part(plan.denial, core)];
-            Shard::new(entries_max, plan)
+        let shard = |(core, share): (usize, &Share)| {
+            let part = Part::of_core(&homes, core);
+            let entries_max = [part.of(plan.success), part.of(plan.denial)];
+            Shard::new(entries_max, plan.grace_s, share.huge_pages)
         };
         Arc::new(Store {
-            shards: (0..plan.shares.len().max(1)).map(shard).collect(),
+            shards: shares.iter().enumerate().map(shard).collect(),
             homes,
+            grace_s: plan.grace_s,
         })
+    }
+
+    /// Sets how many octets of entries the store may hold in all, besides what its capacity bounds. What is too much goes as
+    /// new entries come.
+    pub fn bound_octets(&self, octets_max: usize) {
+        let capacity = self.capacity();
+        for shard in &self.shards {
+            for table in [Table::Success, Table::Denial] {
+                let part = Part {
+                    before: 0,
+                    upto: shard.entries_max(table),
+                    total: capacity,
+                };
+                shard.bound_octets(table, part.of(octets_max));
+            }
+        }
+    }
+
+    /// Seconds past its lifetime for which an entry may still be asked for.
+    pub fn grace_s(&self) -> u32 {
+        self.grace_s
+    }
+
+    pub(super) fn shards(&self) -> &[Shard] {
+        &self.shards
+    }
+
+    /// Entries that it may hold, both tables together.
+    pub fn capacity(&self) -> usize {
+        self.shards.iter().map(Shard::capacity).sum()
     }
 
     /// The core whose task thread alone stores answers under `hash`.
@@ -182,21 +225,64 @@ impl ShardWriter {
     }
 }
 
-/// One part for each unit of each core's share, shares reduced by what divides them all.
-fn homes(shares: &[u16]) -> Box<[u16]> {
-    let divisor = shares.iter().fold(0, |divisor, &share| gcd(share, divisor));
-    let parts = shares.iter().enumerate().flat_map(|(core, &share)| {
+/// One part for each unit of each core's weight, weights reduced by what divides them all, or to what the table has room for.
+fn homes(shares: &[Share]) -> Box<[u16]> {
+    let weights = || shares.iter().map(|share| share.weight);
+    let divisor = weights()
+        .fold(0, |divisor, weight| gcd(weight, divisor))
+        .max(1);
+    let sum: usize = weights().map(|weight| (weight / divisor) as usize).sum();
+    let parts = weights().enumerate().flat_map(|(core, weight)| {
         let core = u16::try_from(core).unwrap_or(u16::MAX);
-        std::iter::repeat_n(core, usize::from(share / divisor.max(1)))
+        let units = (weight / divisor) as usize;
+        let units = match sum {
+            ..=PARTS => units,
+            // Even the smallest has one.
+            _ => (units * PARTS / sum).max(units.min(1)),
+        };
+        std::iter::repeat_n(core, units)
     });
     let parts: Box<[u16]> = parts.collect();
     if parts.is_empty() {
-        // No share at all: the first core has everything.
+        // No weight at all: the first core has everything.
         return Box::new([0]);
     }
     parts
 }
 
-fn gcd(a: u16, b: u16) -> u16 {
+fn gcd(a: u32, b: u32) -> u32 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
+
+/// A piece of a whole; the pieces of any number add up to it.
+struct Part {
+    before: usize,
+    upto: usize,
+    total: usize,
+}
+
+impl Part {
+    /// What `homes` gives a core.
+    fn of_core(homes: &[u16], core: usize) -> Part {
+        let upto = |core: usize| {
+            homes
+                .iter()
+                .filter(|&&home| usize::from(home) < core)
+                .count()
+        };
+        Part {
+            before: upto(core),
+            upto: upto(core + 1),
+            total: homes.len(),
+        }
+    }
+
+    fn of(&self, whole: usize) -> usize {
+        let at = |part: usize| whole as u128 * part as u128 / self.total.max(1) as u128;
+        // No more than `whole`, which is a usize.
+        (at(self.upto) - at(self.before)) as usize
+    }
+}
+
+/// Parts of the range of hashes; a hundred cores differ by as much as a hundredth of a percent then.
+const PARTS: usize = 4_096;

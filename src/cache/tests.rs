@@ -20,19 +20,19 @@ mod layout;
 const S: u64 = 1_000_000_000;
 
 /// Wire form of one label below the root.
-fn name(label: &str) -> Vec<u8> {
+pub(super) fn name(label: &str) -> Vec<u8> {
     let mut name = vec![label.len() as u8];
     name.extend_from_slice(label.as_bytes());
     name.push(0);
     name
 }
 
-fn key(name: &[u8]) -> Key<'_> {
+pub(super) fn key(name: &[u8]) -> Key<'_> {
     Key::new(wire::name::hash(name), name, 1, 1, false, false)
 }
 
 /// A reply to `name A` with one record per octet of `payload`, each with that octet in its address, and its TTL offsets.
-fn reply(name: &[u8], payload: &[u8]) -> (Vec<u8>, Vec<u16>) {
+pub(super) fn reply(name: &[u8], payload: &[u8]) -> (Vec<u8>, Vec<u16>) {
     let mut wire = vec![
         0xab,
         0xcd,
@@ -58,7 +58,7 @@ fn reply(name: &[u8], payload: &[u8]) -> (Vec<u8>, Vec<u16>) {
     (wire, offsets)
 }
 
-fn put(
+pub(super) fn put(
     store: &Arc<Store>,
     table: Table,
     key: &Key<'_>,
@@ -82,7 +82,7 @@ fn put(
 }
 
 /// The address octet stored under `key` in the success table.
-fn seen(store: &Store, key: &Key<'_>) -> Option<u8> {
+pub(super) fn seen(store: &Store, key: &Key<'_>) -> Option<u8> {
     let pin = Pin::new();
     store
         .lookup(&pin, key)

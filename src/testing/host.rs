@@ -60,9 +60,19 @@ impl Host {
 
     /// The same with files, environment and what an earlier configuration left.
     pub fn with(corefile: &str, source: &dyn Source, carry: &Carry) -> Result<Host, String> {
+        Host::tuned(corefile, source, carry, &Arc::new(Settings::floating(1)))
+    }
+
+    /// The same with what `-tune` would set.
+    pub fn tuned(
+        corefile: &str,
+        source: &dyn Source,
+        carry: &Carry,
+        tune: &Arc<Settings>,
+    ) -> Result<Host, String> {
         let around = Surroundings {
             source,
-            tune: &Arc::new(Settings::floating(1)),
+            tune,
             default_port: 53,
             carry,
             generation: 1,

@@ -2,13 +2,13 @@
 
 use super::*;
 
-fn plan(shares: &[u16], success: usize, huge_pages: bool) -> Plan {
+fn plan(weights: &[u32], success: usize, huge_pages: bool) -> Plan {
+    let share = |&weight: &u32| Share { weight, huge_pages };
     Plan {
-        shares: shares.to_vec(),
+        shares: weights.iter().map(share).collect(),
         success,
         denial: 100,
         grace_s: 0,
-        huge_pages,
     }
 }
 
@@ -48,17 +48,27 @@ fn a_core_holds_its_share() {
 
 #[test]
 fn every_hash_has_a_home() {
-    for shares in [&[1, 2, 3][..], &[1_000, 1, 999], &[1]] {
+    for shares in [
+        &[1, 2, 3][..],
+        &[1_000, 1, 999],
+        &[1],
+        &[999; 64],
+        &[1_000_000, 1],
+    ] {
         let store = Store::planned(&plan(shares, 100, false));
         for hash in [0, 1, u64::MAX, u64::MAX >> 32, 1 << 32, 1 << 63] {
             assert!(store.home(hash) < shares.len());
+        }
+        for core in 0..shares.len() {
+            let is_home = |n: u64| store.home(n << 52) == core;
+            assert!((0..4_096).any(is_home), "core {core} of {shares:?}");
         }
     }
 }
 
 #[test]
 fn a_large_index_in_huge_pages_is_the_same_index() {
-    let count = if cfg!(miri) { 100 } else { 300_000 };
+    let count = if cfg!(miri) { 100 } else { 140_000 };
     let store = Store::planned(&plan(&[1], count, true));
     for n in 0..count as u32 {
         let name = name(&format!("n{n}"));
@@ -138,4 +148,31 @@ fn an_answer_may_be_older_than_the_machines_uptime() {
     assert_eq!(entry.ttl_left_s(10 * S), 10);
     assert_eq!(entry.ttl_left_s(20 * S), 0);
     assert_eq!(entry.age_ns(10 * S), 50 * S);
+}
+
+#[test]
+fn a_bound_in_octets_holds_and_may_shrink_and_grow() {
+    let store = Store::new(2, 2_000, 1_000, 0);
+    let fill = |round: usize| {
+        for n in 0..3_000u32 {
+            let name = name(&format!("r{round}n{n}"));
+            put(&store, Table::Success, &key(&name), &[1], 60, 0).unwrap();
+            put(&store, Table::Denial, &key(&name), &[1], 60, 0).unwrap();
+        }
+        store.octets(Table::Success) + store.octets(Table::Denial)
+    };
+    let free = fill(0);
+    assert_eq!(store.len(Table::Success), 2_000);
+    for octets_max in [free / 2, free / 10, free / 3] {
+        store.bound_octets(octets_max);
+        let held = fill(octets_max);
+        assert!(held <= octets_max, "{held} of {octets_max}");
+        assert!(held > octets_max * 9 / 10, "{held} of {octets_max}");
+        // By their capacities: two thirds are answers.
+        let part = store.octets(Table::Success) as f64 / held as f64;
+        assert!((0.6..0.7).contains(&part), "{part}");
+    }
+    store.bound_octets(usize::MAX);
+    // Names differ in length by a few octets.
+    assert!(fill(9).abs_diff(free) < free / 100);
 }

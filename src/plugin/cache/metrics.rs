@@ -99,24 +99,29 @@ impl Counters {
     }
 }
 
-/// `coredns_cache_entries` for both tables under every server and view.
+/// `coredns_cache_entries` and `percoredns_cache_octets` for both tables under every server and view.
 pub(super) fn gauges(store: &Arc<Store>, sites: &[Site], zones: &str) -> Vec<GaugeGuard> {
     let mut guards = Vec::new();
     for (server, view) in distinct(sites).1 {
         for (table, kind) in [(Table::Success, TYPES[0]), (Table::Denial, TYPES[1])] {
-            let store = Arc::clone(store);
             let labels = [
                 ("server", server),
                 ("type", kind),
                 ("zones", zones),
                 ("view", view),
             ];
-            let entries = move || store.len(table) as f64;
+            let (entries, octets) = (Arc::clone(store), Arc::clone(store));
             guards.push(registry().gauge_fn(
                 "coredns_cache_entries",
                 "Entries in the cache.",
                 &labels,
-                entries,
+                move || entries.len(table) as f64,
+            ));
+            guards.push(registry().gauge_fn(
+                "percoredns_cache_octets",
+                "Octets that the entries of the cache take, without its index.",
+                &labels,
+                move || octets.octets(table) as f64,
             ));
         }
     }

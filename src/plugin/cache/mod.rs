@@ -10,6 +10,7 @@
 //! ```
 
 mod ask;
+mod budget;
 mod keep;
 mod metrics;
 mod plain;
@@ -17,6 +18,7 @@ mod policy;
 mod setup;
 #[cfg(test)]
 mod tests;
+mod warm;
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -100,8 +102,12 @@ struct Stale {
 /// What outlives a configuration as long as its block stays the same.
 struct Kept {
     store: Arc<Store>,
-    /// `coredns_cache_entries`: once for the store, however many configurations use it.
+    /// `coredns_cache_entries` and the like: once for the store, however many configurations use it.
     gauges: OnceLock<Vec<GaugeGuard>>,
+    /// Has the store written to the snapshot.
+    _warmth: Option<Arc<warm::Keeper>>,
+    /// Of the bound that `-tune` sets for all stores.
+    _budget: Option<budget::Part>,
 }
 
 /// One thread's part; detached work holds on to it.

@@ -3,12 +3,14 @@
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use super::{Config, Kept, Limits, Prefetch, Stale};
-use crate::cache::Store;
+use super::budget::Budget;
+use super::{Config, Kept, Limits, Prefetch, Stale, warm};
+use crate::cache::{Plan, Share, Store};
 use crate::corefile::{Args, SetupError, ZoneName, origins_from_args_or_block};
 use crate::lang::duration::{self, GoDuration};
 use crate::limits;
 use crate::plugin::SetupCx;
+use crate::tune::{CoreSettings, Settings};
 
 /// Reads the directive of a block and finds or makes its store.
 pub(super) fn parse(args: &mut Args<'_>, cx: &mut SetupCx<'_>) -> Result<Config, SetupError> {
@@ -136,7 +138,7 @@ impl Options {
         Ok(())
     }
 
-    fn finish(self, zones: Vec<ZoneName>, cx: &SetupCx<'_>) -> Result<Config, SetupError> {
+    fn finish(self, zones: Vec<ZoneName>, cx: &mut SetupCx<'_>) -> Result<Config, SetupError> {
         if self.prefer_positive && self.stale.is_none() {
             return Err(SetupError::plain(
                 "serve_stale_policy requires serve_stale to be enabled",
@@ -144,10 +146,28 @@ impl Options {
         }
         let grace_s = self.stale.map_or(0, |stale| stale.up_to_s);
         let (success, denial) = (self.success.capacity, self.denial.capacity);
+        let plan = Plan {
+            shares: shares(cx.tune),
+            success,
+            denial,
+            grace_s,
+        };
+        let budget = cx
+            .tune
+            .cache_octets_max
+            .map(|octets_max| cx.carry.obtain("cache octets", || Budget::new(octets_max)));
+        let warmth = warm::keeper(cx);
         // The digest changes with anything in the block, so what is kept was made by the same directives.
         let kept = cx.carry.obtain(&format!("cache {}", cx.block_digest), || {
+            let store = Store::planned(&plan);
+            let budget = budget.map(|budget| budget.admit(&store));
+            if let Some(keeper) = &warmth {
+                keeper.warm(cx.block_digest, &store);
+            }
             Arc::new(Kept {
-                store: Store::new(cx.cores, success, denial, grace_s),
+                _warmth: warmth,
+                _budget: budget,
+                store,
                 gauges: OnceLock::new(),
             })
         });
@@ -163,6 +183,14 @@ impl Options {
             kept,
         })
     }
+}
+
+fn shares(tune: &Settings) -> Vec<Share> {
+    let share = |core: &CoreSettings| Share {
+        weight: core.cache_share,
+        huge_pages: core.huge_pages,
+    };
+    tune.cores.iter().map(share).collect()
 }
 
 /// `success|denial CAPACITY [TTL [MINTTL]]`; further words are ignored, as CoreDNS does.

@@ -3,5 +3,6 @@
 mod dialogues;
 mod options;
 mod replies;
+mod warm;
 mod whole;
 mod world;
