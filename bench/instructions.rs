@@ -7,11 +7,15 @@
 use std::fs;
 use std::process::{Command, ExitCode};
 
+#[allow(dead_code)] // the benches use the rest
+mod cache;
 #[path = "common/mod.rs"]
 mod common;
 
 use common::host::{CASES, Case};
 use common::sample;
+use percoredns::cache::{Pin, Store};
+use percoredns::wire::name::NameBuf;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
@@ -25,6 +29,13 @@ fn main() -> ExitCode {
         run(case);
         return ExitCode::SUCCESS;
     }
+    if let [flag, name] = &args[..]
+        && flag == RUN
+        && name == LOOKUP
+    {
+        run_lookups();
+        return ExitCode::SUCCESS;
+    }
     if Command::new("valgrind").arg("--version").output().is_err() {
         eprintln!("valgrind is not installed: no instructions counted");
         return ExitCode::SUCCESS;
@@ -32,16 +43,17 @@ fn main() -> ExitCode {
     let baseline = fs::read_to_string(BASELINE).unwrap_or_default();
     let mut text = format!("# instructions per answer, {}\n", compiler());
     let mut is_good = true;
-    for case in CASES.iter().filter(|case| case.is_built()) {
-        let count = match count(case) {
+    let cases = CASES.iter().filter(|case| case.is_built());
+    for name in cases.map(|case| case.name).chain([LOOKUP]) {
+        let count = match count(name) {
             Ok(count) => count,
             Err(error) => {
-                eprintln!("{}: {error}", case.name);
+                eprintln!("{name}: {error}");
                 return ExitCode::FAILURE;
             }
         };
-        text.push_str(&format!("{} {count}\n", case.name));
-        is_good &= report(case.name, count, baseline_of(&baseline, case.name));
+        text.push_str(&format!("{name} {count}\n"));
+        is_good &= report(name, count, baseline_of(&baseline, name));
     }
     if args.iter().any(|arg| arg == "--update") {
         if let Err(error) = fs::write(BASELINE, text) {
@@ -73,7 +85,20 @@ fn measured_answers(host: &mut common::host::Host, queries: &[Vec<u8>]) -> usize
     queries.iter().map(|query| host.answer(query)).sum()
 }
 
-fn count(case: &Case) -> Result<u64, String> {
+/// The cache room alone: one lookup of a name that is there.
+fn run_lookups() {
+    #[inline(never)]
+    fn measured_answers(store: &Store, pin: &Pin, keys: &[(u64, NameBuf)]) -> usize {
+        let is_found = |key: &&(u64, NameBuf)| cache::is_found(store, pin, key);
+        keys.iter().filter(is_found).count()
+    }
+    let (store, keys) = cache::full(LOOKUPS);
+    // The counts are divided by the hosts of the other cases.
+    let keys = &keys[..HOSTS];
+    assert_eq!(measured_answers(&store, &Pin::new(), keys), HOSTS);
+}
+
+fn count(name: &str) -> Result<u64, String> {
     let own = std::env::current_exe().map_err(|e| e.to_string())?;
     let output = Command::new("valgrind")
         .args([
@@ -82,7 +107,7 @@ fn count(case: &Case) -> Result<u64, String> {
             "--toggle-collect=*measured_answers*",
         ])
         .arg(own)
-        .args([RUN, case.name])
+        .args([RUN, name])
         .output()
         .map_err(|e| format!("valgrind: {e}"))?;
     let said = String::from_utf8_lossy(&output.stderr);
@@ -134,6 +159,9 @@ fn compiler() -> String {
 }
 
 const RUN: &str = "--run";
+const LOOKUP: &str = "cache_lookup";
+/// As many as the figures are stated for.
+const LOOKUPS: usize = 10_000;
 const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/instructions.txt");
 /// Between two builds of one source counts differ by less than a percent (the hash key is drawn at each start).
 const TOLERANCE: f64 = 0.04;

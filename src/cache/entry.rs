@@ -264,12 +264,6 @@ impl<'p> Entry<'p> {
         Some(wire.len())
     }
 
-    /// Where the TTL field of each record starts in [`Self::wire`], in the order of the records.
-    pub fn ttl_offsets(&self) -> &'p [u16] {
-        // SAFETY: alive and unchanged for 'p.
-        unsafe { ttl_offsets(self.at) }
-    }
-
     /// `message` is a copy of the wire.
     fn patch_ttls(&self, message: &mut [u8], ttl_s: u32) {
         let ttl = ttl_s.to_be_bytes();

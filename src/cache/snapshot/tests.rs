@@ -1,8 +1,12 @@
 //! Files that are whole, cut, damaged, foreign, old, unwritable, or written by someone else at the same time.
 
 use std::{
+    ffi::{CStr, CString},
     fs::{self, File, Permissions},
-    os::unix::fs::{PermissionsExt, symlink},
+    os::unix::{
+        ffi::OsStrExt,
+        fs::{PermissionsExt, symlink},
+    },
     path::{Path, PathBuf},
     sync::{
         Arc,
@@ -423,6 +427,36 @@ fn a_process_killed_while_it_wrote_leaves_the_old_file_whole() {
     assert_eq!(load(&file(&dir), "digest", NOW).1.entries, 50);
     let mode = fs::metadata(file(&dir)).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
+}
+
+#[test]
+fn a_full_disk_leaves_the_old_file() {
+    let dir = Dir::new();
+    // In a mount namespace of this thread alone, which ends with it.
+    // SAFETY: concerns this thread's view of the file system only.
+    let is_apart = unsafe { libc::unshare(libc::CLONE_NEWNS) } == 0;
+    let target = CString::new(dir.path().as_os_str().as_bytes()).unwrap();
+    let mount = |source: &CStr, target: &CStr, kind: &CStr, flags, data: &CStr| {
+        let data = data.as_ptr().cast();
+        // SAFETY: all are strings that end with a zero and live for the call.
+        unsafe { libc::mount(source.as_ptr(), target.as_ptr(), kind.as_ptr(), flags, data) == 0 }
+    };
+    let private = libc::MS_REC | libc::MS_PRIVATE;
+    if !is_apart
+        || !mount(c"none", c"/", c"none", private, c"")
+        || !mount(c"tmpfs", &target, c"tmpfs", 0, c"size=64k")
+    {
+        eprintln!("SKIPPED: a full disk: mounting a tmpfs needs root (CAP_SYS_ADMIN)");
+        return;
+    }
+    save(&file(&dir), &[("digest", &filled(5))]).unwrap();
+    let old = fs::read(file(&dir)).unwrap();
+    let error = save(&file(&dir), &[("digest", &filled(5_000))]).unwrap_err();
+    assert_eq!(error.kind(), io::ErrorKind::StorageFull);
+    assert_eq!(fs::read(file(&dir)).unwrap(), old);
+    assert!(!beside(&file(&dir)).exists(), "the room is given back");
+    save(&file(&dir), &[("digest", &filled(6))]).unwrap();
+    assert_eq!(load(&file(&dir), "digest", NOW).1.entries, 6);
 }
 
 #[test]
