@@ -209,13 +209,11 @@ pub const UDP_RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
 pub const CORE_RESTARTS_PER_MINUTE: usize = 5;
 // === upstream ===
 
-/// Exchanges with upstreams that one core may have in flight. With `UPSTREAM_UDP_OCTETS` each, 64 MiB. One upstream may have as many as
-/// are left free, so that one that stalls takes half; hence no more than `PARKED_PER_CORE`, or the waiting room would fill first.
+/// Exchanges with upstreams that one core may have in flight; each has a socket of its own. One upstream may have as many as are left
+/// free, so that one that stalls takes half; hence no more than `PARKED_PER_CORE`, or the waiting room would fill first.
 pub const UPSTREAM_IN_FLIGHT_PER_CORE: usize = 8_192;
 /// Octets read of a UDP reply; a longer one counts as truncated, and the client asks again over TCP.
 pub const UPSTREAM_UDP_OCTETS: usize = 8_192;
-/// Receive buffers that one core keeps for later.
-pub const UPSTREAM_BUFFERS: usize = 64;
 /// Idle sockets that one core keeps for one upstream and protocol.
 pub const UPSTREAM_IDLE: usize = 1_024;
 /// Exchanges over one UDP socket; then its port is given up, so that a busy port is not there to be found for long.

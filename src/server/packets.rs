@@ -17,7 +17,7 @@ use std::sync::mpsc;
 use super::config::Config;
 use super::running::Running;
 use super::serve::{self, Arrival, Desk, Served};
-use super::tasks::{self, Job, Peer};
+use super::tasks::{self, Job, Peer, Waiting};
 use crate::cache;
 use crate::limits;
 use crate::plugin::{Proto, Query, Role, Run};
@@ -144,11 +144,8 @@ impl Thread {
                 }
                 Served::Silent => {}
                 Served::Parked(run) => {
-                    let (query, path) = (
-                        std::mem::take(&mut self.desk.query),
-                        self.batch.reply_path(nth, socket),
-                    );
-                    park(&self.place, query, run, path);
+                    let path = self.batch.reply_path(nth, socket);
+                    park(&self.place, &mut self.desk.query, run, path);
                 }
             }
         }
@@ -214,7 +211,7 @@ impl Thread {
 const DRAIN_BATCHES: usize = 64;
 
 /// Hands a query that waits to the task thread of the core it asked for, or sheds it.
-fn park(place: &Place, mut query: Box<Query>, run: Run, path: ReplyPath) {
+fn park(place: &Place, query: &mut Query, run: Run, path: ReplyPath) {
     let home = query.home.take().unwrap_or(place.core);
     let Some(peer) = place.peers.get(home) else {
         return;
@@ -222,7 +219,9 @@ fn park(place: &Place, mut query: Box<Query>, run: Run, path: ReplyPath) {
     if !peer.reserve() {
         return place.losses.shed.inc();
     }
-    if peer.jobs.try_send(Job::Udp(query, run, path)).is_err() {
+    let query = query.leave();
+    let waiting = Box::new(Waiting { query, run, path });
+    if peer.jobs.try_send(Job::Udp(waiting)).is_err() {
         peer.release();
         place.losses.shed.inc();
     }

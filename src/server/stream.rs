@@ -258,7 +258,7 @@ impl Connection {
                 }
                 Served::Silent => {}
                 Served::Parked(run) => match self.env.reserve() {
-                    Some(place) => self.wait_for(std::mem::take(&mut desk.query), run, place),
+                    Some(place) => self.wait_for(desk.query.leave(), run, place),
                     None => {
                         desk.query.unwritten(Rcode::SERVFAIL);
                         if let Served::Reply(len) = serve::finish(&running, &mut desk.query, out) {
@@ -275,8 +275,7 @@ impl Connection {
         self.in_flight.set(self.in_flight.get() + 1);
         let waiting = InFlight(self.clone());
         runtime::spawn(async move {
-            let fallback = serve::Fallback::of(&query);
-            if let Some(reply) = tasks::complete(&waiting.0.env, &mut query, run, fallback).await {
+            if let Some(reply) = tasks::complete(&waiting.0.env, &mut query, run).await {
                 waiting.0.queue(&reply);
             }
             drop(place);

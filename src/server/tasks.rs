@@ -28,17 +28,13 @@ use crate::wire::rcode::Rcode;
 /// What a task thread is asked to do.
 pub enum Job {
     /// Run on a query that parked on a packet thread, and send its reply.
-    Udp(Box<Query>, Run, ReplyPath),
+    Udp(Box<Waiting>),
     /// Run on a query that parked on another task thread.
     Visit(Visit),
     /// Detached work of a plugin.
     Background(Box<Query>),
     /// Open a new configuration and accept on these listeners; those that are missing are closed.
-    Swap(
-        Arc<Config>,
-        Vec<(u16, tcp::Shared)>,
-        std::sync::mpsc::Sender<()>,
-    ),
+    Swap(Box<Swap>),
     /// Forget configurations older than this one.
     Retire(u64),
     /// End the thread.
@@ -46,6 +42,29 @@ pub enum Job {
     /// Die as a fault of ours would make it.
     #[cfg(test)]
     Die,
+}
+
+// The mailbox has a slot of this size for each query that may wait, and every slot is written in turn.
+const _: () = assert!(size_of::<Job>() <= 48);
+
+/// A query of a packet thread that waits.
+pub struct Waiting {
+    /// The query.
+    pub query: Box<Query>,
+    /// Where its chain stands.
+    pub run: Run,
+    /// Where its reply goes.
+    pub path: ReplyPath,
+}
+
+/// What a task thread is to serve.
+pub struct Swap {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Index in the configuration and socket of each TCP listener.
+    pub listeners: Vec<(u16, tcp::Shared)>,
+    /// Told when it is done.
+    pub done: std::sync::mpsc::Sender<()>,
 }
 
 /// Another core, as seen from any thread.
@@ -212,16 +231,14 @@ pub async fn run(core: usize, cores: usize, peers: Vec<Peer>, mut jobs: Receiver
     let mut acceptors = stream::Acceptors::default();
     while let Some(job) = jobs.recv().await {
         match job {
-            Job::Udp(query, run, path) => {
-                spawn_counted(&env, answer_udp(env.clone(), query, run, path))
-            }
+            Job::Udp(waiting) => spawn_counted(&env, answer_udp(env.clone(), waiting)),
             Job::Visit(visit) => spawn_counted(&env, plugin::receive(env.clone(), visit)),
             Job::Background(query) => spawn_counted(&env, plugin::background(env.clone(), query)),
-            Job::Swap(config, listeners, done) => {
-                env.open(config);
-                acceptors.replace(&env, listeners);
+            Job::Swap(swap) => {
+                env.open(swap.config);
+                acceptors.replace(&env, swap.listeners);
                 // The supervisor may have given up waiting; the swap stands all the same.
-                let _ = done.send(());
+                let _ = swap.done.send(());
             }
             Job::Retire(before) => env.retire(before),
             Job::Stop => return,
@@ -240,21 +257,15 @@ fn spawn_counted(env: &Rc<Env>, work: impl Future<Output = ()> + 'static) {
     });
 }
 
-async fn answer_udp(env: Rc<Env>, mut query: Box<Query>, run: Run, path: ReplyPath) {
-    let fallback = serve::Fallback::of(&query);
-    let Some(len_and_reply) = complete(&env, &mut query, run, fallback).await else {
-        return;
-    };
-    path.send(&len_and_reply);
+async fn answer_udp(env: Rc<Env>, mut waiting: Box<Waiting>) {
+    let run = waiting.run;
+    if let Some(reply) = complete(&env, &mut waiting.query, run).await {
+        waiting.path.send(&reply);
+    }
 }
 
 /// Drives a parked query to its end and shapes the reply; a panic on the way becomes SERVFAIL. `None`: nothing is sent.
-pub async fn complete(
-    env: &Rc<Env>,
-    query: &mut Box<Query>,
-    run: Run,
-    fallback: serve::Fallback,
-) -> Option<Vec<u8>> {
+pub async fn complete(env: &Rc<Env>, query: &mut Query, run: Run) -> Option<Vec<u8>> {
     let chain = env.chain(query.route);
     let finished = match chain {
         Some(chain) => {
@@ -268,15 +279,19 @@ pub async fn complete(
     };
     let running = env.running(query.route.generation)?;
     if finished.is_none() {
-        serve::recover_from_panic(&running, query, fallback);
+        serve::recover_from_panic(&running, query);
     }
     env.start_background(query);
-    let mut out = vec![0; query.size_limit().max(limits::BATCH_REPLY_OCTETS)];
-    match serve::finish(&running, query, &mut out) {
-        Served::Reply(len) => {
-            out.truncate(len);
-            Some(out)
+    SCRATCH.with_borrow_mut(|out| {
+        out.resize(limits::MESSAGE_OCTETS, 0);
+        match serve::finish(&running, query, out) {
+            Served::Reply(len) => Some(out[..len].to_vec()),
+            _ => None,
         }
-        _ => None,
-    }
+    })
+}
+
+thread_local! {
+    /// Where replies are shaped, one after the other.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }

@@ -24,7 +24,7 @@ use super::{Error, Health, Protocol, tcp, udp};
 use crate::limits;
 use crate::runtime::clock::{self, MILLISECOND, Nanos};
 use crate::runtime::{TcpStream, UdpSocket};
-use crate::wire::reply::{Question, Reply};
+use crate::wire::reply::Reply;
 
 /// What a plugin decides about the sockets to an upstream.
 #[derive(Debug, Clone)]
@@ -98,7 +98,6 @@ impl Pool {
     pub async fn exchange(
         &self,
         request: &mut RequestBuffer,
-        question: &Question<'_>,
         protocol: Protocol,
         room: usize,
         deadline: Nanos,
@@ -112,11 +111,13 @@ impl Pool {
         match protocol {
             Protocol::Udp => {
                 let kept = self.take_udp()?;
-                let (peer, wait) = (self.addr(), self.wait(deadline));
-                udp::exchange(&kept, peer, request, question, room, wait, reply).await?;
+                let wait = self.wait(deadline);
+                let outcome = udp::exchange(&kept.io, request, room, wait, reply).await;
+                outcome.map_err(|failure| self.udp_error(&kept, failure))?;
                 self.udp.give(kept);
             }
-            Protocol::Tcp => self.over_tcp(request, question, deadline, reply).await?,
+            // Boxed: it needs three times the room of the other, which most of those that wait are in.
+            Protocol::Tcp => Box::pin(self.over_tcp(request, deadline, reply)).await?,
         }
         let took = clock::now_ns().saturating_sub(start);
         self.metrics.observe(reply.rcode, took);
@@ -141,17 +142,25 @@ impl Pool {
         udp::open(self.addr(), self.source).map(Kept::new)
     }
 
+    #[cold]
+    fn udp_error(&self, kept: &Kept<UdpSocket>, failure: udp::Failure) -> Error {
+        let (from, peer) = (kept.io.local_addr().ok(), self.addr());
+        match failure {
+            udp::Failure::Write(why) => Error::Write(Protocol::Udp, from, peer, why),
+            udp::Failure::Read(why) => Error::Read(Protocol::Udp, from, peer, why),
+        }
+    }
+
     async fn over_tcp(
         &self,
         request: &RequestBuffer,
-        question: &Question<'_>,
         deadline: Nanos,
         reply: &mut Reply,
     ) -> Result<(), Error> {
         if let Some(mut kept) = self.tcp.take() {
             self.metrics.tcp.hits.inc();
             let wait = self.wait(deadline);
-            match tcp::exchange(&mut kept.io, request, question, wait, reply).await {
+            match tcp::exchange(&mut kept.io, request, wait, reply).await {
                 Ok(reusable) => {
                     if reusable {
                         self.tcp.give(kept);
@@ -169,7 +178,7 @@ impl Pool {
         self.metrics.tcp.misses.inc();
         let mut kept = Kept::new(self.dial(deadline).await?);
         let wait = self.wait(deadline);
-        if tcp::exchange(&mut kept.io, request, question, wait, reply).await? {
+        if tcp::exchange(&mut kept.io, request, wait, reply).await? {
             self.tcp.give(kept);
         }
         Ok(())

@@ -43,15 +43,8 @@ async fn ask(pool: &Pool, protocol: Protocol) -> Result<Reply, Error> {
         edns: &Edns::default(),
     });
     let (mut answer, deadline) = (Reply::default(), clock::now_ns() + 5_000 * MILLISECOND);
-    pool.exchange(
-        &mut request,
-        &question,
-        protocol,
-        512,
-        deadline,
-        &mut answer,
-    )
-    .await?;
+    pool.exchange(&mut request, protocol, 512, deadline, &mut answer)
+        .await?;
     Ok(answer)
 }
 

@@ -9,7 +9,6 @@ use crate::runtime;
 use crate::runtime::clock::MILLISECOND;
 use crate::upstream::{Error, Pool, Protocol, Request, RequestBuffer, below};
 use crate::wire::flag;
-use crate::wire::name::NameBuf;
 use crate::wire::rcode::Rcode;
 use crate::wire::reply::{Question, Reply};
 
@@ -18,17 +17,15 @@ impl Forward {
     pub(super) async fn ask(&self, line: &Line, pools: &[Pool], query: &mut Query, cx: &TaskCx) {
         let mut asking = Asking::new(line, query, cx);
         let outcome = self.walk(line, pools, query, cx, &mut asking).await;
-        if outcome.is_err() && asking.set_aside {
-            // A reply that another upstream should have bettered is still better than none.
-            query.reply = asking.aside;
-            query.answer = Answer::Written;
-            return;
-        }
-        query.reply = asking.reply;
-        match outcome {
-            Ok(()) => query.answer = Answer::Written,
-            Err(Some(error)) => query.fail(Rcode::SERVFAIL, error.to_string()),
-            Err(None) => query.fail(Rcode::SERVFAIL, "no healthy proxies"),
+        match (outcome, asking.aside) {
+            (Ok(()), _) => query.answer = Answer::Written,
+            (Err(_), Some(aside)) => {
+                // A reply that another upstream should have bettered is still better than none.
+                query.reply = *aside;
+                query.answer = Answer::Written;
+            }
+            (Err(Some(error)), None) => query.fail(Rcode::SERVFAIL, error.to_string()),
+            (Err(None), None) => query.fail(Rcode::SERVFAIL, "no healthy proxies"),
         }
     }
 
@@ -39,7 +36,7 @@ impl Forward {
         query: &mut Query,
         cx: &TaskCx,
         asking: &mut Asking,
-    ) -> Result<(), Option<Error>> {
+    ) -> Result<(), Option<Box<Error>>> {
         let order = line.policy.order(pools.len());
         // `passed` counts the upstreams of this round that were down or whose rcode was not wanted.
         let (mut at, mut passed, mut failed, mut last) = (0, 0, 0, None);
@@ -70,20 +67,20 @@ impl Forward {
             }
             let to = pool.health().to();
             query.meta.set("forward/upstream", || to.to_owned());
-            match asking.exchange(pool, line).await {
-                Ok(()) if line.failover.contains(&asking.reply.rcode) && passed < pools.len() => {
+            match asking.exchange(pool, line, &mut query.reply).await {
+                Ok(()) if line.failover.contains(&query.reply.rcode) && passed < pools.len() => {
                     passed += 1;
                     if passed >= pools.len() {
                         return Ok(());
                     }
-                    asking.put_aside();
+                    asking.aside = Some(Box::new(std::mem::take(&mut query.reply)));
                     last = None;
                 }
                 Ok(()) => return Ok(()),
                 Err(Error::Busy) => {
                     // No fault of the upstream, or one that its probes will find; another may have room.
                     passed += 1;
-                    last = Some(Error::Busy);
+                    last = Some(Box::new(Error::Busy));
                     if passed >= pools.len() {
                         break;
                     }
@@ -92,7 +89,7 @@ impl Forward {
                     if line.fails_max != 0 {
                         pool.health().start_probe(&line.probe);
                     }
-                    last = Some(error);
+                    last = Some(Box::new(error));
                     failed += 1;
                     if failed == line.attempts_max || passed >= pools.len() {
                         break;
@@ -104,31 +101,23 @@ impl Forward {
     }
 }
 
-/// The state of one query that is being asked.
+/// The state of one query that is being asked: small, since thousands may wait in it.
 struct Asking {
     request: RequestBuffer,
-    name: NameBuf,
-    qtype: u16,
-    qclass: u16,
-    protocol: Protocol,
-    room: usize,
     deadline: u64,
-    reply: Reply,
     /// The latest reply whose rcode called for another upstream.
-    aside: Reply,
-    set_aside: bool,
+    aside: Option<Box<Reply>>,
+    room: u32,
+    protocol: Protocol,
 }
 
 impl Asking {
-    fn new(line: &Line, query: &mut Query, cx: &TaskCx) -> Asking {
+    fn new(line: &Line, query: &Query, cx: &TaskCx) -> Asking {
         let (asked, seen) = (query.asked().name, query.name());
         // The client's own case goes out, unless the name was rewritten.
-        let name = match NameBuf::from_wire(asked) {
-            Ok(name) if asked.eq_ignore_ascii_case(seen) => name,
-            _ => query.name_buf(),
-        };
+        let is_own = asked.eq_ignore_ascii_case(seen);
         let question = Question {
-            name: name.as_wire(),
+            name: if is_own { asked } else { seen },
             qtype: query.qtype,
             qclass: query.qclass,
         };
@@ -140,52 +129,29 @@ impl Asking {
         let deadline = cx.now_ns() + limits::FORWARD_DEADLINE_MS * MILLISECOND;
         Asking {
             request,
-            name,
-            qtype: query.qtype,
-            qclass: query.qclass,
+            deadline: query.deadline_ns.map_or(deadline, |ns| ns.min(deadline)),
+            aside: None,
+            // No transport has room for more than `limits::MESSAGE_OCTETS`.
+            room: query.size_limit() as u32,
             protocol: match query.proto {
                 _ if line.force_tcp => Protocol::Tcp,
                 _ if line.prefer_udp => Protocol::Udp,
                 Proto::Udp => Protocol::Udp,
                 Proto::Tcp => Protocol::Tcp,
             },
-            room: query.size_limit(),
-            deadline: query.deadline_ns.map_or(deadline, |ns| ns.min(deadline)),
-            reply: std::mem::take(&mut query.reply),
-            aside: Reply::default(),
-            set_aside: false,
         }
     }
 
     /// One exchange; with `prefer_udp` a truncated reply is asked for again over TCP.
-    async fn exchange(&mut self, pool: &Pool, line: &Line) -> Result<(), Error> {
-        self.exchange_over(pool, self.protocol).await?;
-        let again = line.prefer_udp && self.protocol == Protocol::Udp;
-        if again && self.reply.has_flag(flag::TC) {
-            self.exchange_over(pool, Protocol::Tcp).await?;
+    async fn exchange(&mut self, pool: &Pool, line: &Line, reply: &mut Reply) -> Result<(), Error> {
+        let (mut protocol, room) = (self.protocol, self.room as usize);
+        loop {
+            pool.exchange(&mut self.request, protocol, room, self.deadline, reply)
+                .await?;
+            if !line.prefer_udp || protocol == Protocol::Tcp || !reply.has_flag(flag::TC) {
+                return Ok(());
+            }
+            protocol = Protocol::Tcp;
         }
-        Ok(())
-    }
-
-    async fn exchange_over(&mut self, pool: &Pool, protocol: Protocol) -> Result<(), Error> {
-        let question = Question {
-            name: self.name.as_wire(),
-            qtype: self.qtype,
-            qclass: self.qclass,
-        };
-        pool.exchange(
-            &mut self.request,
-            &question,
-            protocol,
-            self.room,
-            self.deadline,
-            &mut self.reply,
-        )
-        .await
-    }
-
-    fn put_aside(&mut self) {
-        std::mem::swap(&mut self.reply, &mut self.aside);
-        self.set_aside = true;
     }
 }
