@@ -109,6 +109,9 @@ const _: () = assert!(
 
 /// Internal lookups inside each other (CNAME chains over blocks): a loop ends here.
 pub const LOOKUP_DEPTH: usize = 8;
+/// Internal lookups that one query of a client may cause in all, whoever asks for them: the depth alone lets k rewrite rules make
+/// k to the power of `LOOKUP_DEPTH`. A chain of `ZONE_CNAME_CHAIN` names in each of eight blocks fits.
+pub const LOOKUPS_PER_QUERY: u16 = 100;
 /// Octets of the text of an expression: a view with a thousand networks fits.
 pub const EXPR_TEXT_OCTETS: usize = 64 << 10;
 /// Levels of an expression's tree, which bounds the stack of its evaluation.
@@ -190,10 +193,15 @@ pub const BATCH: usize = 64;
 pub const BATCH_REPLY_OCTETS: usize = 4096;
 /// TCP connections of one core; beyond it the newest is closed at once.
 pub const TCP_CONNECTIONS_PER_CORE: usize = 8192;
+/// TCP connections that one core grants one client address (an IPv4 address, or the 64 bits of an IPv6 network): one client that opens
+/// all it can leaves seven eighths to the others. A resolver or a node of a cluster that shares one address needs tens.
+pub const TCP_CONNECTIONS_PER_CLIENT: u32 = 1_024;
 /// Queries of one TCP connection that are being answered; beyond it its reading stops.
 pub const TCP_QUERIES_IN_FLIGHT: usize = 128;
 /// Octets of replies that wait for a TCP client to read; beyond it its reading stops.
 pub const TCP_UNSENT_OCTETS: usize = 128 * 1024;
+
+const _: () = assert!(8 * TCP_CONNECTIONS_PER_CLIENT as usize <= TCP_CONNECTIONS_PER_CORE);
 
 // === transport ===
 

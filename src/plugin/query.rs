@@ -10,10 +10,12 @@
 )]
 
 use std::any::Any;
+use std::cell::Cell;
 use std::net::SocketAddr;
 
 use super::metadata_values::Metadata;
 use super::names::Names;
+use crate::limits;
 use crate::wire::edns::Edns;
 use crate::wire::name::{self, NameBuf};
 use crate::wire::query::Parsed;
@@ -79,7 +81,7 @@ pub struct Query {
     /// The transport's kind.
     pub proto: Proto,
     /// Octets of the query as received.
-    pub size: usize,
+    pub size: u32,
     /// The message id.
     pub id: u16,
     /// The second word of the header; plugins may change RD, AD and CD for what comes after them.
@@ -110,12 +112,14 @@ pub struct Query {
     pub route: Route,
     /// Depth of internal lookups: 0 for a client's query.
     pub depth: u8,
+    /// Internal lookups that the client's query has caused so far, those of its children included: never reset on the way.
+    pub(super) lookups: Cell<u16>,
     /// Set with [`Flow::Park`](super::Flow::Park): the core whose task thread must run the rest, `None` for this one.
-    pub home: Option<usize>,
+    pub home: Option<u16>,
     /// Set by a plugin that wants [`Plugin::background`](super::Plugin::background) to run on that core after the reply is sent.
-    pub background: Option<usize>,
+    pub background: Option<u16>,
     /// Filled in by the chain: the row that asked for `background`.
-    pub(super) background_row: usize,
+    pub(super) background_row: u16,
     names: Names,
     hash: u64,
     asked_qtype: u16,
@@ -128,7 +132,8 @@ pub struct Query {
 impl Query {
     /// Takes over a parsed message: everything of an earlier query is forgotten.
     pub fn begin(&mut self, parsed: &mut Parsed, size: usize) {
-        self.size = size;
+        // No message is longer than 65,535 octets.
+        self.size = size as u32;
         self.id = parsed.id;
         self.flags = parsed.flags;
         let names = self.names.roomy();
@@ -181,6 +186,7 @@ impl Query {
             route: self.route,
             deadline_ns: self.deadline_ns,
             depth: self.depth,
+            lookups: self.lookups.clone(),
             ..Query::default()
         }
     }
@@ -222,6 +228,7 @@ impl Query {
         self.writer = "";
         self.meta.clear();
         self.depth = 0;
+        self.lookups.set(0);
         self.deadline_ns = None;
         self.home = None;
         self.background = None;
@@ -289,6 +296,11 @@ impl Query {
     /// Whether DO is set.
     pub fn dnssec_ok(&self) -> bool {
         self.edns.dnssec_ok()
+    }
+
+    /// Whether it caused more internal lookups than `limits::LOOKUPS_PER_QUERY`: what has been put together is not the answer.
+    pub fn is_overspent(&self) -> bool {
+        self.lookups.get() > limits::LOOKUPS_PER_QUERY
     }
 
     /// Octets the reply may take on this transport.

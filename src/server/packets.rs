@@ -212,7 +212,7 @@ const DRAIN_BATCHES: usize = 64;
 
 /// Hands a query that waits to the task thread of the core it asked for, or sheds it.
 fn park(place: &Place, query: &mut Query, run: Run, path: ReplyPath) {
-    let home = query.home.take().unwrap_or(place.core);
+    let home = query.home.take().map_or(place.core, usize::from);
     let Some(peer) = place.peers.get(home) else {
         return;
     };

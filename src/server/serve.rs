@@ -178,13 +178,12 @@ pub fn recover_from_panic(running: &Running, query: &mut Query) {
 }
 
 /// Awaits a future; `None` if it panicked.
-pub async fn unpanicking<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
+pub fn unpanicking<F: Future + Unpin>(mut future: F) -> impl Future<Output = Option<F::Output>> {
     poll_fn(
-        |cx| match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut future).poll(cx))) {
+        move |cx| match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut future).poll(cx))) {
             Ok(Poll::Ready(value)) => Poll::Ready(Some(value)),
             Ok(Poll::Pending) => Poll::Pending,
             Err(_) => Poll::Ready(None),
         },
     )
-    .await
 }

@@ -11,13 +11,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use super::clients::Client;
 use super::config::Timeouts;
 use super::serve::{self, Arrival, Desk, Served};
 use super::tasks::{self, Env, Place};
@@ -90,10 +92,9 @@ async fn accept(env: Rc<Env>, state: Rc<Accepting>, listening: TcpListener) {
         let Some(Ok((stream, peer))) = accepted else {
             continue;
         };
-        if env.connections.get() >= limits::TCP_CONNECTIONS_PER_CORE {
+        let Some(open) = Open::new(&env, peer) else {
             continue;
-        }
-        let open = Open::new(&env);
+        };
         runtime::spawn(connection(open, state.clone(), stream, peer));
     }
 }
@@ -141,7 +142,7 @@ async fn connection(open: Open, accepting: Rc<Accepting>, stream: TcpStream, pee
         return;
     };
     let connection = Rc::new(Connection {
-        env: open.0.clone(),
+        env: open.env.clone(),
         accepting,
         peer,
         local,
@@ -173,18 +174,25 @@ impl Drop for EndOfReading {
 }
 
 /// Counts a connection for as long as its reader lives, or its task waits to be refused.
-struct Open(Rc<Env>);
+struct Open {
+    env: Rc<Env>,
+    client: Client,
+}
 
 impl Open {
-    fn new(env: &Rc<Env>) -> Open {
-        env.connections.set(env.connections.get() + 1);
-        Open(env.clone())
+    /// `None` when the core has as many as it may, or the client.
+    fn new(env: &Rc<Env>, peer: SocketAddr) -> Option<Open> {
+        let client = Client::of(peer.ip());
+        env.connections.enter(client).then(|| Open {
+            env: env.clone(),
+            client,
+        })
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.connections.set(self.0.connections.get() - 1);
+        self.env.connections.leave(self.client);
     }
 }
 
@@ -195,16 +203,16 @@ impl Connection {
     }
 
     async fn read(self: &Rc<Self>, from: &mut ReadHalf, timeouts: Timeouts) {
-        let (mut frames, mut chunk, mut answered) =
-            (Frames::default(), vec![0u8; READ_OCTETS], 0u32);
+        let (mut frames, mut answered) = (Frames::default(), 0u32);
         let mut patience = timeouts.read;
         loop {
             // The deadline is for a whole message, so that a peer that sends an octet now and then is cut off too.
             let deadline = clock::now_ns() + patience.as_nanos() as u64;
             while !self.take_message(&mut frames) {
                 let left = Duration::from_nanos(deadline.saturating_sub(clock::now_ns()));
-                match runtime::timeout(left, from.read(&mut chunk)).await {
-                    Ok(Ok(count)) if count > 0 => frames.extend(&chunk[..count]),
+                let read = poll_fn(|cx| read_more(from, &mut frames, cx));
+                match runtime::timeout(left, read).await {
+                    Ok(Ok(count)) if count > 0 => {}
                     _ => return,
                 }
             }
@@ -288,6 +296,19 @@ impl Connection {
     }
 }
 
+/// Reads what there is. An idle connection holds no buffer to read into: the thread has one for all.
+fn read_more(
+    from: &mut ReadHalf,
+    frames: &mut Frames,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    CHUNK.with_borrow_mut(|chunk| {
+        let count = ready!(from.poll_read(cx, &mut chunk[..]))?;
+        frames.extend(&chunk[..count]);
+        Poll::Ready(Ok(count))
+    })
+}
+
 /// A query of a connection that is being answered; gives its place back even if its task panics.
 struct InFlight(Rc<Connection>);
 
@@ -330,6 +351,8 @@ const READ_OCTETS: usize = 4096;
 thread_local! {
     /// Desk and reply buffer of this thread, used between two awaits only.
     static SCRATCH: RefCell<(Desk, Vec<u8>)> = RefCell::default();
+    /// Octets just read, on their way to the frames of a connection.
+    static CHUNK: RefCell<Box<[u8; READ_OCTETS]>> = RefCell::new(Box::new([0; READ_OCTETS]));
 }
 
 #[cfg(test)]
@@ -372,7 +395,7 @@ mod tests {
             let mut octet = [0; 1];
             let end = runtime::timeout(Duration::from_secs(2), client.read(&mut octet)).await;
             assert!(!matches!(end, Ok(Ok(1..)) | Err(_)), "{free} free: {end:?}");
-            env.connections.get()
+            env.connections.count()
         });
         assert_eq!(left.unwrap(), 0, "{free} free");
     }

@@ -9,11 +9,13 @@
     )
 )]
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::clients::Clients;
 use super::config::Config;
 use super::running::Running;
 use super::serve::{self, Served};
@@ -104,7 +106,7 @@ pub struct Env {
     /// The newest configuration last.
     running: RefCell<Vec<Rc<Running>>>,
     /// TCP connections open on this core.
-    pub(super) connections: Cell<usize>,
+    pub(super) connections: Clients,
 }
 
 impl Env {
@@ -115,7 +117,7 @@ impl Env {
             cores,
             peers,
             running: RefCell::new(Vec::new()),
-            connections: Cell::new(0),
+            connections: Clients::new(),
         })
     }
 
@@ -215,7 +217,9 @@ pub fn start_background(peers: &[Peer], query: &mut Query) {
     let Some(core) = query.background.take() else {
         return;
     };
-    let Some(peer) = peers.get(core) else { return };
+    let Some(peer) = peers.get(usize::from(core)) else {
+        return;
+    };
     if !peer.reserve() {
         return;
     }
@@ -231,7 +235,7 @@ pub async fn run(core: usize, cores: usize, peers: Vec<Peer>, mut jobs: Receiver
     let mut acceptors = stream::Acceptors::default();
     while let Some(job) = jobs.recv().await {
         match job {
-            Job::Udp(waiting) => spawn_counted(&env, answer_udp(env.clone(), waiting)),
+            Job::Udp(waiting) => runtime::spawn(answer_udp(Place(env.clone()), waiting)),
             Job::Visit(visit) => spawn_counted(&env, plugin::receive(env.clone(), visit)),
             Job::Background(query) => spawn_counted(&env, plugin::background(env.clone(), query)),
             Job::Swap(swap) => {
@@ -257,31 +261,48 @@ fn spawn_counted(env: &Rc<Env>, work: impl Future<Output = ()> + 'static) {
     });
 }
 
-async fn answer_udp(env: Rc<Env>, mut waiting: Box<Waiting>) {
-    let run = waiting.run;
-    if let Some(reply) = complete(&env, &mut waiting.query, run).await {
-        waiting.path.send(&reply);
+#[allow(clippy::manual_async_fn)] // which would keep its arguments twice: thousands may wait here
+fn answer_udp(place: Place, mut waiting: Box<Waiting>) -> impl Future<Output = ()> {
+    async move {
+        let run = waiting.run;
+        if let Some(reply) = complete(&place.0, &mut waiting.query, run).await {
+            waiting.path.send(&reply);
+        }
     }
 }
 
 /// Drives a parked query to its end and shapes the reply; a panic on the way becomes SERVFAIL. `None`: nothing is sent.
-pub async fn complete(env: &Rc<Env>, query: &mut Query, run: Run) -> Option<Vec<u8>> {
-    let chain = env.chain(query.route);
-    let finished = match chain {
-        Some(chain) => {
-            let shared: Rc<dyn TaskEnv> = env.clone();
-            serve::unpanicking(plugin::drive(shared, chain, query, run)).await
-        }
-        None => {
-            query.unwritten(Rcode::SERVFAIL);
-            Some(())
-        }
-    };
+#[allow(clippy::manual_async_fn)] // as above
+pub fn complete(
+    env: &Rc<Env>,
+    query: &mut Query,
+    run: Run,
+) -> impl Future<Output = Option<Vec<u8>>> {
+    async move {
+        let finished = match env.chain(query.route) {
+            Some(chain) => {
+                let shared: Rc<dyn TaskEnv> = env.clone();
+                let driven = pin!(plugin::drive(shared, chain, query, run));
+                serve::unpanicking(driven).await
+            }
+            None => {
+                query.unwritten(Rcode::SERVFAIL);
+                Some(())
+            }
+        };
+        shape(env, query, finished.is_some())
+    }
+}
+
+fn shape(env: &Env, query: &mut Query, finished: bool) -> Option<Vec<u8>> {
     let running = env.running(query.route.generation)?;
-    if finished.is_none() {
+    if !finished {
         serve::recover_from_panic(&running, query);
     }
     env.start_background(query);
+    if query.is_overspent() {
+        query.unwritten(Rcode::SERVFAIL);
+    }
     SCRATCH.with_borrow_mut(|out| {
         out.resize(limits::MESSAGE_OCTETS, 0);
         match serve::finish(&running, query, out) {

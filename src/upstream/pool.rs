@@ -10,6 +10,7 @@
 )]
 
 use std::cell::Cell;
+use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -41,6 +42,16 @@ pub struct PoolSettings {
     pub read_timeout: Duration,
     /// The address to ask from.
     pub source: Option<IpAddr>,
+}
+
+/// What is asked of an upstream.
+pub struct Call {
+    /// The query.
+    pub request: RequestBuffer,
+    /// Octets that a reply over UDP may have.
+    pub room: usize,
+    /// A reading of the monotonic clock after which no answer is of use.
+    pub deadline: Nanos,
 }
 
 /// The sockets of one core to one upstream. Each carries one query at a time.
@@ -89,39 +100,42 @@ impl Pool {
         &self.health
     }
 
-    /// Asks and reads the answer into `reply`, which holds anything after an error. `room` is how many octets a UDP reply may have,
-    /// `deadline` a reading of the monotonic clock after which no answer is of use.
+    /// Asks and reads the answer into `reply`, which holds anything after an error.
     ///
     /// # Errors
     /// No socket, no connection or no reply in time; junk is no error, it is waited past. [`Error::Busy`] says nothing of the
     /// upstream: this core has as many exchanges with it as it may.
-    pub async fn exchange(
+    #[allow(clippy::manual_async_fn)] // which would keep its arguments twice: thousands may wait here
+    pub fn exchange(
         &self,
-        request: &mut RequestBuffer,
+        call: &mut Call,
         protocol: Protocol,
-        room: usize,
-        deadline: Nanos,
         reply: &mut Reply,
-    ) -> Result<(), Error> {
-        let Some(_place) = Place::take(&self.in_flight) else {
-            return Err(Error::Busy);
-        };
-        let start = clock::now_ns();
-        request.draw_id();
-        match protocol {
-            Protocol::Udp => {
-                let kept = self.take_udp()?;
-                let wait = self.wait(deadline);
-                let outcome = udp::exchange(&kept.io, request, room, wait, reply).await;
-                outcome.map_err(|failure| self.udp_error(&kept, failure))?;
-                self.udp.give(kept);
+    ) -> impl Future<Output = Result<(), Error>> {
+        async move {
+            let Some(_place) = Place::take(&self.in_flight) else {
+                return Err(Error::Busy);
+            };
+            let start = clock::now_ns();
+            call.request.draw_id();
+            match protocol {
+                Protocol::Udp => {
+                    let kept = self.take_udp()?;
+                    let wait = self.wait(call.deadline);
+                    let outcome =
+                        udp::exchange(&kept.io, &call.request, call.room, wait, reply).await;
+                    outcome.map_err(|failure| self.udp_error(&kept, failure))?;
+                    self.udp.give(kept);
+                }
+                // Boxed: it needs three times the room of the other, which most of those that wait are in.
+                Protocol::Tcp => {
+                    Box::pin(self.over_tcp(&call.request, call.deadline, reply)).await?;
+                }
             }
-            // Boxed: it needs three times the room of the other, which most of those that wait are in.
-            Protocol::Tcp => Box::pin(self.over_tcp(request, deadline, reply)).await?,
+            let took = clock::now_ns().saturating_sub(start);
+            self.metrics.observe(reply.rcode, took);
+            Ok(())
         }
-        let took = clock::now_ns().saturating_sub(start);
-        self.metrics.observe(reply.rcode, took);
-        Ok(())
     }
 
     fn addr(&self) -> SocketAddr {

@@ -9,7 +9,7 @@
     )
 )]
 
-use std::future::poll_fn;
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::task::{Context, Poll, ready};
@@ -68,26 +68,29 @@ pub(super) enum Failure {
 /// Sends the query and waits for its answer; whatever else arrives is ignored.
 ///
 /// While it waits it holds no buffer: what a socket has is read into one that the whole thread shares.
-pub(super) async fn exchange(
-    socket: &UdpSocket,
-    request: &RequestBuffer,
+pub(super) fn exchange<'a>(
+    socket: &'a UdpSocket,
+    request: &'a RequestBuffer,
     room: usize,
     wait: Duration,
-    reply: &mut Reply,
-) -> Result<(), Failure> {
-    if let Err(error) = socket.send(request.datagram()).await {
-        return Err(Failure::Write(Why::Call("write", error)));
-    }
+    reply: &'a mut Reply,
+) -> impl Future<Output = Result<(), Failure>> + use<'a> {
     let mut inbox = Inbox {
         socket,
         request,
         room: room.min(limits::UPSTREAM_UDP_OCTETS),
         reply,
     };
-    match runtime::timeout(wait, poll_fn(|cx| inbox.poll(cx))).await {
-        Ok(Ok(())) => Ok(()),
-        Ok(Err(error)) => Err(Failure::Read(Why::Call("read", error))),
-        Err(_) => Err(Failure::Read(Why::Timeout)),
+    // A block and not an `async fn`, which would keep its arguments twice: thousands may wait here.
+    async move {
+        if let Err(error) = inbox.socket.send(inbox.request.datagram()).await {
+            return Err(Failure::Write(Why::Call("write", error)));
+        }
+        match runtime::timeout(wait, poll_fn(|cx| inbox.poll(cx))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Failure::Read(Why::Call("read", error))),
+            Err(_) => Err(Failure::Read(Why::Timeout)),
+        }
     }
 }
 
