@@ -115,6 +115,9 @@ pub const PAGES_OCTETS: usize = 256 * 1024;
 
 /// Internal lookups inside each other (CNAME chains over blocks): a loop ends here.
 pub const LOOKUP_DEPTH: usize = 8;
+/// Internal lookups that one query of a client may cause in all, whoever asks for them: the depth alone lets k rewrite rules make
+/// k to the power of `LOOKUP_DEPTH`. A chain of `ZONE_CNAME_CHAIN` names in each of eight blocks fits.
+pub const LOOKUPS_PER_QUERY: u16 = 100;
 /// Octets of the text of an expression: a view with a thousand networks fits.
 pub const EXPR_TEXT_OCTETS: usize = 64 << 10;
 /// Levels of an expression's tree, which bounds the stack of its evaluation.
@@ -213,10 +216,15 @@ pub const BATCH_REPLY_OCTETS: usize = 4096;
 pub const HELPED_SOCKETS: usize = 64;
 /// TCP connections of one core; beyond it the newest is closed at once.
 pub const TCP_CONNECTIONS_PER_CORE: usize = 8192;
+/// TCP connections that one core grants one client address (an IPv4 address, or the 64 bits of an IPv6 network): one client that opens
+/// all it can leaves seven eighths to the others. A resolver or a node of a cluster that shares one address needs tens.
+pub const TCP_CONNECTIONS_PER_CLIENT: u32 = 1_024;
 /// Queries of one TCP connection that are being answered; beyond it its reading stops.
 pub const TCP_QUERIES_IN_FLIGHT: usize = 128;
 /// Octets of replies that wait for a TCP client to read; beyond it its reading stops.
 pub const TCP_UNSENT_OCTETS: usize = 128 * 1024;
+
+const _: () = assert!(8 * TCP_CONNECTIONS_PER_CLIENT as usize <= TCP_CONNECTIONS_PER_CORE);
 
 // === transport ===
 
@@ -232,13 +240,11 @@ pub const UDP_RECEIVE_BUFFER: usize = 4 * 1024 * 1024;
 pub const CORE_RESTARTS_PER_MINUTE: usize = 5;
 // === upstream ===
 
-/// Exchanges with upstreams that one core may have in flight. With `UPSTREAM_UDP_OCTETS` each, 64 MiB. One upstream may have as many as
-/// are left free, so that one that stalls takes half; hence no more than `PARKED_PER_CORE`, or the waiting room would fill first.
+/// Exchanges with upstreams that one core may have in flight; each has a socket of its own. One upstream may have as many as are left
+/// free, so that one that stalls takes half; hence no more than `PARKED_PER_CORE`, or the waiting room would fill first.
 pub const UPSTREAM_IN_FLIGHT_PER_CORE: usize = 8_192;
 /// Octets read of a UDP reply; a longer one counts as truncated, and the client asks again over TCP.
 pub const UPSTREAM_UDP_OCTETS: usize = 8_192;
-/// Receive buffers that one core keeps for later.
-pub const UPSTREAM_BUFFERS: usize = 64;
 /// Idle sockets that one core keeps for one upstream and protocol.
 pub const UPSTREAM_IDLE: usize = 1_024;
 /// Exchanges over one UDP socket; then its port is given up, so that a busy port is not there to be found for long.

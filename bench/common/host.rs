@@ -175,8 +175,7 @@ fn open(corefile: &str, warm: Vec<Vec<u8>>) -> Rc<Running> {
             if let Served::Parked(run) =
                 serve::message(&running, &mut desk, &message, &arrival, &mut out)
             {
-                let fallback = serve::Fallback::of(&desk.query);
-                tasks::complete(&env, &mut desk.query, run, fallback)
+                tasks::complete(&env, &mut desk.query, run)
                     .await
                     .expect("a reply");
             }

@@ -18,15 +18,16 @@
 )]
 
 use std::future::Future;
-use std::pin::Pin;
 use std::rc::Rc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::plain::PlainRows;
 use super::query::{Answer, Query, Route};
 use super::{AnyPlugin, Flow};
-use crate::limits::LOOKUP_DEPTH;
+use crate::limits::{LOOKUP_DEPTH, LOOKUPS_PER_QUERY};
 use crate::runtime;
-use crate::wire::name::NameBuf;
+use crate::telemetry::log;
+use crate::wire::name::{self, NameBuf};
 use crate::wire::rcode::Rcode;
 
 /// One thread's instances of a block's plugins, in table order.
@@ -52,9 +53,20 @@ pub enum Run {
 /// A row that waits, on the way down or up.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Parked {
-    row: usize,
+    row: u16,
+    floor: u16,
     going_up: bool,
-    floor: usize,
+}
+
+impl Parked {
+    /// A block has a row for each directive at most, far fewer than 65,536.
+    fn new(row: usize, floor: usize, going_up: bool) -> Parked {
+        Parked {
+            row: row as u16,
+            floor: floor as u16,
+            going_up,
+        }
+    }
 }
 
 impl Chain {
@@ -108,11 +120,7 @@ impl Chain {
             match flow {
                 Flow::Next => {}
                 Flow::Park => {
-                    return Run::Parked(Parked {
-                        row,
-                        going_up: false,
-                        floor,
-                    });
+                    return Run::Parked(Parked::new(row, floor, false));
                 }
                 Flow::Reply => return self.answered(query, row, floor),
                 Flow::Drop => {
@@ -136,11 +144,7 @@ impl Chain {
     fn up(&self, query: &mut Query, below: usize, floor: usize) -> Run {
         for row in (floor..below).rev() {
             if self.rows[row].on_reply(query) == Flow::Park {
-                return Run::Parked(Parked {
-                    row,
-                    going_up: true,
-                    floor,
-                });
+                return Run::Parked(Parked::new(row, floor, true));
             }
         }
         Run::Done
@@ -148,7 +152,7 @@ impl Chain {
 
     fn note_background(&self, query: &mut Query, row: usize) {
         if query.background.is_some() && query.background_row == 0 {
-            query.background_row = row + 1;
+            query.background_row = row as u16 + 1;
         }
     }
 }
@@ -197,6 +201,12 @@ pub struct TaskCx {
 }
 
 impl TaskCx {
+    /// What the chain hands to the plugin of that row.
+    #[cfg(test)]
+    pub(crate) fn new(env: Rc<dyn TaskEnv>, chain: Rc<Chain>, row: usize) -> TaskCx {
+        TaskCx { env, chain, row }
+    }
+
     /// Index of the core this runs on.
     pub fn core(&self) -> usize {
         self.env.core()
@@ -213,12 +223,12 @@ impl TaskCx {
     }
 
     /// Runs the rows after this one down to an answer and back up to this row. `query.answer` is set on return.
-    pub async fn rest(&self, query: &mut Query) {
+    pub fn rest<'a>(&self, query: &'a mut Query) -> impl Future<Output = ()> + use<'a> {
         query.answer = Answer::Open;
         query.home = None;
         let from = self.row + 1;
         let at = self.chain.down(query, from, from);
-        drive(self.env.clone(), self.chain.clone(), query, at).await;
+        drive(self.env.clone(), self.chain.clone(), query, at)
     }
 
     /// Asks this server itself: the listener's routing, then the whole chain of the block found there. The finished child is
@@ -226,6 +236,13 @@ impl TaskCx {
     pub async fn lookup(&self, parent: &Query, name: &NameBuf, qtype: u16) -> Box<Query> {
         let mut child = Box::new(Query::child(parent, name, qtype));
         child.now_ns = self.env.now_ns();
+        child.lookups.set(parent.lookups.get().saturating_add(1));
+        parent.lookups.set(child.lookups.get());
+        if child.is_overspent() {
+            warn_of_lookups(parent);
+            child.fail(Rcode::SERVFAIL, "too many internal lookups for one query");
+            return child;
+        }
         if child.depth as usize > LOOKUP_DEPTH {
             child.fail(Rcode::SERVFAIL, "internal lookup nested too deeply");
             return child;
@@ -237,6 +254,7 @@ impl TaskCx {
             }
             Err(rcode) => child.unwritten(rcode),
         }
+        parent.lookups.set(child.lookups.get());
         // Nobody else looks at the child again.
         self.env.start_background(&mut child);
         if child.answer == Answer::Written && child.reply.open().is_err() {
@@ -246,30 +264,55 @@ impl TaskCx {
     }
 }
 
-/// Awaits whatever parked and runs the chain to its end. Boxed, since a plugin's wait may run the rest of the chain.
+/// Tells the operator, once: rules that multiply lookups do so for each query.
+#[cold]
+fn warn_of_lookups(query: &Query) {
+    static TOLD: AtomicBool = AtomicBool::new(false);
+    if !TOLD.swap(true, Ordering::Relaxed) {
+        log::warning(
+            None,
+            format_args!(
+                "{}: more than {LOOKUPS_PER_QUERY} internal lookups for one query, which is answered SERVFAIL; \
+                 look for rewrite cname, template or CNAME records that lead to each other",
+                name::Text(query.asked().name),
+            ),
+        );
+    }
+}
+
+/// Awaits whatever parked and runs the chain to its end. What a row does while it waits is boxed by [`AnyPlugin`], so that rows which run
+/// the rest of the chain have a size.
 pub fn drive<'a>(
     env: Rc<dyn TaskEnv>,
     chain: Rc<Chain>,
     query: &'a mut Query,
     mut at: Run,
-) -> Pin<Box<dyn Future<Output = ()> + 'a>> {
-    Box::pin(async move {
+) -> impl Future<Output = ()> + 'a {
+    let mut cx = TaskCx { env, chain, row: 0 };
+    // A block and not an `async fn`, which would keep its arguments twice: thousands may wait here.
+    async move {
         while let Run::Parked(parked) = at {
-            query.now_ns = env.now_ns();
+            query.now_ns = cx.now_ns();
             at = match query.home.take() {
-                Some(home) if home != env.core() => {
-                    match travel(&*env, home, query, parked).await {
-                        Ok(()) => Run::Done,
-                        Err(reason) => {
-                            query.fail(Rcode::SERVFAIL, reason);
-                            chain.up(query, parked.row, parked.floor)
-                        }
+                Some(home) if usize::from(home) != cx.core() => {
+                    Box::pin(visit(&cx, home.into(), query, parked)).await
+                }
+                _ => {
+                    cx.row = usize::from(parked.row);
+                    let plugin = &cx.chain.rows[cx.row];
+                    if parked.going_up {
+                        plugin.wait_reply(query, &cx).await;
+                        query.now_ns = cx.now_ns();
+                        cx.chain.up(query, cx.row, usize::from(parked.floor))
+                    } else {
+                        let flow = plugin.wait_query(query, &cx).await;
+                        query.now_ns = cx.now_ns();
+                        cx.chain.go_on(query, flow, parked)
                     }
                 }
-                _ => chain.wait(&env, &chain, query, parked).await,
             };
         }
-    })
+    }
 }
 
 /// Runs a query that came from another core, from where it parked.
@@ -295,6 +338,7 @@ pub async fn background(env: Rc<dyn TaskEnv>, mut query: Box<Query>) {
     };
     query.background = None;
     query.background_row = 0;
+    let row = usize::from(row);
     if let Some(chain) = env.chain(query.route)
         && row < chain.rows.len()
     {
@@ -305,6 +349,18 @@ pub async fn background(env: Rc<dyn TaskEnv>, mut query: Box<Query>) {
             row,
         };
         chain.rows[row].background(&mut query, &cx).await;
+    }
+}
+
+/// Lets another core's task thread run a query to its end, or fails it here and runs it up.
+async fn visit(cx: &TaskCx, home: usize, query: &mut Query, at: Parked) -> Run {
+    match travel(&*cx.env, home, query, at).await {
+        Ok(()) => Run::Done,
+        Err(reason) => {
+            query.fail(Rcode::SERVFAIL, reason);
+            let (row, floor) = (usize::from(at.row), usize::from(at.floor));
+            cx.chain.up(query, row, floor)
+        }
     }
 }
 
@@ -336,31 +392,9 @@ async fn travel(
 }
 
 impl Chain {
-    async fn wait(
-        &self,
-        env: &Rc<dyn TaskEnv>,
-        chain: &Rc<Chain>,
-        query: &mut Query,
-        parked: Parked,
-    ) -> Run {
-        let Parked {
-            row,
-            going_up,
-            floor,
-        } = parked;
-        let cx = TaskCx {
-            env: env.clone(),
-            chain: chain.clone(),
-            row,
-        };
-        let plugin = &self.rows[row];
-        if going_up {
-            plugin.wait_reply(query, &cx).await;
-            query.now_ns = env.now_ns();
-            return self.up(query, row, floor);
-        }
-        let flow = plugin.wait_query(query, &cx).await;
-        query.now_ns = env.now_ns();
+    /// Goes on from a row that has waited on the way down.
+    fn go_on(&self, query: &mut Query, flow: Flow, parked: Parked) -> Run {
+        let (row, floor) = (usize::from(parked.row), usize::from(parked.floor));
         match flow {
             Flow::Next => self.down(query, row + 1, floor),
             Flow::Reply => self.answered(query, row, floor),
@@ -389,7 +423,7 @@ mod tests {
     /// One core with one chain; the other cores lose every query.
     struct Env {
         chain: Rc<Chain>,
-        background: Cell<Option<usize>>,
+        background: Cell<Option<u16>>,
     }
 
     impl TaskEnv for Env {
@@ -418,7 +452,7 @@ mod tests {
         }
     }
 
-    fn run(name: &str, home: Option<usize>) -> (Box<Query>, Option<usize>) {
+    fn run(name: &str, home: Option<u16>) -> (Box<Query>, Option<u16>) {
         let mut query = Box::new(query(name, types::AAAA));
         query.start_ns = 5;
         block_on(Backend::Epoll, async move {

@@ -9,6 +9,7 @@ mod chain;
 #[cfg(any(feature = "template", feature = "view"))]
 mod expression;
 mod metadata_values;
+mod names;
 mod order;
 #[cfg(test)]
 pub(crate) mod panicker;
@@ -21,6 +22,7 @@ mod setup;
 mod table;
 
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 pub use chain::{Chain, Run, TaskCx, TaskEnv, Visit, background, drive, receive};
@@ -112,6 +114,9 @@ plugins! {
     #[cfg(test)]
     "panicker" => panicker::Panicker,
 }
+
+/// What a row does while it waits.
+type Waiting<'a, T> = Pin<Box<dyn Future<Output = T> + 'a>>;
 
 /// What `-plugins` prints: the names of the built directives, sorted, one a line.
 pub fn list() -> String {

@@ -33,7 +33,7 @@ impl Plugin for Panicker {
             [4, b'd', b'o', b'w', b'n', ..] => panic!("down"),
             [4, b'w', b'a', b'i', b't', ..] => Flow::Park,
             [4, b'a', b'w', b'a', b'y', ..] => {
-                query.home = Some(self.other);
+                query.home = Some(self.other as u16);
                 Flow::Park
             }
             [4, b'l', b'o', b'o', b'k', ..] => Flow::Park,

@@ -10,9 +10,12 @@
 )]
 
 use std::any::Any;
+use std::cell::Cell;
 use std::net::SocketAddr;
 
 use super::metadata_values::Metadata;
+use super::names::Names;
+use crate::limits;
 use crate::wire::edns::Edns;
 use crate::wire::name::{self, NameBuf};
 use crate::wire::query::Parsed;
@@ -78,7 +81,7 @@ pub struct Query {
     /// The transport's kind.
     pub proto: Proto,
     /// Octets of the query as received.
-    pub size: usize,
+    pub size: u32,
     /// The message id.
     pub id: u16,
     /// The second word of the header; plugins may change RD, AD and CD for what comes after them.
@@ -109,15 +112,16 @@ pub struct Query {
     pub route: Route,
     /// Depth of internal lookups: 0 for a client's query.
     pub depth: u8,
+    /// Internal lookups that the client's query has caused so far, those of its children included: never reset on the way.
+    pub(super) lookups: Cell<u16>,
     /// Set with [`Flow::Park`](super::Flow::Park): the core whose task thread must run the rest, `None` for this one.
-    pub home: Option<usize>,
+    pub home: Option<u16>,
     /// Set by a plugin that wants [`Plugin::background`](super::Plugin::background) to run on that core after the reply is sent.
-    pub background: Option<usize>,
+    pub background: Option<u16>,
     /// Filled in by the chain: the row that asked for `background`.
-    pub(super) background_row: usize,
-    name: NameSlot,
+    pub(super) background_row: u16,
+    names: Names,
     hash: u64,
-    asked: NameSlot,
     asked_qtype: u16,
     asked_qclass: u16,
     /// `name` and `asked` differ in more than case.
@@ -128,13 +132,15 @@ pub struct Query {
 impl Query {
     /// Takes over a parsed message: everything of an earlier query is forgotten.
     pub fn begin(&mut self, parsed: &mut Parsed, size: usize) {
-        self.size = size;
+        // No message is longer than 65,535 octets.
+        self.size = size as u32;
         self.id = parsed.id;
         self.flags = parsed.flags;
-        self.asked.0 = parsed.name;
+        let names = self.names.roomy();
+        names.asked = parsed.name;
+        self.hash = name::lower_and_hash(parsed.name.as_wire(), &mut names.seen);
         (self.asked_qtype, self.asked_qclass) = (parsed.qtype, parsed.qclass);
         (self.qtype, self.qclass) = (parsed.qtype, parsed.qclass);
-        self.hash = name::lower_and_hash(parsed.name.as_wire(), &mut self.name.0);
         self.is_renamed = false;
         std::mem::swap(&mut self.edns, &mut parsed.edns);
         self.forget();
@@ -142,24 +148,10 @@ impl Query {
 
     /// A query of our own making: an internal lookup or a refresh, asked on behalf of `parent`.
     pub fn child(parent: &Query, name: &NameBuf, qtype: u16) -> Query {
-        let mut child = Query {
-            peer: parent.peer,
-            local: parent.local,
-            proto: parent.proto,
-            size: parent.size,
-            id: parent.id,
-            flags: parent.flags,
-            qtype,
-            qclass: parent.qclass,
-            edns: parent.edns.clone(),
-            start_ns: parent.now_ns,
-            now_ns: parent.now_ns,
-            route: parent.route,
-            deadline_ns: parent.deadline_ns,
-            depth: parent.depth + 1,
-            ..Query::default()
-        };
-        child.asked.0 = *name;
+        let mut child = parent.heir();
+        child.depth = parent.depth + 1;
+        child.qtype = qtype;
+        child.names.roomy().asked = *name;
         (child.asked_qtype, child.asked_qclass) = (qtype, parent.qclass);
         child.set_name(name);
         child.meta.enabled = parent.meta.enabled;
@@ -168,12 +160,35 @@ impl Query {
 
     /// A copy of the question side for work that outlives this query, such as a prefetch.
     pub fn duplicate(&self) -> Query {
-        let mut copy = Query::child(self, &self.name.0, self.qtype);
-        copy.set_asked(&self.asked.0, self.asked_qtype, self.asked_qclass);
-        copy.depth = self.depth;
+        let mut copy = self.heir();
+        copy.names = self.names.packed();
+        (copy.hash, copy.is_renamed) = (self.hash, self.is_renamed);
+        (copy.asked_qtype, copy.asked_qclass) = (self.asked_qtype, self.asked_qclass);
         copy.deadline_ns = None;
         copy.meta = self.meta.clone();
         copy
+    }
+
+    /// What a query that is asked on behalf of this one takes over; it has no name yet.
+    fn heir(&self) -> Query {
+        Query {
+            peer: self.peer,
+            local: self.local,
+            proto: self.proto,
+            size: self.size,
+            id: self.id,
+            flags: self.flags,
+            qtype: self.qtype,
+            qclass: self.qclass,
+            edns: self.edns.clone(),
+            start_ns: self.now_ns,
+            now_ns: self.now_ns,
+            route: self.route,
+            deadline_ns: self.deadline_ns,
+            depth: self.depth,
+            lookups: self.lookups.clone(),
+            ..Query::default()
+        }
     }
 
     /// The copy that [`Plugin::background`](super::Plugin::background) works on; it knows the row that asked for it.
@@ -183,12 +198,37 @@ impl Query {
         copy
     }
 
+    /// Takes the query out, to wait elsewhere, in as few octets as it needs: a core may hold thousands. The room for names and for a
+    /// reply stays here for the next query.
+    pub fn leave(&mut self) -> Box<Query> {
+        let packed = self.names.packed();
+        let names = std::mem::replace(&mut self.names, packed);
+        // A row that parks on its way up has a reply to take along.
+        let reply = match self.answer {
+            Answer::Written => Reply::default(),
+            _ => std::mem::take(&mut self.reply),
+        };
+        let room = Query {
+            names,
+            reply,
+            ..Query::default()
+        };
+        Box::new(std::mem::replace(self, room))
+    }
+
+    /// What is left of a query that panicked, in whatever state: its question, to be answered with SERVFAIL.
+    pub fn salvage(&mut self) {
+        self.forget();
+        self.reply = Reply::default();
+    }
+
     fn forget(&mut self) {
         self.answer = Answer::Open;
         self.error = None;
         self.writer = "";
         self.meta.clear();
         self.depth = 0;
+        self.lookups.set(0);
         self.deadline_ns = None;
         self.home = None;
         self.background = None;
@@ -198,12 +238,12 @@ impl Query {
 
     /// QNAME in lower-case wire form, as plugins see it.
     pub fn name(&self) -> &[u8] {
-        self.name.0.as_wire()
+        self.names.seen()
     }
 
     /// QNAME as an owned value.
     pub fn name_buf(&self) -> NameBuf {
-        self.name.0
+        wire_name(self.names.seen())
     }
 
     /// Keyed hash of [`Query::name`].
@@ -213,14 +253,14 @@ impl Query {
 
     /// Changes QNAME for the plugins that follow; the client still gets its own question back.
     pub fn set_name(&mut self, name: &NameBuf) {
-        self.hash = name::lower_and_hash(name.as_wire(), &mut self.name.0);
-        self.compare_names();
+        self.hash = self.names.see(name);
+        self.is_renamed = self.names.differ();
     }
 
     /// The question exactly as the client sent it, its own case kept.
     pub fn asked(&self) -> Question<'_> {
         Question {
-            name: self.asked.0.as_wire(),
+            name: self.names.asked(),
             qtype: self.asked_qtype,
             qclass: self.asked_qclass,
         }
@@ -228,14 +268,9 @@ impl Query {
 
     /// Changes the question that the reply will carry: only for a server that answers another question on purpose.
     pub fn set_asked(&mut self, name: &NameBuf, qtype: u16, qclass: u16) {
-        self.asked.0 = *name;
+        self.names.roomy().asked = *name;
         (self.asked_qtype, self.asked_qclass) = (qtype, qclass);
-        self.compare_names();
-    }
-
-    fn compare_names(&mut self) {
-        let asked = self.asked.0.as_wire();
-        self.is_renamed = !asked.eq_ignore_ascii_case(self.name.0.as_wire());
+        self.is_renamed = self.names.differ();
     }
 
     /// Whether the plugins see another question than the client asked.
@@ -263,6 +298,11 @@ impl Query {
         self.edns.dnssec_ok()
     }
 
+    /// Whether it caused more internal lookups than `limits::LOOKUPS_PER_QUERY`: what has been put together is not the answer.
+    pub fn is_overspent(&self) -> bool {
+        self.lookups.get() > limits::LOOKUPS_PER_QUERY
+    }
+
     /// Octets the reply may take on this transport.
     pub fn size_limit(&self) -> usize {
         scrub::size_limit(self.is_udp(), &self.edns)
@@ -278,7 +318,7 @@ impl Query {
     /// As [`Query::respond`], with QNAME as plugins see it beside the reply.
     pub fn respond_to_name(&mut self) -> (&[u8], &mut Reply) {
         self.respond();
-        (self.name.0.as_wire(), &mut self.reply)
+        (self.names.seen(), &mut self.reply)
     }
 
     /// Starts a reply with that rcode and no records.
@@ -305,7 +345,7 @@ impl Query {
             id: self.id,
             opcode: self.opcode(),
             question: Question {
-                name: self.asked.0.as_wire(),
+                name: self.names.asked(),
                 qtype: self.asked_qtype,
                 qclass: self.asked_qclass,
             },
@@ -383,11 +423,8 @@ impl From<SocketAddr> for SocketAddrSlot {
     }
 }
 
-#[derive(Clone, Copy)]
-struct NameSlot(NameBuf);
-
-impl Default for NameSlot {
-    fn default() -> NameSlot {
-        NameSlot(NameBuf::ROOT)
-    }
+/// A name that a query holds, as an owned value.
+fn wire_name(wire: &[u8]) -> NameBuf {
+    // What a query holds is a valid name; the root stands in for the impossible.
+    NameBuf::from_wire(wire).unwrap_or(NameBuf::ROOT)
 }

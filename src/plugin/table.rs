@@ -65,16 +65,18 @@ macro_rules! plugins {
                 match self { $($(#[$attr])* AnyPlugin::$plugin(plugin) => plugin.on_reply(query),)* }
             }
 
-            async fn wait_query(&self, query: &mut Query, cx: &TaskCx) -> Flow {
-                match self { $($(#[$attr])* AnyPlugin::$plugin(plugin) => plugin.wait_query(query, cx).await,)* }
+            // What waits is boxed row by row, so that a query that waits takes the room of its own plugin and not of the largest.
+
+            fn wait_query<'a>(&'a self, query: &'a mut Query, cx: &'a TaskCx) -> Waiting<'a, Flow> {
+                match self { $($(#[$attr])* AnyPlugin::$plugin(plugin) => Box::pin(plugin.wait_query(query, cx)),)* }
             }
 
-            async fn wait_reply(&self, query: &mut Query, cx: &TaskCx) {
-                match self { $($(#[$attr])* AnyPlugin::$plugin(plugin) => plugin.wait_reply(query, cx).await,)* }
+            fn wait_reply<'a>(&'a self, query: &'a mut Query, cx: &'a TaskCx) -> Waiting<'a, ()> {
+                match self { $($(#[$attr])* AnyPlugin::$plugin(plugin) => Box::pin(plugin.wait_reply(query, cx)),)* }
             }
 
-            async fn background(&self, query: &mut Query, cx: &TaskCx) {
-                match self { $($(#[$attr])* AnyPlugin::$plugin(plugin) => plugin.background(query, cx).await,)* }
+            fn background<'a>(&'a self, query: &'a mut Query, cx: &'a TaskCx) -> Waiting<'a, ()> {
+                match self { $($(#[$attr])* AnyPlugin::$plugin(plugin) => Box::pin(plugin.background(query, cx)),)* }
             }
 
             fn on_metadata(&self, query: &mut Query) {

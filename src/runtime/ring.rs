@@ -34,16 +34,19 @@ use crate::runtime::stream::accept;
 /// A socket whose reads and writes wait in the rings of this thread.
 pub(crate) enum Source {
     /// TCP connected or connecting, or UDP with a peer: glommio's type only calls recv(2), send(2) and poll.
-    Stream {
-        stream: RefCell<TcpStream>,
-        /// The same descriptor, for its options; `stream` closes it.
-        socket: ManuallyDrop<Socket>,
-    },
+    Stream(Box<Stream>),
     /// A listening socket, and the poll of it that is under way.
     Listener {
         socket: Socket,
-        readable: RefCell<Option<TcpStream>>,
+        readable: RefCell<Option<Box<TcpStream>>>,
     },
+}
+
+/// glommio's type and its descriptor; boxed, since a future that holds a socket is moved and epoll's is a third of this.
+pub(crate) struct Stream {
+    stream: RefCell<TcpStream>,
+    /// The same descriptor, for its options; `stream` closes it.
+    socket: ManuallyDrop<Socket>,
 }
 
 /// Runs `main` and all that it spawns on this thread until `done` is set, which is the last thing `main` does.
@@ -147,10 +150,10 @@ impl Source {
     /// Takes a connected or connecting socket.
     pub(crate) fn stream(socket: Socket) -> Self {
         let socket = ManuallyDrop::new(socket);
-        Self::Stream {
+        Self::Stream(Box::new(Stream {
             stream: RefCell::new(owning(socket.as_raw_fd())),
             socket,
-        }
+        }))
     }
 
     /// Takes a listening socket, which must be non-blocking.
@@ -163,7 +166,7 @@ impl Source {
 
     pub(crate) fn socket(&self) -> &Socket {
         match self {
-            Self::Stream { socket, .. } => socket,
+            Self::Stream(stream) => &stream.socket,
             Self::Listener { socket, .. } => socket,
         }
     }
@@ -174,8 +177,8 @@ impl Source {
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
         match self {
-            Self::Stream { stream, .. } => {
-                Pin::new(&mut *stream.borrow_mut()).poll_read(cx, buffer)
+            Self::Stream(socket) => {
+                Pin::new(&mut *socket.stream.borrow_mut()).poll_read(cx, buffer)
             }
             Self::Listener { .. } => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
@@ -183,8 +186,8 @@ impl Source {
 
     pub(crate) fn poll_send(&self, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
         match self {
-            Self::Stream { stream, .. } => {
-                Pin::new(&mut *stream.borrow_mut()).poll_write(cx, octets)
+            Self::Stream(socket) => {
+                Pin::new(&mut *socket.stream.borrow_mut()).poll_write(cx, octets)
             }
             Self::Listener { .. } => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
         }
@@ -211,7 +214,7 @@ impl Source {
             let stream = match &mut *readable {
                 Some(stream) => stream,
                 None => match socket.try_clone() {
-                    Ok(twin) => readable.insert(owning(twin.into_raw_fd())),
+                    Ok(twin) => readable.insert(Box::new(owning(twin.into_raw_fd()))),
                     Err(error) => return Poll::Ready(Err(error)),
                 },
             };

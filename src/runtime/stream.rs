@@ -89,6 +89,11 @@ impl UdpSocket {
         poll_fn(|cx| self.io.poll_recv(cx, buffer, false)).await
     }
 
+    /// Receives like [`UdpSocket::recv`], for who polls: the buffer is needed only while this runs.
+    pub fn poll_recv(&self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        self.io.poll_recv(cx, buffer, false)
+    }
+
     /// The address it sends from.
     pub fn local_addr(&self) -> io::Result<SocketAddr> {
         self.io.socket().local_addr().and_then(ip_address)
@@ -202,6 +207,15 @@ impl AsRawFd for TcpStream {
 // === impl ReadHalf, WriteHalf ===
 
 impl ReadHalf {
+    /// Reads like [`TcpStream::read`], for who polls: the buffer is needed only while this runs.
+    pub fn poll_read(
+        &mut self,
+        cx: &mut Context<'_>,
+        buffer: &mut [u8],
+    ) -> Poll<io::Result<usize>> {
+        self.io.poll_recv(cx, buffer, true)
+    }
+
     /// Reads like [`TcpStream::read`].
     pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         poll_fn(|cx| self.io.poll_recv(cx, buffer, true)).await

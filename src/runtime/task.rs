@@ -61,17 +61,37 @@ pub fn sleep_until(deadline: Nanos) -> Sleep {
     }
 }
 
-/// Runs a future for at most a duration; when the time runs out, the future is dropped.
-pub async fn timeout<T>(duration: Duration, future: impl Future<Output = T>) -> Result<T, Elapsed> {
-    let mut future = std::pin::pin!(future);
-    let mut sleep = sleep(duration);
-    std::future::poll_fn(move |cx| {
-        if let Poll::Ready(value) = future.as_mut().poll(cx) {
+/// Runs a future for at most a duration from now on; it ends with this one, whether or not the time ran out.
+pub fn timeout<F: Future>(duration: Duration, future: F) -> Timeout<F> {
+    Timeout {
+        future,
+        sleep: sleep(duration),
+    }
+}
+
+/// The future of [`timeout`]. Not an `async fn`, which would keep room for the inner future twice: once as its argument and once
+/// where it is polled.
+#[derive(Debug)]
+#[must_use = "nothing runs unless it is awaited"]
+pub struct Timeout<F> {
+    future: F,
+    sleep: Sleep,
+}
+
+impl<F: Future> Future for Timeout<F> {
+    type Output = Result<F::Output, Elapsed>;
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
+        // SAFETY: `future` is pinned as long as this is: nothing moves out of it, and there is no `Drop` that could. `sleep` is `Unpin`.
+        let (future, sleep) = unsafe {
+            let this = self.get_unchecked_mut();
+            (Pin::new_unchecked(&mut this.future), &mut this.sleep)
+        };
+        if let Poll::Ready(value) = future.poll(cx) {
             return Poll::Ready(Ok(value));
         }
-        Pin::new(&mut sleep).poll(cx).map(|()| Err(Elapsed))
-    })
-    .await
+        Pin::new(sleep).poll(cx).map(|()| Err(Elapsed))
+    }
 }
 
 /// Lets the other ready tasks run once.

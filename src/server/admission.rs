@@ -77,7 +77,7 @@ pub fn dropped(running: &Running, query: &Query, rcode: Rcode) {
         is_ipv6: query.peer.is_ipv6(),
         qtype: query.qtype,
         dnssec_ok: query.dnssec_ok(),
-        query_octets: query.size,
+        query_octets: query.size as usize,
         reply_octets: HEADER + query.asked().len() + query.edns.wire_len(),
         duration_ns: 0,
         rcode,

@@ -10,7 +10,7 @@ use super::config::Config;
 use super::packets::{self, Command, Losses, Place};
 use super::sockets::Sockets;
 use super::spread::Links;
-use super::tasks::{self, Job, Peer};
+use super::tasks::{self, Job, Peer, Swap};
 use crate::control::panic_text;
 use crate::limits;
 use crate::runtime::cores;
@@ -175,7 +175,11 @@ impl Cores {
         let (done, acks) = mpsc::channel();
         for (core, peer) in self.peers.iter().enumerate() {
             let (_, tcp) = sockets.of_core(core, self.count());
-            let job = Job::Swap(config.clone(), tcp, done.clone());
+            let job = Job::Swap(Box::new(Swap {
+                config: config.clone(),
+                listeners: tcp,
+                done: done.clone(),
+            }));
             peer.jobs
                 .try_send(job)
                 .map_err(|_| format!("the task thread of core {core} takes no orders"))?;
@@ -230,9 +234,11 @@ impl Cores {
                 self.note_restart(core, "task", died)?;
                 let (done, ack) = mpsc::channel();
                 let (_, tcp) = sockets.of_core(core, self.count());
-                let _ = self.peers[core]
-                    .jobs
-                    .try_send(Job::Swap(config.clone(), tcp, done));
+                let _ = self.peers[core].jobs.try_send(Job::Swap(Box::new(Swap {
+                    config: config.clone(),
+                    listeners: tcp,
+                    done,
+                })));
                 let _ = ack.recv_timeout(PATIENCE);
             }
         }

@@ -20,7 +20,7 @@ use super::running::Running;
 use super::serve::{self, Arrival, Desk, Served};
 use super::short::Glance;
 use super::spread::{Links, Listening, Offer, Spread};
-use super::tasks::{self, Job, Peer};
+use super::tasks::{self, Job, Peer, Waiting};
 use crate::cache;
 use crate::limits;
 use crate::plugin::{Proto, Query, Role, Run};
@@ -200,11 +200,8 @@ impl Thread {
                 }
                 Served::Silent => {}
                 Served::Parked(run) => {
-                    let (query, path) = (
-                        std::mem::take(&mut self.desk.query),
-                        self.batch.reply_path(nth, socket),
-                    );
-                    park(&self.place, query, run, path);
+                    let path = self.batch.reply_path(nth, socket);
+                    park(&self.place, &mut self.desk.query, run, path);
                 }
             }
         }
@@ -279,15 +276,17 @@ impl Thread {
 const DRAIN_BATCHES: usize = 64;
 
 /// Hands a query that waits to the task thread of the core it asked for, or sheds it.
-fn park(place: &Place, mut query: Box<Query>, run: Run, path: ReplyPath) {
-    let home = query.home.take().unwrap_or(place.core);
+fn park(place: &Place, query: &mut Query, run: Run, path: ReplyPath) {
+    let home = query.home.take().map_or(place.core, usize::from);
     let Some(peer) = place.peers.get(home) else {
         return;
     };
     if !peer.reserve() {
         return place.losses.shed.inc();
     }
-    if peer.jobs.try_send(Job::Udp(query, run, path)).is_err() {
+    let query = query.leave();
+    let waiting = Box::new(Waiting { query, run, path });
+    if peer.jobs.try_send(Job::Udp(waiting)).is_err() {
         peer.release();
         place.losses.shed.inc();
     }

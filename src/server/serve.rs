@@ -27,10 +27,8 @@ use super::admission;
 use super::running::Running;
 use super::short::Glance;
 use crate::cache;
-use crate::plugin::{Answer, Proto, Query, Route, Run};
-use crate::wire::edns::Edns;
+use crate::plugin::{Answer, Proto, Query, Run};
 use crate::wire::flag;
-use crate::wire::name::NameBuf;
 use crate::wire::query::{self, Parsed, Verdict};
 use crate::wire::rcode::Rcode;
 
@@ -194,51 +192,19 @@ fn bare(query: &mut Query, has_question: bool, rcode: Rcode, out: &mut [u8]) -> 
 
 // === on a task thread ===
 
-/// What is left of a query that was lost in a panic: enough for SERVFAIL.
-pub struct Fallback {
-    id: u16,
-    flags: u16,
-    question: (NameBuf, u16, u16),
-    edns: Edns,
-    route: Route,
-    proto: Proto,
-}
-
-impl Fallback {
-    /// Notes what SERVFAIL needs.
-    pub fn of(query: &Query) -> Fallback {
-        let asked = query.asked();
-        // The query holds a valid name; the root stands in for the impossible.
-        let name = NameBuf::from_wire(asked.name).unwrap_or(NameBuf::ROOT);
-        Fallback {
-            id: query.id,
-            flags: query.flags,
-            question: (name, asked.qtype, asked.qclass),
-            edns: query.edns.clone(),
-            route: query.route,
-            proto: query.proto,
-        }
-    }
-}
-
 /// Turns a query that a panic left in any state into SERVFAIL, counted and logged.
-pub fn recover_from_panic(running: &Running, query: &mut Query, fallback: Fallback) {
-    *query = Query::default();
-    (query.id, query.flags, query.edns) = (fallback.id, fallback.flags, fallback.edns);
-    let (name, qtype, qclass) = fallback.question;
-    query.set_asked(&name, qtype, qclass);
-    (query.route, query.proto) = (fallback.route, fallback.proto);
+pub fn recover_from_panic(running: &Running, query: &mut Query) {
+    query.salvage();
     admission::recovered(running, query);
 }
 
 /// Awaits a future; `None` if it panicked.
-pub async fn unpanicking<F: Future + Unpin>(mut future: F) -> Option<F::Output> {
+pub fn unpanicking<F: Future + Unpin>(mut future: F) -> impl Future<Output = Option<F::Output>> {
     poll_fn(
-        |cx| match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut future).poll(cx))) {
+        move |cx| match catch_unwind(AssertUnwindSafe(|| Pin::new(&mut future).poll(cx))) {
             Ok(Poll::Ready(value)) => Poll::Ready(Some(value)),
             Ok(Poll::Pending) => Poll::Pending,
             Err(_) => Poll::Ready(None),
         },
     )
-    .await
 }

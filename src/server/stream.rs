@@ -11,13 +11,15 @@
 
 use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::task::Poll;
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
+use super::clients::Client;
 use super::config::Timeouts;
 use super::serve::{self, Arrival, Desk, Served};
 use super::tasks::{self, Env, Place};
@@ -90,10 +92,9 @@ async fn accept(env: Rc<Env>, state: Rc<Accepting>, listening: TcpListener) {
         let Some(Ok((stream, peer))) = accepted else {
             continue;
         };
-        if env.connections.get() >= env.tune().tcp_connections_max {
+        let Some(open) = Open::new(&env, peer) else {
             continue;
-        }
-        let open = Open::new(&env);
+        };
         runtime::spawn(connection(open, state.clone(), stream, peer));
     }
 }
@@ -141,7 +142,7 @@ async fn connection(open: Open, accepting: Rc<Accepting>, stream: TcpStream, pee
         return;
     };
     let connection = Rc::new(Connection {
-        env: open.0.clone(),
+        env: open.env.clone(),
         accepting,
         peer,
         local,
@@ -173,18 +174,27 @@ impl Drop for EndOfReading {
 }
 
 /// Counts a connection for as long as its reader lives, or its task waits to be refused.
-struct Open(Rc<Env>);
+struct Open {
+    env: Rc<Env>,
+    client: Client,
+}
 
 impl Open {
-    fn new(env: &Rc<Env>) -> Open {
-        env.connections.set(env.connections.get() + 1);
-        Open(env.clone())
+    /// `None` when the core has as many as it may, or the client.
+    fn new(env: &Rc<Env>, peer: SocketAddr) -> Option<Open> {
+        let client = Client::of(peer.ip());
+        env.connections
+            .enter(client, env.tune().tcp_connections_max)
+            .then(|| Open {
+                env: env.clone(),
+                client,
+            })
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.connections.set(self.0.connections.get() - 1);
+        self.env.connections.leave(self.client);
     }
 }
 
@@ -195,16 +205,16 @@ impl Connection {
     }
 
     async fn read(self: &Rc<Self>, from: &mut ReadHalf, timeouts: Timeouts) {
-        let (mut frames, mut chunk, mut answered) =
-            (Frames::default(), vec![0u8; READ_OCTETS], 0u32);
+        let (mut frames, mut answered) = (Frames::default(), 0u32);
         let mut patience = timeouts.read;
         loop {
             // The deadline is for a whole message, so that a peer that sends an octet now and then is cut off too.
             let deadline = clock::now_ns() + patience.as_nanos() as u64;
             while !self.take_message(&mut frames) {
                 let left = Duration::from_nanos(deadline.saturating_sub(clock::now_ns()));
-                match runtime::timeout(left, from.read(&mut chunk)).await {
-                    Ok(Ok(count)) if count > 0 => frames.extend(&chunk[..count]),
+                let read = poll_fn(|cx| read_more(from, &mut frames, cx));
+                match runtime::timeout(left, read).await {
+                    Ok(Ok(count)) if count > 0 => {}
                     _ => return,
                 }
             }
@@ -258,7 +268,7 @@ impl Connection {
                 }
                 Served::Silent => {}
                 Served::Parked(run) => match self.env.reserve() {
-                    Some(place) => self.wait_for(std::mem::take(&mut desk.query), run, place),
+                    Some(place) => self.wait_for(desk.query.leave(), run, place),
                     None => {
                         desk.query.unwritten(Rcode::SERVFAIL);
                         if let Served::Reply(len) = serve::finish(&running, &mut desk.query, out) {
@@ -275,8 +285,7 @@ impl Connection {
         self.in_flight.set(self.in_flight.get() + 1);
         let waiting = InFlight(self.clone());
         runtime::spawn(async move {
-            let fallback = serve::Fallback::of(&query);
-            if let Some(reply) = tasks::complete(&waiting.0.env, &mut query, run, fallback).await {
+            if let Some(reply) = tasks::complete(&waiting.0.env, &mut query, run).await {
                 waiting.0.queue(&reply);
             }
             drop(place);
@@ -287,6 +296,19 @@ impl Connection {
         tcp::push_frame(&mut self.unsent.borrow_mut(), reply);
         self.to_writer.notify();
     }
+}
+
+/// Reads what there is. An idle connection holds no buffer to read into: the thread has one for all.
+fn read_more(
+    from: &mut ReadHalf,
+    frames: &mut Frames,
+    cx: &mut Context<'_>,
+) -> Poll<io::Result<usize>> {
+    CHUNK.with_borrow_mut(|chunk| {
+        let count = ready!(from.poll_read(cx, &mut chunk[..]))?;
+        frames.extend(&chunk[..count]);
+        Poll::Ready(Ok(count))
+    })
 }
 
 /// A query of a connection that is being answered; gives its place back even if its task panics.
@@ -331,6 +353,8 @@ const READ_OCTETS: usize = 4096;
 thread_local! {
     /// Desk and reply buffer of this thread, used between two awaits only.
     static SCRATCH: RefCell<(Desk, Vec<u8>)> = RefCell::default();
+    /// Octets just read, on their way to the frames of a connection.
+    static CHUNK: RefCell<Box<[u8; READ_OCTETS]>> = RefCell::new(Box::new([0; READ_OCTETS]));
 }
 
 #[cfg(test)]
@@ -374,7 +398,7 @@ mod tests {
             let mut octet = [0; 1];
             let end = runtime::timeout(Duration::from_secs(2), client.read(&mut octet)).await;
             assert!(!matches!(end, Ok(Ok(1..)) | Err(_)), "{free} free: {end:?}");
-            env.connections.get()
+            env.connections.count()
         });
         assert_eq!(left.unwrap(), 0, "{free} free");
     }

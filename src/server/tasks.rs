@@ -9,11 +9,13 @@
     )
 )]
 
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::clients::Clients;
 use super::config::Config;
 use super::running::Running;
 use super::serve::{self, Served};
@@ -29,17 +31,13 @@ use crate::wire::rcode::Rcode;
 /// What a task thread is asked to do.
 pub enum Job {
     /// Run on a query that parked on a packet thread, and send its reply.
-    Udp(Box<Query>, Run, ReplyPath),
+    Udp(Box<Waiting>),
     /// Run on a query that parked on another task thread.
     Visit(Visit),
     /// Detached work of a plugin.
     Background(Box<Query>),
     /// Open a new configuration and accept on these listeners; those that are missing are closed.
-    Swap(
-        Arc<Config>,
-        Vec<(u16, tcp::Shared)>,
-        std::sync::mpsc::Sender<()>,
-    ),
+    Swap(Box<Swap>),
     /// Forget configurations older than this one.
     Retire(u64),
     /// End the thread.
@@ -47,6 +45,29 @@ pub enum Job {
     /// Die as a fault of ours would make it.
     #[cfg(test)]
     Die,
+}
+
+// The mailbox has a slot of this size for each query that may wait, and every slot is written in turn.
+const _: () = assert!(size_of::<Job>() <= 48);
+
+/// A query of a packet thread that waits.
+pub struct Waiting {
+    /// The query.
+    pub query: Box<Query>,
+    /// Where its chain stands.
+    pub run: Run,
+    /// Where its reply goes.
+    pub path: ReplyPath,
+}
+
+/// What a task thread is to serve.
+pub struct Swap {
+    /// The configuration.
+    pub config: Arc<Config>,
+    /// Index in the configuration and socket of each TCP listener.
+    pub listeners: Vec<(u16, tcp::Shared)>,
+    /// Told when it is done.
+    pub done: std::sync::mpsc::Sender<()>,
 }
 
 /// Another core, as seen from any thread.
@@ -96,7 +117,7 @@ pub struct Env {
     /// The newest configuration last.
     running: RefCell<Vec<Rc<Running>>>,
     /// TCP connections open on this core.
-    pub(super) connections: Cell<usize>,
+    pub(super) connections: Clients,
 }
 
 impl Env {
@@ -107,7 +128,7 @@ impl Env {
             cores,
             peers,
             running: RefCell::new(Vec::new()),
-            connections: Cell::new(0),
+            connections: Clients::new(),
         })
     }
 
@@ -217,7 +238,9 @@ pub fn start_background(peers: &[Peer], query: &mut Query) {
     let Some(core) = query.background.take() else {
         return;
     };
-    let Some(peer) = peers.get(core) else { return };
+    let Some(peer) = peers.get(usize::from(core)) else {
+        return;
+    };
     if !peer.reserve() {
         return;
     }
@@ -233,16 +256,14 @@ pub async fn run(core: usize, cores: usize, peers: Vec<Peer>, mut jobs: Receiver
     let mut acceptors = stream::Acceptors::default();
     while let Some(job) = jobs.recv().await {
         match job {
-            Job::Udp(query, run, path) => {
-                spawn_counted(&env, answer_udp(env.clone(), query, run, path))
-            }
+            Job::Udp(waiting) => runtime::spawn(answer_udp(Place(env.clone()), waiting)),
             Job::Visit(visit) => spawn_counted(&env, plugin::receive(env.clone(), visit)),
             Job::Background(query) => spawn_counted(&env, plugin::background(env.clone(), query)),
-            Job::Swap(config, listeners, done) => {
-                env.open(config);
-                acceptors.replace(&env, listeners);
+            Job::Swap(swap) => {
+                env.open(swap.config);
+                acceptors.replace(&env, swap.listeners);
                 // The supervisor may have given up waiting; the swap stands all the same.
-                let _ = done.send(());
+                let _ = swap.done.send(());
             }
             Job::Retire(before) => env.retire(before),
             Job::Stop => return,
@@ -261,43 +282,58 @@ fn spawn_counted(env: &Rc<Env>, work: impl Future<Output = ()> + 'static) {
     });
 }
 
-async fn answer_udp(env: Rc<Env>, mut query: Box<Query>, run: Run, path: ReplyPath) {
-    let fallback = serve::Fallback::of(&query);
-    let Some(len_and_reply) = complete(&env, &mut query, run, fallback).await else {
-        return;
-    };
-    path.send(&len_and_reply);
+#[allow(clippy::manual_async_fn)] // which would keep its arguments twice: thousands may wait here
+fn answer_udp(place: Place, mut waiting: Box<Waiting>) -> impl Future<Output = ()> {
+    async move {
+        let run = waiting.run;
+        if let Some(reply) = complete(&place.0, &mut waiting.query, run).await {
+            waiting.path.send(&reply);
+        }
+    }
 }
 
 /// Drives a parked query to its end and shapes the reply; a panic on the way becomes SERVFAIL. `None`: nothing is sent.
-pub async fn complete(
+#[allow(clippy::manual_async_fn)] // as above
+pub fn complete(
     env: &Rc<Env>,
-    query: &mut Box<Query>,
+    query: &mut Query,
     run: Run,
-    fallback: serve::Fallback,
-) -> Option<Vec<u8>> {
-    let chain = env.chain(query.route);
-    let finished = match chain {
-        Some(chain) => {
-            let shared: Rc<dyn TaskEnv> = env.clone();
-            serve::unpanicking(plugin::drive(shared, chain, query, run)).await
-        }
-        None => {
-            query.unwritten(Rcode::SERVFAIL);
-            Some(())
-        }
-    };
+) -> impl Future<Output = Option<Vec<u8>>> {
+    async move {
+        let finished = match env.chain(query.route) {
+            Some(chain) => {
+                let shared: Rc<dyn TaskEnv> = env.clone();
+                let driven = pin!(plugin::drive(shared, chain, query, run));
+                serve::unpanicking(driven).await
+            }
+            None => {
+                query.unwritten(Rcode::SERVFAIL);
+                Some(())
+            }
+        };
+        shape(env, query, finished.is_some())
+    }
+}
+
+fn shape(env: &Env, query: &mut Query, finished: bool) -> Option<Vec<u8>> {
     let running = env.running(query.route.generation)?;
-    if finished.is_none() {
-        serve::recover_from_panic(&running, query, fallback);
+    if !finished {
+        serve::recover_from_panic(&running, query);
     }
     env.start_background(query);
-    let mut out = vec![0; query.size_limit().max(limits::BATCH_REPLY_OCTETS)];
-    match serve::finish(&running, query, &mut out) {
-        Served::Reply(len) => {
-            out.truncate(len);
-            Some(out)
-        }
-        _ => None,
+    if query.is_overspent() {
+        query.unwritten(Rcode::SERVFAIL);
     }
+    SCRATCH.with_borrow_mut(|out| {
+        out.resize(limits::MESSAGE_OCTETS, 0);
+        match serve::finish(&running, query, out) {
+            Served::Reply(len) => Some(out[..len].to_vec()),
+            _ => None,
+        }
+    })
+}
+
+thread_local! {
+    /// Where replies are shaped, one after the other.
+    static SCRATCH: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }

@@ -169,8 +169,7 @@ async fn answer(env: &Rc<Env>, bytes: &[u8], arrival: &Arrival) -> Seen {
         Served::Reply(len) => decode(&out[..len]),
         Served::Silent => Seen::default(),
         Served::Parked(run) => {
-            let fallback = serve::Fallback::of(&desk.query);
-            let reply = tasks::complete(env, &mut desk.query, run, fallback).await;
+            let reply = tasks::complete(env, &mut desk.query, run).await;
             reply.map_or_else(Seen::default, |reply| decode(&reply))
         }
     }

@@ -35,6 +35,11 @@ impl Frames {
 
     /// The next whole message.
     pub fn next_message(&mut self) -> Option<&[u8]> {
+        if self.taken == self.buffer.len() {
+            // A connection may now be idle for long, and thousands may be.
+            (self.buffer, self.taken) = (Vec::new(), 0);
+            return None;
+        }
         let rest = &self.buffer[self.taken..];
         let len = u16::from_be_bytes(*rest.first_chunk::<2>()?) as usize;
         let message = rest.get(2..2 + len)?;

@@ -1,4 +1,4 @@
-//! What all pools of one task thread share: places for exchanges in flight and receive buffers.
+//! What all pools of one task thread share: places for exchanges in flight, and the buffer to read into.
 
 #![cfg_attr(
     not(test),
@@ -21,7 +21,8 @@ thread_local! {
 
 struct Core {
     in_flight: Cell<usize>,
-    buffers: RefCell<Vec<Vec<u8>>>,
+    /// What is read from a socket passes through here: `UPSTREAM_UDP_OCTETS + 1` octets.
+    scratch: RefCell<Box<[u8]>>,
     gauge: Gauge,
     shed: Counter,
     ignored: Counter,
@@ -32,7 +33,7 @@ impl Core {
         let registry = registry();
         Core {
             in_flight: Cell::new(0),
-            buffers: RefCell::new(Vec::new()),
+            scratch: RefCell::new(vec![0; limits::UPSTREAM_UDP_OCTETS + 1].into_boxed_slice()),
             gauge: registry.gauge(
                 "percoredns_upstream_in_flight",
                 "Exchanges with upstreams that wait for a reply.",
@@ -95,31 +96,7 @@ pub(super) fn note_ignored() {
     CORE.with(|core| core.ignored.inc());
 }
 
-/// A receive buffer that goes back to its thread.
-pub(super) struct Buffer(pub(super) Vec<u8>);
-
-impl Buffer {
-    /// A buffer of `len` octets of any content.
-    pub(super) fn take(len: usize) -> Buffer {
-        let mut octets = CORE
-            .with(|core| core.buffers.borrow_mut().pop())
-            .unwrap_or_default();
-        octets.resize(len, 0);
-        Buffer(octets)
-    }
-}
-
-impl Drop for Buffer {
-    fn drop(&mut self) {
-        if self.0.capacity() > 2 * limits::UPSTREAM_UDP_OCTETS {
-            return;
-        }
-        let octets = std::mem::take(&mut self.0);
-        let _ = CORE.try_with(|core| {
-            let mut buffers = core.buffers.borrow_mut();
-            if buffers.len() < limits::UPSTREAM_BUFFERS {
-                buffers.push(octets);
-            }
-        });
-    }
+/// Lends the buffer of this thread that octets are read into, as long as nothing waits: a query that waits for an upstream holds none.
+pub(super) fn with_scratch<T>(work: impl FnOnce(&mut [u8]) -> T) -> T {
+    CORE.with(|core| work(&mut core.scratch.borrow_mut()))
 }

@@ -28,18 +28,20 @@ pub struct Request<'a> {
 }
 
 /// A query in wire form behind its length, as TCP wants it; UDP leaves the length out. The id is drawn for each exchange.
-#[derive(Debug, Default)]
+///
+/// It is all that a query which waits for an upstream keeps of its question.
+#[derive(Debug)]
 pub struct RequestBuffer {
-    octets: Vec<u8>,
-    id: u16,
+    octets: Box<[u8]>,
+    name_len: u8,
 }
 
 impl RequestBuffer {
     /// Encodes a query.
     pub fn new(request: &Request<'_>) -> RequestBuffer {
         let question = &request.question;
-        let len = HEADER + question.len() + request.edns.wire_len();
-        let mut octets = vec![0; 2 + len];
+        let len = HEADER + question.name.len() + 4 + request.edns.wire_len();
+        let mut octets = vec![0; 2 + len].into_boxed_slice();
         // A name has 255 octets and the options came in a message, so this fits 16 bits.
         octets[..2].copy_from_slice(&(len as u16).to_be_bytes());
         let word = request.flags & (flag::OPCODE | flag::RD | flag::AD | flag::CD);
@@ -62,17 +64,30 @@ impl RequestBuffer {
                 &edns.options,
             );
         }
-        RequestBuffer { octets, id: 0 }
+        // No name is longer than 255 octets.
+        let name_len = question.name.len() as u8;
+        RequestBuffer { octets, name_len }
     }
 
     /// Draws a new id.
     pub(super) fn draw_id(&mut self) {
-        self.id = entropy::id();
-        self.octets[2..4].copy_from_slice(&self.id.to_be_bytes());
+        self.octets[2..4].copy_from_slice(&entropy::id().to_be_bytes());
     }
 
     pub(super) fn id(&self) -> u16 {
-        self.id
+        u16::from_be_bytes([self.octets[2], self.octets[3]])
+    }
+
+    /// The question, in the case it is sent in.
+    pub(super) fn question(&self) -> Question<'_> {
+        let at = 2 + HEADER;
+        let end = at + usize::from(self.name_len);
+        let word = |at: usize| u16::from_be_bytes([self.octets[at], self.octets[at + 1]]);
+        Question {
+            name: &self.octets[at..end],
+            qtype: word(end),
+            qclass: word(end + 2),
+        }
     }
 
     /// The message alone.

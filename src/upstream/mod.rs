@@ -32,7 +32,7 @@ pub use entropy::{below, random_u64};
 pub use error::{Error, Why};
 pub use health::{Health, Probe};
 pub use message::{Request, RequestBuffer};
-pub use pool::{Pool, PoolSettings};
+pub use pool::{Call, Pool, PoolSettings};
 
 /// What carries the messages.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -10,6 +10,7 @@
 )]
 
 use std::cell::Cell;
+use std::future::Future;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,7 +26,7 @@ use crate::limits;
 use crate::runtime::clock::{self, MILLISECOND, Nanos};
 use crate::runtime::{TcpStream, UdpSocket};
 use crate::tune::CoreSettings;
-use crate::wire::reply::{Question, Reply};
+use crate::wire::reply::Reply;
 
 /// What a plugin decides about the sockets to an upstream.
 #[derive(Debug, Clone)]
@@ -42,6 +43,16 @@ pub struct PoolSettings {
     pub read_timeout: Duration,
     /// The address to ask from.
     pub source: Option<IpAddr>,
+}
+
+/// What is asked of an upstream.
+pub struct Call {
+    /// The query.
+    pub request: RequestBuffer,
+    /// Octets that a reply over UDP may have.
+    pub room: usize,
+    /// A reading of the monotonic clock after which no answer is of use.
+    pub deadline: Nanos,
 }
 
 /// The sockets of one core to one upstream. Each carries one query at a time.
@@ -92,38 +103,42 @@ impl Pool {
         &self.health
     }
 
-    /// Asks and reads the answer into `reply`, which holds anything after an error. `room` is how many octets a UDP reply may have,
-    /// `deadline` a reading of the monotonic clock after which no answer is of use.
+    /// Asks and reads the answer into `reply`, which holds anything after an error.
     ///
     /// # Errors
     /// No socket, no connection or no reply in time; junk is no error, it is waited past. [`Error::Busy`] says nothing of the
     /// upstream: this core has as many exchanges with it as it may.
-    pub async fn exchange(
+    #[allow(clippy::manual_async_fn)] // which would keep its arguments twice: thousands may wait here
+    pub fn exchange(
         &self,
-        request: &mut RequestBuffer,
-        question: &Question<'_>,
+        call: &mut Call,
         protocol: Protocol,
-        room: usize,
-        deadline: Nanos,
         reply: &mut Reply,
-    ) -> Result<(), Error> {
-        let Some(_place) = Place::take(&self.in_flight, self.of_core_max) else {
-            return Err(Error::Busy);
-        };
-        let start = clock::now_ns();
-        request.draw_id();
-        match protocol {
-            Protocol::Udp => {
-                let kept = self.take_udp()?;
-                let (peer, wait) = (self.addr(), self.wait(deadline));
-                udp::exchange(&kept, peer, request, question, room, wait, reply).await?;
-                self.udp.give(kept);
+    ) -> impl Future<Output = Result<(), Error>> {
+        async move {
+            let Some(_place) = Place::take(&self.in_flight, self.of_core_max) else {
+                return Err(Error::Busy);
+            };
+            let start = clock::now_ns();
+            call.request.draw_id();
+            match protocol {
+                Protocol::Udp => {
+                    let kept = self.take_udp()?;
+                    let wait = self.wait(call.deadline);
+                    let outcome =
+                        udp::exchange(&kept.io, &call.request, call.room, wait, reply).await;
+                    outcome.map_err(|failure| self.udp_error(&kept, failure))?;
+                    self.udp.give(kept);
+                }
+                // Boxed: it needs three times the room of the other, which most of those that wait are in.
+                Protocol::Tcp => {
+                    Box::pin(self.over_tcp(&call.request, call.deadline, reply)).await?;
+                }
             }
-            Protocol::Tcp => self.over_tcp(request, question, deadline, reply).await?,
+            let took = clock::now_ns().saturating_sub(start);
+            self.metrics.observe(reply.rcode, took);
+            Ok(())
         }
-        let took = clock::now_ns().saturating_sub(start);
-        self.metrics.observe(reply.rcode, took);
-        Ok(())
     }
 
     fn addr(&self) -> SocketAddr {
@@ -144,17 +159,25 @@ impl Pool {
         udp::open(self.addr(), self.source).map(Kept::new)
     }
 
+    #[cold]
+    fn udp_error(&self, kept: &Kept<UdpSocket>, failure: udp::Failure) -> Error {
+        let (from, peer) = (kept.io.local_addr().ok(), self.addr());
+        match failure {
+            udp::Failure::Write(why) => Error::Write(Protocol::Udp, from, peer, why),
+            udp::Failure::Read(why) => Error::Read(Protocol::Udp, from, peer, why),
+        }
+    }
+
     async fn over_tcp(
         &self,
         request: &RequestBuffer,
-        question: &Question<'_>,
         deadline: Nanos,
         reply: &mut Reply,
     ) -> Result<(), Error> {
         if let Some(mut kept) = self.tcp.take() {
             self.metrics.tcp.hits.inc();
             let wait = self.wait(deadline);
-            match tcp::exchange(&mut kept.io, request, question, wait, reply).await {
+            match tcp::exchange(&mut kept.io, request, wait, reply).await {
                 Ok(reusable) => {
                     if reusable {
                         self.tcp.give(kept);
@@ -172,7 +195,7 @@ impl Pool {
         self.metrics.tcp.misses.inc();
         let mut kept = Kept::new(self.dial(deadline).await?);
         let wait = self.wait(deadline);
-        if tcp::exchange(&mut kept.io, request, question, wait, reply).await? {
+        if tcp::exchange(&mut kept.io, request, wait, reply).await? {
             self.tcp.give(kept);
         }
         Ok(())

@@ -9,15 +9,17 @@
     )
 )]
 
+use std::future::poll_fn;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use super::core::{Buffer, note_ignored};
+use super::core::{note_ignored, with_scratch};
 use super::message::{RequestBuffer, accept};
 use super::{Error, Protocol, Why};
 use crate::runtime::{self, TcpStream};
-use crate::wire::reply::{Question, Reply};
+use crate::wire::reply::Reply;
 
 /// How an exchange over a connection ended badly.
 pub(super) enum Failure {
@@ -53,29 +55,25 @@ pub(super) async fn open(
 pub(super) async fn exchange(
     stream: &mut TcpStream,
     request: &RequestBuffer,
-    question: &Question<'_>,
     wait: Duration,
     reply: &mut Reply,
 ) -> Result<bool, Failure> {
     let (from, peer) = (stream.local_addr().ok(), stream.peer_addr());
     let mut sent = false;
-    let mut input = Input {
-        buffer: Buffer::take(FIRST_READ),
-        filled: 0,
-    };
+    let mut input = Input::default();
     let answered = async {
         stream.write_all(request.framed()).await?;
         sent = true;
         let mut ignored = 0;
         loop {
             let end = input.read_message(stream).await?;
-            let message = input.buffer.0.get(2..end).unwrap_or_default();
-            if accept(message, false, request.id(), question, reply) {
+            let message = input.octets.get(2..end).unwrap_or_default();
+            if accept(message, false, request.id(), &request.question(), reply) {
                 // Octets behind the reply belong to nothing that was asked.
-                return Ok(input.filled == end);
+                return Ok(input.octets.len() == end);
             }
             note_ignored();
-            input.discard(end);
+            input.octets.drain(..end);
             ignored += 1;
             if ignored % crate::limits::UPSTREAM_IGNORED_IN_A_ROW == 0 {
                 runtime::yield_now().await;
@@ -83,7 +81,7 @@ pub(super) async fn exchange(
         }
     };
     let result: Result<io::Result<bool>, _> = runtime::timeout(wait, answered).await;
-    let untouched = input.filled == 0;
+    let untouched = input.octets.is_empty();
     match result {
         Ok(Ok(reusable)) => Ok(reusable),
         Err(_) => Err(Failure::Other(Error::Read(
@@ -121,45 +119,34 @@ fn is_closed(error: &io::Error) -> bool {
     )
 }
 
-/// What has been read of the stream. `filled` octets of the buffer count; its length is what may be read into.
+/// What has been read of the stream and not been used: at most one message and what one read brought with it.
+#[derive(Default)]
 struct Input {
-    buffer: Buffer,
-    filled: usize,
+    octets: Vec<u8>,
 }
 
 impl Input {
     /// Reads until the first message is complete; returns where it ends. It starts behind its length, at octet 2.
     async fn read_message(&mut self, stream: &mut TcpStream) -> io::Result<usize> {
         loop {
-            if let Some(&[high, low]) = self.buffer.0.first_chunk::<2>()
-                && self.filled >= 2
-            {
+            if let Some(&[high, low]) = self.octets.first_chunk::<2>() {
                 let end = 2 + usize::from(u16::from_be_bytes([high, low]));
-                if self.filled >= end {
+                if self.octets.len() >= end {
                     return Ok(end);
                 }
-                if self.buffer.0.len() < end {
-                    self.buffer.0.resize(end, 0);
-                }
             }
-            let room = self.buffer.0.get_mut(self.filled..).unwrap_or_default();
-            let count = stream.read(room).await?;
-            if count == 0 {
+            if poll_fn(|cx| self.read(stream, cx)).await? == 0 {
                 return Err(io::ErrorKind::UnexpectedEof.into());
             }
-            self.filled += count;
         }
     }
 
-    fn discard(&mut self, end: usize) {
-        self.buffer.0.copy_within(end..self.filled, 0);
-        self.filled -= end;
-        // A full buffer of short messages would leave no room to read into.
-        if self.buffer.0.len() < FIRST_READ {
-            self.buffer.0.resize(FIRST_READ, 0);
-        }
+    fn read(&mut self, stream: &mut TcpStream, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        with_scratch(|scratch| {
+            let count = ready!(stream.poll_read(cx, scratch))?;
+            self.octets
+                .extend_from_slice(scratch.get(..count).unwrap_or_default());
+            Poll::Ready(Ok(count))
+        })
     }
 }
-
-/// Octets of the first read: most replies fit.
-const FIRST_READ: usize = 2048;

@@ -42,21 +42,17 @@ async fn ask(pool: &Pool, protocol: Protocol) -> Result<Reply, Error> {
         qtype: types::A,
         qclass: 1,
     };
-    let mut request = RequestBuffer::new(&Request {
-        flags: flag::RD,
-        question,
-        edns: &Edns::default(),
-    });
-    let (mut answer, deadline) = (Reply::default(), clock::now_ns() + 5_000 * MILLISECOND);
-    pool.exchange(
-        &mut request,
-        &question,
-        protocol,
-        512,
-        deadline,
-        &mut answer,
-    )
-    .await?;
+    let mut call = Call {
+        request: RequestBuffer::new(&Request {
+            flags: flag::RD,
+            question,
+            edns: &Edns::default(),
+        }),
+        room: 512,
+        deadline: clock::now_ns() + 5_000 * MILLISECOND,
+    };
+    let mut answer = Reply::default();
+    pool.exchange(&mut call, protocol, &mut answer).await?;
     Ok(answer)
 }
 

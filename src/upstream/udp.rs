@@ -9,18 +9,19 @@
     )
 )]
 
+use std::future::{Future, poll_fn};
 use std::io;
 use std::net::{IpAddr, SocketAddr};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
-use super::core::{Buffer, note_ignored};
-use super::idle::Kept;
+use super::core::{note_ignored, with_scratch};
 use super::message::{RequestBuffer, accept};
 use super::{Error, Protocol, Why, entropy};
 use crate::limits;
 use crate::runtime::stream::any_local;
 use crate::runtime::{self, UdpSocket};
-use crate::wire::reply::{Question, Reply};
+use crate::wire::reply::Reply;
 
 /// A socket to `peer` from a random port, from `source` if it is given.
 pub(super) fn open(peer: SocketAddr, source: Option<IpAddr>) -> Result<UdpSocket, Error> {
@@ -58,43 +59,67 @@ fn port_is_refused(error: &io::Error) -> bool {
     )
 }
 
+/// What an exchange over a socket failed at.
+pub(super) enum Failure {
+    Write(Why),
+    Read(Why),
+}
+
 /// Sends the query and waits for its answer; whatever else arrives is ignored.
-pub(super) async fn exchange(
-    socket: &Kept<UdpSocket>,
-    peer: SocketAddr,
-    request: &RequestBuffer,
-    question: &Question<'_>,
+///
+/// While it waits it holds no buffer: what a socket has is read into one that the whole thread shares.
+pub(super) fn exchange<'a>(
+    socket: &'a UdpSocket,
+    request: &'a RequestBuffer,
     room: usize,
     wait: Duration,
-    reply: &mut Reply,
-) -> Result<(), Error> {
-    let from = || socket.io.local_addr().ok();
-    if let Err(error) = socket.io.send(request.datagram()).await {
-        let why = Why::Call("write", error);
-        return Err(Error::Write(Protocol::Udp, from(), peer, why));
-    }
-    let room = room.min(limits::UPSTREAM_UDP_OCTETS);
-    // One octet more than a reply may have, to see that it is longer.
-    let mut buffer = Buffer::take(room + 1);
-    let answered = async {
-        let mut ignored = 0;
-        loop {
-            let len = socket.io.recv(&mut buffer.0).await?;
-            let message = buffer.0.get(..len.min(room)).unwrap_or_default();
-            if accept(message, len > room, request.id(), question, reply) {
-                return Ok(());
-            }
-            note_ignored();
-            ignored += 1;
-            if ignored % limits::UPSTREAM_IGNORED_IN_A_ROW == 0 {
-                runtime::yield_now().await;
-            }
+    reply: &'a mut Reply,
+) -> impl Future<Output = Result<(), Failure>> + use<'a> {
+    let mut inbox = Inbox {
+        socket,
+        request,
+        room: room.min(limits::UPSTREAM_UDP_OCTETS),
+        reply,
+    };
+    // A block and not an `async fn`, which would keep its arguments twice: thousands may wait here.
+    async move {
+        if let Err(error) = inbox.socket.send(inbox.request.datagram()).await {
+            return Err(Failure::Write(Why::Call("write", error)));
         }
-    };
-    let why = match runtime::timeout(wait, answered).await {
-        Ok(Ok(())) => return Ok(()),
-        Ok(Err(error)) => Why::Call("read", error),
-        Err(_) => Why::Timeout,
-    };
-    Err(Error::Read(Protocol::Udp, from(), peer, why))
+        match runtime::timeout(wait, poll_fn(|cx| inbox.poll(cx))).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(error)) => Err(Failure::Read(Why::Call("read", error))),
+            Err(_) => Err(Failure::Read(Why::Timeout)),
+        }
+    }
+}
+
+struct Inbox<'a> {
+    socket: &'a UdpSocket,
+    request: &'a RequestBuffer,
+    /// Octets that a reply may have: `room <= limits::UPSTREAM_UDP_OCTETS`.
+    room: usize,
+    reply: &'a mut Reply,
+}
+
+impl Inbox<'_> {
+    /// Reads what has come until there is the answer, or nothing more.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        with_scratch(|scratch| {
+            // One octet more than a reply may have, to see that it is longer.
+            let buffer = scratch.get_mut(..=self.room).unwrap_or_default();
+            for _ in 0..limits::UPSTREAM_IGNORED_IN_A_ROW {
+                let len = ready!(self.socket.poll_recv(cx, buffer))?;
+                let message = buffer.get(..len.min(self.room)).unwrap_or_default();
+                let (id, question) = (self.request.id(), self.request.question());
+                if accept(message, len > self.room, id, &question, self.reply) {
+                    return Poll::Ready(Ok(()));
+                }
+                note_ignored();
+            }
+            // The others first, then what is left.
+            cx.waker().wake_by_ref();
+            Poll::Pending
+        })
+    }
 }

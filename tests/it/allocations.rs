@@ -107,8 +107,7 @@ impl Core {
     /// The same, and on to the end where it parks: what fills a cache.
     async fn serve_to_the_end(&mut self, query: &[u8]) {
         if let Err(Some(run)) = self.serve(query) {
-            let fallback = serve::Fallback::of(&self.desk.query);
-            let reply = tasks::complete(&self.task, &mut self.desk.query, run, fallback).await;
+            let reply = tasks::complete(&self.task, &mut self.desk.query, run).await;
             assert!(reply.is_some(), "no reply");
         }
     }

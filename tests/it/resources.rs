@@ -183,3 +183,32 @@ fn what_waits_for_ever_does_not_hold_up_the_end() {
         begin.elapsed()
     );
 }
+
+#[test]
+fn queries_that_wait_for_a_silent_upstream_stay_within_their_bound() {
+    let upstream = Upstream::start();
+    let corefile = format!(
+        ".:0 {{\n  cache\n  forward . {} {{\n    max_fails 0\n  }}\n}}\n",
+        upstream.addr
+    );
+    let server = Server::with(Folder::new(), &corefile, |command| {
+        command.args(["-cores", "0"]);
+    });
+    let addr = server.addr(".:");
+    assert_eq!(client::udp(addr, "lively.example A").rcode, "NOERROR");
+    let (before, flood) = (server.resident_kib(), client::connected(addr));
+    let mut most = 0;
+    for nth in 0..20_000 {
+        let text = format!("dead{nth}.example A");
+        flood.send(&query(nth as u16, &text)).unwrap();
+        if nth % 200 == 0 {
+            // Beside the flood, what is in the cache is answered.
+            assert_eq!(client::udp(addr, "lively.example A").rcode, "NOERROR");
+            most = most.max(server.resident_kib());
+        }
+    }
+    let grown = most.saturating_sub(before);
+    // Four thousand wait in a build without optimisation, whose code and frames are larger than those of a release.
+    assert!(grown < 16 << 10, "{grown} KiB more than before");
+    assert!(grown > 1 << 10, "nothing waited: {grown} KiB");
+}

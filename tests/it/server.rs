@@ -102,6 +102,15 @@ impl Server {
         }
     }
 
+    /// Memory that the process has in RAM, in KiB.
+    pub fn resident_kib(&self) -> u64 {
+        let path = format!("/proc/{}/status", self.child.id());
+        let status = std::fs::read_to_string(path).expect("a running process");
+        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let number = line.and_then(|rest| rest.split_whitespace().next());
+        number.and_then(|text| text.parse().ok()).expect("a number")
+    }
+
     /// Everything printed so far.
     pub fn lines(&self) -> Vec<String> {
         self.output.lines.lock().expect("no panic").clone()

@@ -185,3 +185,37 @@ fn large_answers_take_tcp() {
         assert_eq!((tcp.answer.len(), tcp.flags.contains("tc")), (40, false));
     });
 }
+
+#[test]
+fn one_client_does_not_take_every_connection() {
+    let server = Server::with(
+        crate::server::Folder::new(),
+        ".:0 {\n  whoami\n}\n",
+        |command| {
+            command.args(["-cores", "0"]);
+        },
+    );
+    let addr = server.addr(".:");
+    let from = |host: u8| {
+        let socket = socket2::Socket::new(socket2::Domain::IPV4, socket2::Type::STREAM, None);
+        let socket = socket.expect("a socket");
+        let local = std::net::SocketAddr::from(([127, 0, 0, host], 0));
+        socket.bind(&local.into()).expect("an address");
+        let to = std::net::SocketAddr::from(([127, 0, 0, 1], addr.port()));
+        socket.connect(&to.into()).expect("a connection");
+        let tcp = Tcp(socket.into());
+        tcp.0.set_read_timeout(Some(client::PATIENCE)).unwrap();
+        tcp
+    };
+    let ask = |tcp: &mut Tcp| tcp.send(&query(1, "example.org A")).is_ok() && tcp.receive().is_ok();
+    let mut greedy: Vec<Tcp> = (0..1_100).map(|_| from(2)).collect();
+    let served = greedy
+        .iter_mut()
+        .map(ask)
+        .filter(|&is_served| is_served)
+        .count();
+    assert_eq!(served, 1_024);
+    assert!(ask(&mut from(3)), "another client is served");
+    drop(greedy);
+    crate::server::eventually("the client is served again", || ask(&mut from(2)));
+}

@@ -24,8 +24,8 @@ pub(super) trait Below: Clone + 'static {
 }
 
 impl Below for TaskCx {
-    async fn rest(&self, query: &mut Query) {
-        TaskCx::rest(self, query).await;
+    fn rest(&self, query: &mut Query) -> impl Future<Output = ()> {
+        TaskCx::rest(self, query)
     }
 
     fn now_ns(&self) -> u64 {
@@ -64,11 +64,19 @@ enum Look {
 
 impl Desk {
     /// Answers a query that parked, on its home core.
-    pub(super) async fn wait<B: Below>(self: Rc<Self>, query: &mut Query, below: &B) -> Flow {
-        match self.look_again(query) {
-            Look::Served => Flow::Reply,
-            Look::Verify => self.verify(query, below).await,
-            Look::Miss => self.miss(query, below).await,
+    #[allow(clippy::manual_async_fn)] // which would keep its arguments twice: thousands may wait here
+    pub(super) fn wait<B: Below>(
+        self: &Rc<Self>,
+        query: &mut Query,
+        below: &B,
+    ) -> impl Future<Output = Flow> {
+        async move {
+            match self.look_again(query) {
+                Look::Served => Flow::Reply,
+                // Boxed: it needs more room than a miss, which is what most of those that wait are.
+                Look::Verify => Box::pin(self.verify(query, below)).await,
+                Look::Miss => self.miss(query, below).await,
+            }
         }
     }
 
@@ -97,39 +105,42 @@ impl Desk {
         Look::Served
     }
 
-    async fn miss<B: Below>(self: Rc<Self>, query: &mut Query, below: &B) -> Flow {
+    fn miss<B: Below>(self: &Rc<Self>, query: &mut Query, below: &B) -> impl Future<Output = Flow> {
         // *loop* must see its probe each time it comes in: held back here, a query that circles would wait for itself.
         let joins = if query.qtype == types::HINFO {
             0
         } else {
             JOINS
         };
-        for _ in 0..joins {
-            let (tx, rx) = local::oneshot();
-            let role = self.join(query, tx);
-            match role {
-                Role::Lead(ticket) => {
-                    let lead = Lead::new(&self, ticket);
-                    let settled = self.ask(query, below, Purpose::Answer).await;
-                    lead.land(query, settled);
-                    return finished(query);
-                }
-                Role::Alone(_) => break,
-                Role::Wait => {
-                    let Ok(outcome) = rx.await else {
-                        // The leader is gone without an answer; one of those who waited becomes the next.
-                        continue;
-                    };
-                    query.now_ns = below.now_ns();
-                    if self.adopt(query, &outcome) {
-                        return Flow::Reply;
+        async move {
+            for _ in 0..joins {
+                let (tx, rx) = local::oneshot();
+                let role = self.join(query, tx);
+                match role {
+                    Role::Lead(ticket) => {
+                        drop(rx);
+                        let lead = Lead::new(self, ticket);
+                        let settled = self.ask(query, below, Purpose::Answer).await;
+                        lead.land(query, settled);
+                        return finished(query);
                     }
-                    break;
+                    Role::Alone(_) => break,
+                    Role::Wait => {
+                        let Ok(outcome) = rx.await else {
+                            // The leader is gone without an answer; one of those who waited becomes the next.
+                            continue;
+                        };
+                        query.now_ns = below.now_ns();
+                        if self.adopt(query, &outcome) {
+                            return Flow::Reply;
+                        }
+                        break;
+                    }
                 }
             }
+            self.ask(query, below, Purpose::Answer).await;
+            finished(query)
         }
-        self.ask(query, below, Purpose::Answer).await;
-        finished(query)
     }
 
     /// Joins the flight of the question or starts it. An internal lookup never waits: the flight may be that of the very query it is
@@ -145,7 +156,7 @@ impl Desk {
     }
 
     /// A stale entry is there: asks first, within the time that the Corefile gives, and serves it if no better comes.
-    async fn verify<B: Below>(self: Rc<Self>, query: &mut Query, below: &B) -> Flow {
+    async fn verify<B: Below>(self: &Rc<Self>, query: &mut Query, below: &B) -> Flow {
         let limit_ns = self
             .config
             .stale
@@ -155,7 +166,7 @@ impl Desk {
         let role = self.join(query, tx);
         let told = match role {
             Role::Lead(ticket) if limit_ns == 0 => {
-                let lead = Lead::new(&self, ticket);
+                let lead = Lead::new(self, ticket);
                 let settled = self.ask_again(query, below).await;
                 lead.land(query, settled);
                 if settled.accepted {
@@ -167,8 +178,8 @@ impl Desk {
                 let (tx, rx) = local::oneshot();
                 // The flight is ours and empty, so this waits.
                 let _ = self.flights.borrow_mut().join(&key(query), tx);
-                let (desk, below, mut copy) = (Rc::clone(&self), below.clone(), query.duplicate());
-                let lead = Lead::new(&self, ticket);
+                let (desk, below, mut copy) = (Rc::clone(self), below.clone(), query.duplicate());
+                let lead = Lead::new(self, ticket);
                 runtime::spawn(async move { desk.refresh(&mut copy, &below, lead).await });
                 within(limit_ns, rx).await
             }
@@ -228,13 +239,20 @@ impl Desk {
     }
 
     /// Runs the rows below, with AD set so that a validating upstream tells what it found (RFC 6840 section 5.7).
-    async fn ask<B: Below>(&self, query: &mut Query, below: &B, purpose: Purpose) -> Settled {
+    fn ask<B: Below>(
+        &self,
+        query: &mut Query,
+        below: &B,
+        purpose: Purpose,
+    ) -> impl Future<Output = Settled> {
         let own_ad = query.flags & flag::AD;
         query.flags |= flag::AD;
-        below.rest(query).await;
-        query.flags = (query.flags & !flag::AD) | own_ad;
-        query.now_ns = below.now_ns();
-        self.settle(query, purpose)
+        async move {
+            below.rest(query).await;
+            query.flags = (query.flags & !flag::AD) | own_ad;
+            query.now_ns = below.now_ns();
+            self.settle(query, purpose)
+        }
     }
 
     /// Takes over what the leader got; false if this query has to ask for itself.
@@ -355,4 +373,4 @@ fn finished(query: &mut Query) -> Flow {
 }
 
 /// Times that a query joins a flight before it asks on its own.
-const JOINS: usize = 3;
+const JOINS: u8 = 3;

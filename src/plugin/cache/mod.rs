@@ -174,8 +174,8 @@ impl Plugin for Cache {
         self.desk.plain_done(query);
     }
 
-    async fn wait_query(&self, query: &mut Query, cx: &TaskCx) -> Flow {
-        Rc::clone(&self.desk).wait(query, cx).await
+    fn wait_query(&self, query: &mut Query, cx: &TaskCx) -> impl Future<Output = Flow> {
+        self.desk.wait(query, cx)
     }
 
     async fn background(&self, query: &mut Query, cx: &TaskCx) {
@@ -215,7 +215,7 @@ impl Desk {
             }
             None => counters.misses.inc(),
         }
-        query.home = Some(self.config.kept.store.home(key(query).hash));
+        query.home = Some(self.config.kept.store.home(key(query).hash) as u16);
         Flow::Park
     }
 
@@ -255,7 +255,7 @@ impl Desk {
 
     fn ask_behind(&self, query: &mut Query) {
         self.metrics.of(query).prefetches.inc();
-        query.background = Some(self.config.kept.store.home(key(query).hash));
+        query.background = Some(self.config.kept.store.home(key(query).hash) as u16);
     }
 
     fn serve(&self, query: &mut Query, entry: &Entry<'_>) {

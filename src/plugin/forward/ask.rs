@@ -1,5 +1,6 @@
 //! One query over the upstreams of a line: who is asked next, and when to stop.
 
+use std::future::Future;
 use std::time::Duration;
 
 use super::{Forward, Line};
@@ -7,128 +8,55 @@ use crate::limits;
 use crate::plugin::{Answer, Proto, Query, TaskCx};
 use crate::runtime;
 use crate::runtime::clock::MILLISECOND;
-use crate::upstream::{Error, Pool, Protocol, Request, RequestBuffer, below};
+use crate::upstream::{Call, Error, Pool, Protocol, Request, RequestBuffer, below};
 use crate::wire::flag;
-use crate::wire::name::NameBuf;
 use crate::wire::rcode::Rcode;
 use crate::wire::reply::{Question, Reply};
 
 impl Forward {
     /// Asks until there is an answer, the attempts are used up or the deadline has passed; the outcome is left on the query.
-    pub(super) async fn ask(&self, line: &Line, pools: &[Pool], query: &mut Query, cx: &TaskCx) {
-        let mut asking = Asking::new(line, query, cx);
-        let outcome = self.walk(line, pools, query, cx, &mut asking).await;
-        if outcome.is_err() && asking.set_aside {
-            // A reply that another upstream should have bettered is still better than none.
-            query.reply = asking.aside;
-            query.answer = Answer::Written;
-            return;
+    pub(super) fn ask<'a>(
+        &'a self,
+        line: &'a Line,
+        pools: &'a [Pool],
+        query: &'a mut Query,
+        cx: &'a TaskCx,
+    ) -> impl Future<Output = ()> + use<'a> {
+        let mut asking = Asking::new(self, line, pools, query, cx);
+        // Here and below a block and not an `async fn`, which would keep its arguments twice: thousands may wait here.
+        async move {
+            let outcome = asking.walk().await;
+            asking.end(outcome);
         }
-        query.reply = asking.reply;
-        match outcome {
-            Ok(()) => query.answer = Answer::Written,
-            Err(Some(error)) => query.fail(Rcode::SERVFAIL, error.to_string()),
-            Err(None) => query.fail(Rcode::SERVFAIL, "no healthy proxies"),
-        }
-    }
-
-    async fn walk(
-        &self,
-        line: &Line,
-        pools: &[Pool],
-        query: &mut Query,
-        cx: &TaskCx,
-        asking: &mut Asking,
-    ) -> Result<(), Option<Error>> {
-        let order = line.policy.order(pools.len());
-        // `passed` counts the upstreams of this round that were down or whose rcode was not wanted.
-        let (mut at, mut passed, mut failed, mut last) = (0, 0, 0, None);
-        while cx.now_ns() < asking.deadline {
-            if at >= order.len() {
-                (at, passed) = (0, 0);
-                if line.attempts_max == 0 && failed > 0 {
-                    // Nothing but the deadline ends this, and a closed port fails at once: do not spin.
-                    let pause = Duration::from_millis(limits::FORWARD_RETRY_PAUSE_MS);
-                    runtime::sleep(pause).await;
-                }
-            }
-            let Some(mut pool) = order.get(at).and_then(|&nth| pools.get(nth)) else {
-                break;
-            };
-            at += 1;
-            if pool.health().is_down(line.fails_max) {
-                passed += 1;
-                if passed < pools.len() {
-                    continue;
-                }
-                self.broken.inc();
-                if line.failfast {
-                    break;
-                }
-                // All are down, so the probes may be what is broken: try any.
-                pool = pools.get(below(pools.len())).unwrap_or(pool);
-            }
-            let to = pool.health().to();
-            query.meta.set("forward/upstream", || to.to_owned());
-            match asking.exchange(pool, line).await {
-                Ok(()) if line.failover.contains(&asking.reply.rcode) && passed < pools.len() => {
-                    passed += 1;
-                    if passed >= pools.len() {
-                        return Ok(());
-                    }
-                    asking.put_aside();
-                    last = None;
-                }
-                Ok(()) => return Ok(()),
-                Err(Error::Busy) => {
-                    // No fault of the upstream, or one that its probes will find; another may have room.
-                    passed += 1;
-                    last = Some(Error::Busy);
-                    if passed >= pools.len() {
-                        break;
-                    }
-                }
-                Err(error) => {
-                    if line.fails_max != 0 {
-                        pool.health().start_probe(&line.probe);
-                    }
-                    last = Some(error);
-                    failed += 1;
-                    if failed == line.attempts_max || passed >= pools.len() {
-                        break;
-                    }
-                }
-            }
-        }
-        Err(last)
     }
 }
 
-/// The state of one query that is being asked.
-struct Asking {
-    request: RequestBuffer,
-    name: NameBuf,
-    qtype: u16,
-    qclass: u16,
-    protocol: Protocol,
-    room: usize,
-    deadline: u64,
-    reply: Reply,
+/// One query that is being asked: small, since thousands may wait in it.
+struct Asking<'a> {
+    forward: &'a Forward,
+    line: &'a Line,
+    pools: &'a [Pool],
+    query: &'a mut Query,
+    cx: &'a TaskCx,
+    call: Call,
     /// The latest reply whose rcode called for another upstream.
-    aside: Reply,
-    set_aside: bool,
+    aside: Option<Box<Reply>>,
+    protocol: Protocol,
 }
 
-impl Asking {
-    fn new(line: &Line, query: &mut Query, cx: &TaskCx) -> Asking {
+impl<'a> Asking<'a> {
+    fn new(
+        forward: &'a Forward,
+        line: &'a Line,
+        pools: &'a [Pool],
+        query: &'a mut Query,
+        cx: &'a TaskCx,
+    ) -> Asking<'a> {
         let (asked, seen) = (query.asked().name, query.name());
         // The client's own case goes out, unless the name was rewritten.
-        let name = match NameBuf::from_wire(asked) {
-            Ok(name) if asked.eq_ignore_ascii_case(seen) => name,
-            _ => query.name_buf(),
-        };
+        let is_own = asked.eq_ignore_ascii_case(seen);
         let question = Question {
-            name: name.as_wire(),
+            name: if is_own { asked } else { seen },
             qtype: query.qtype,
             qclass: query.qclass,
         };
@@ -139,53 +67,125 @@ impl Asking {
         });
         let deadline = cx.now_ns() + limits::FORWARD_DEADLINE_MS * MILLISECOND;
         Asking {
-            request,
-            name,
-            qtype: query.qtype,
-            qclass: query.qclass,
+            forward,
+            line,
+            pools,
+            call: Call {
+                request,
+                room: query.size_limit(),
+                deadline: query.deadline_ns.map_or(deadline, |ns| ns.min(deadline)),
+            },
+            aside: None,
             protocol: match query.proto {
                 _ if line.force_tcp => Protocol::Tcp,
                 _ if line.prefer_udp => Protocol::Udp,
                 Proto::Udp => Protocol::Udp,
                 Proto::Tcp => Protocol::Tcp,
             },
-            room: query.size_limit(),
-            deadline: query.deadline_ns.map_or(deadline, |ns| ns.min(deadline)),
-            reply: std::mem::take(&mut query.reply),
-            aside: Reply::default(),
-            set_aside: false,
+            query,
+            cx,
         }
+    }
+
+    async fn walk(&mut self) -> Result<(), Option<Box<Error>>> {
+        let order = self.line.policy.order(self.pools.len());
+        // At most `limits::FORWARD_UPSTREAMS` of each. `passed` counts the upstreams of this round that were down or whose rcode was not wanted.
+        let (mut at, mut passed, mut failed, mut last) = (0u16, 0u16, 0usize, None);
+        while self.cx.now_ns() < self.call.deadline {
+            if usize::from(at) >= order.len() {
+                (at, passed) = (0, 0);
+                if self.line.attempts_max == 0 && failed > 0 {
+                    // Nothing but the deadline ends this, and a closed port fails at once: do not spin.
+                    let pause = Duration::from_millis(limits::FORWARD_RETRY_PAUSE_MS);
+                    runtime::sleep(pause).await;
+                }
+            }
+            let Some(mut pool) = order
+                .get(usize::from(at))
+                .and_then(|&nth| self.pools.get(nth))
+            else {
+                break;
+            };
+            at += 1;
+            if pool.health().is_down(self.line.fails_max) {
+                passed += 1;
+                if usize::from(passed) < self.pools.len() {
+                    continue;
+                }
+                self.forward.broken.inc();
+                if self.line.failfast {
+                    break;
+                }
+                // All are down, so the probes may be what is broken: try any.
+                pool = self.pools.get(below(self.pools.len())).unwrap_or(pool);
+            }
+            let to = pool.health().to();
+            self.query.meta.set("forward/upstream", || to.to_owned());
+            match self.exchange(pool).await {
+                Ok(()) if self.calls_for_another() && usize::from(passed) < self.pools.len() => {
+                    passed += 1;
+                    if usize::from(passed) >= self.pools.len() {
+                        return Ok(());
+                    }
+                    self.aside = Some(Box::new(std::mem::take(&mut self.query.reply)));
+                    last = None;
+                }
+                Ok(()) => return Ok(()),
+                Err(Error::Busy) => {
+                    // No fault of the upstream, or one that its probes will find; another may have room.
+                    passed += 1;
+                    last = Some(Box::new(Error::Busy));
+                    if usize::from(passed) >= self.pools.len() {
+                        break;
+                    }
+                }
+                Err(error) => {
+                    if self.line.fails_max != 0 {
+                        pool.health().start_probe(&self.line.probe);
+                    }
+                    last = Some(Box::new(error));
+                    failed += 1;
+                    if failed == self.line.attempts_max || usize::from(passed) >= self.pools.len() {
+                        break;
+                    }
+                }
+            }
+        }
+        Err(last)
+    }
+
+    fn calls_for_another(&self) -> bool {
+        self.line.failover.contains(&self.query.reply.rcode)
     }
 
     /// One exchange; with `prefer_udp` a truncated reply is asked for again over TCP.
-    async fn exchange(&mut self, pool: &Pool, line: &Line) -> Result<(), Error> {
-        self.exchange_over(pool, self.protocol).await?;
-        let again = line.prefer_udp && self.protocol == Protocol::Udp;
-        if again && self.reply.has_flag(flag::TC) {
-            self.exchange_over(pool, Protocol::Tcp).await?;
+    #[allow(clippy::manual_async_fn)] // as above
+    fn exchange(&mut self, pool: &'a Pool) -> impl Future<Output = Result<(), Error>> {
+        async move {
+            let mut protocol = self.protocol;
+            loop {
+                let reply = &mut self.query.reply;
+                pool.exchange(&mut self.call, protocol, reply).await?;
+                let is_cut = protocol == Protocol::Udp && self.query.reply.has_flag(flag::TC);
+                if !self.line.prefer_udp || !is_cut {
+                    return Ok(());
+                }
+                protocol = Protocol::Tcp;
+            }
         }
-        Ok(())
     }
 
-    async fn exchange_over(&mut self, pool: &Pool, protocol: Protocol) -> Result<(), Error> {
-        let question = Question {
-            name: self.name.as_wire(),
-            qtype: self.qtype,
-            qclass: self.qclass,
-        };
-        pool.exchange(
-            &mut self.request,
-            &question,
-            protocol,
-            self.room,
-            self.deadline,
-            &mut self.reply,
-        )
-        .await
-    }
-
-    fn put_aside(&mut self) {
-        std::mem::swap(&mut self.reply, &mut self.aside);
-        self.set_aside = true;
+    fn end(self, outcome: Result<(), Option<Box<Error>>>) {
+        let query = self.query;
+        match (outcome, self.aside) {
+            (Ok(()), _) => query.answer = Answer::Written,
+            (Err(_), Some(aside)) => {
+                // A reply that another upstream should have bettered is still better than none.
+                query.reply = *aside;
+                query.answer = Answer::Written;
+            }
+            (Err(Some(error)), None) => query.fail(Rcode::SERVFAIL, error.to_string()),
+            (Err(None), None) => query.fail(Rcode::SERVFAIL, "no healthy proxies"),
+        }
     }
 }

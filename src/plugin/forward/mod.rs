@@ -92,22 +92,25 @@ impl Plugin for Forward {
         }
     }
 
-    async fn wait_query(&self, query: &mut Query, cx: &TaskCx) -> Flow {
-        let last = self.lines.len().saturating_sub(1);
-        for (nth, (line, pools)) in self.lines.iter().zip(&self.pools).enumerate() {
-            if !line.takes(query.name()) {
-                continue;
+    #[allow(clippy::manual_async_fn)] // which would keep its arguments twice: thousands may wait here
+    fn wait_query(&self, query: &mut Query, cx: &TaskCx) -> impl Future<Output = Flow> {
+        async move {
+            for nth in 0..self.lines.len() {
+                let (line, pools) = (&self.lines[nth], &self.pools[nth]);
+                if !line.takes(query.name()) {
+                    continue;
+                }
+                let Some(_turn) = line.enter() else {
+                    return self.reject(line, query);
+                };
+                self.ask(line, pools, query, cx).await;
+                if nth + 1 == self.lines.len() || !line.goes_on(query) {
+                    return Flow::Reply;
+                }
+                query.answer = Answer::Open;
             }
-            let Some(_turn) = line.enter() else {
-                return self.reject(line, query);
-            };
-            self.ask(line, pools, query, cx).await;
-            if nth == last || !line.goes_on(query) {
-                return Flow::Reply;
-            }
-            query.answer = Answer::Open;
+            Flow::Next
         }
-        Flow::Next
     }
 }
 

@@ -413,6 +413,28 @@ fn next_goes_to_the_next_line_only() {
     );
 }
 
+#[test]
+fn a_query_that_waits_is_small() {
+    let fake = Fake::udp(silent());
+    let directive = directive("forward . $0", &[&fake]);
+    run(async move {
+        let chain = chain(&directive);
+        let mut query = query("www.example.org.", types::A).leave();
+        let forward = directive.open(&["forward"]);
+        let cx_size = {
+            let at = chain.run(&mut query);
+            size_of_val(&drive(Rc::new(Env), chain.clone(), &mut query, at))
+        };
+        // Thousands of these may wait on a core: `limits::PARKED_PER_CORE`.
+        assert!(cx_size <= 96, "a chain that waits takes {cx_size} octets");
+        let (line, pools) = (&forward.lines[0], &forward.pools[0]);
+        let cx = TaskCx::new(Rc::new(Env), chain.clone(), 0);
+        let own = size_of_val(&forward.ask(line, pools, &mut query, &cx));
+        assert!(own <= 512, "an exchange that waits takes {own} octets");
+        assert!(size_of::<Query>() <= 448, "{}", size_of::<Query>());
+    });
+}
+
 // === with a fake clock ===
 
 /// Milliseconds that one query takes with upstreams that never answer, and its outcome.

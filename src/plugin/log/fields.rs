@@ -47,7 +47,7 @@ impl<'a> Facts<'a> {
             qtype: query.qtype,
             qclass: query.qclass,
             proto: query.proto,
-            octets: query.size,
+            octets: query.size as usize,
             peer: *query.peer,
             local: *query.local,
             id: query.id,

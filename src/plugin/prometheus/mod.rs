@@ -103,7 +103,7 @@ fn report(query: &Query, counters: &SiteMetrics) -> QueryReport {
         is_ipv6: query.peer.is_ipv6(),
         qtype: query.qtype,
         dnssec_ok: query.dnssec_ok(),
-        query_octets: query.size,
+        query_octets: query.size as usize,
         reply_octets: if written { reply_octets(query) } else { 0 },
         duration_ns: query.now_ns.saturating_sub(query.start_ns),
         // A dropped query counts as NOERROR, as in CoreDNS, whose recorder has seen no other rcode.

@@ -363,3 +363,18 @@ fn mistakes_are_refused() {
     );
     assert!(Host::new(&format!(".:53 {{\n {}\n}}\n", within("upstream 8.8.8.8 x"))).is_ok());
 }
+
+#[test]
+fn rules_that_multiply_lookups_end_in_servfail() {
+    // Each name has three targets that match again: 3^8 lookups if only their depth were bounded.
+    let answers: String = ["a", "b", "c"]
+        .map(|label| format!("answer \"{{{{ .Name }}}} CNAME {label}.{{{{ .Name }}}}\"\n"))
+        .concat();
+    check(&answers, "x.example.org A", "rcode: SERVFAIL");
+    // One target at a time is a chain that ends at the depth.
+    check(
+        "answer \"{{ .Name }} CNAME a.{{ .Name }}\"",
+        "x.example.org A",
+        "rcode: NOERROR",
+    );
+}
