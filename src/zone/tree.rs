@@ -116,6 +116,8 @@ pub(super) const IS_KIN: u8 = 32;
 const NODE_HEAD: usize = 2;
 /// Octets before a set's data.
 const SET_HEAD: usize = 12;
+/// Names put into the index at a time: hashed first, so that the waits for their slots overlap.
+const INDEX_BATCH: usize = 64;
 
 // === impl Zone ===
 
@@ -366,23 +368,32 @@ impl Zone {
     // --- made once ---
 
     fn index(&mut self) {
-        let origin = self.origin.as_slice();
-        let mut name = [0; 2 * NAME_OCTETS];
+        let mut batch = Vec::with_capacity(INDEX_BATCH);
         let mut at = 0;
         while at < self.nodes.len() {
-            let node = self.node(at as u32);
-            let len = node.relative.len();
-            name[..len].copy_from_slice(node.relative);
-            name[len..len + origin.len()].copy_from_slice(origin);
-            let hash = name::hash(&name[..len + origin.len()]);
-            let end = at + node.octets();
-            let mut slot = place(hash, self.slots.len());
-            while self.slots[slot] != 0 {
-                slot = (slot + 1) % self.slots.len();
+            batch.clear();
+            while batch.len() < INDEX_BATCH && at < self.nodes.len() {
+                batch.push((self.hash_of(at as u32), at as u64 + 1));
+                at += self.node(at as u32).octets();
             }
-            self.slots[slot] = hash >> 32 << 32 | (at as u64 + 1);
-            at = end;
+            for &(hash, node) in &batch {
+                let mut slot = place(hash, self.slots.len());
+                while self.slots[slot] != 0 {
+                    slot = (slot + 1) % self.slots.len();
+                }
+                self.slots[slot] = hash >> 32 << 32 | node;
+            }
         }
+    }
+
+    /// The hash of a node's whole name.
+    fn hash_of(&self, node: u32) -> u64 {
+        let (relative, origin) = (self.node(node).relative, self.origin.as_slice());
+        let len = relative.len() + origin.len();
+        let mut name = [0; 2 * NAME_OCTETS];
+        name[..relative.len()].copy_from_slice(relative);
+        name[relative.len()..len].copy_from_slice(origin);
+        name::hash(&name[..len])
     }
 
     /// Flags the nodes whose name could be written shorter than the tails assume.
