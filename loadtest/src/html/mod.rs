@@ -9,6 +9,7 @@ use std::fmt::Write;
 
 use crate::compare::result::{Row, Table};
 use crate::figures::evaluate::{Figure, Verdict};
+use crate::pace::Rate;
 use crate::servers::{PERCOREDNS, program_of};
 use crate::stage::ECHO;
 use crate::stats::Spread;
@@ -102,6 +103,11 @@ fn rivals_table(table: &Table) -> String {
                 continue;
             };
             let tail = |row: &Row| row.median(|s| s.latency_us[3]);
+            // In a closed loop it is the queue of the window.
+            let tails = match row.key.label.rate {
+                Rate::Max => f64::NAN,
+                Rate::Fixed(_) => tail(row) / tail(rival),
+            };
             let _ = write!(
                 rows,
                 "<tr><td class=\"l\">{}</td><td class=\"l\">{}</td><td>{}</td><td class=\"l\">{}</td><td class=\"l\">{}</td><td>{:.2}x ({:.2}..{:.2})</td>{}<td>{}</td>{}</tr>",
@@ -114,8 +120,8 @@ fn rivals_table(table: &Table) -> String {
                 ratio.min,
                 ratio.max,
                 outcome(ratio.median),
-                ratio_text(tail(row) / tail(rival)),
-                outcome(tail(row) / tail(rival))
+                ratio_text(tails),
+                outcome(tails)
             );
         }
     }
@@ -127,7 +133,7 @@ fn rivals_table(table: &Table) -> String {
         &mut out,
         "Against each rival",
         "CPU per answer and p99.9, percoredns over the rival in the same rounds. Below 0.97 is a win, above 1.03 a loss. Latencies of a \
-         closed loop (max) are mostly its own queue.",
+         closed loop (max) are its own queue and not judged.",
         &format!(
             "<div class=\"wide\"><table><tr><th class=\"l\">scenario</th><th class=\"l\">rate</th><th>sources</th><th class=\"l\">server</th><th class=\"l\">rival</th><th>CPU</th><th class=\"l\"></th><th>p99.9</th><th class=\"l\"></th></tr>{rows}</table></div>"
         ),

@@ -277,8 +277,8 @@ const LEFT: f64 = 62.0;
 const RIGHT: f64 = 150.0;
 const TOP: f64 = 26.0;
 const BOTTOM: f64 = 44.0;
-const BAR_LEFT: f64 = 150.0;
-const BAR_RIGHT: f64 = 150.0;
+const BAR_LEFT: f64 = 140.0;
+const BAR_RIGHT: f64 = 215.0;
 const STEP: f64 = 26.0;
 const BAR: f64 = 16.0;
 
