@@ -7,6 +7,7 @@ mod svg;
 
 use std::fmt::Write;
 
+use crate::compare::profile;
 use crate::compare::result::{Row, Table};
 use crate::figures::evaluate::{Figure, Verdict};
 use crate::pace::Rate;
@@ -31,6 +32,7 @@ pub fn page(title: &str, table: &Table, figures: &[Figure]) -> String {
         out.push_str(&figures_table(figures));
     }
     out.push_str(&plots::all(table));
+    out.push_str(&profiles_table(table));
     out.push_str(&rivals_table(table));
     section(
         &mut out,
@@ -139,6 +141,72 @@ fn rivals_table(table: &Table) -> String {
         ),
     );
     out
+}
+
+/// What each profile sets, and below what came of it, against the first profile.
+fn profiles_table(table: &Table) -> String {
+    let Some(first) = table.profiles.first() else {
+        return String::new();
+    };
+    let cell = |tag: &str, text: &str| format!("<{tag} class=\"l\">{}</{tag}>", escape(text));
+    let own = |name: &str| format!("{PERCOREDNS}[{name}]");
+    let mut rows = cell("th", "");
+    for profile in &table.profiles {
+        rows.push_str(&cell("th", &own(&profile.name)));
+    }
+    for setting in profile::names(&table.profiles) {
+        let _ = write!(rows, "</tr><tr>{}", cell("td", setting));
+        for profile in &table.profiles {
+            let value = profile.value(setting);
+            rows.push_str(&match value == first.value(setting) {
+                true => cell("td", value.unwrap_or("-")),
+                false => format!(
+                    "<td class=\"l\"><b>{}</b></td>",
+                    escape(value.unwrap_or("-"))
+                ),
+            });
+        }
+    }
+    let is_first = |row: &&Row| row.key.server == own(&first.name);
+    for row in table.sorted().into_iter().filter(is_first) {
+        let key = &row.key;
+        let what = format!(
+            "CPU us/answer: {}, {}, {} sources",
+            key.scenario.name, key.label, key.sources
+        );
+        let _ = write!(rows, "</tr><tr>{}", cell("td", &what));
+        for profile in &table.profiles {
+            let name = own(&profile.name);
+            rows.push_str(
+                &table
+                    .beside(row, &name)
+                    .map_or_else(|| cell("td", "-"), |other| profile_cell(table, row, other)),
+            );
+        }
+    }
+    let mut out = String::new();
+    section(
+        &mut out,
+        "Profiles",
+        "What each profile sets (bold where it differs from the first), and what came of it: CPU per answer, and how much that is of the first \
+         profile's in the same rounds.",
+        &format!("<div class=\"wide\"><table><tr>{rows}</tr></table></div>"),
+    );
+    out
+}
+
+fn profile_cell(table: &Table, first: &Row, row: &Row) -> String {
+    let us = row.median(|s| s.cpu_us);
+    let ratio = Spread::of(table.ratios(row, &first.key.server)).map_or(f64::NAN, |s| s.median);
+    let class = match ratio {
+        r if r < 0.97 => " good",
+        r if r > 1.03 => " bad",
+        _ => "",
+    };
+    format!(
+        "<td class=\"l{class}\">{us:.2} ({})</td>",
+        ratio_text(ratio)
+    )
 }
 
 fn rivals<'a>(table: &'a Table, row: &'a Row) -> impl Iterator<Item = &'a Row> {
