@@ -13,6 +13,7 @@ use crate::compare::sample::{PERCENTILES, Seen};
 use crate::procfs;
 use crate::scenario::Scenario;
 use crate::servers;
+use crate::stage::INTERRUPTED;
 use crate::sys;
 
 /// One run of it.
@@ -64,7 +65,10 @@ impl Shot<'_> {
         let began = Instant::now();
         let mut cpu_ns = 0;
         while !process.has_ended() {
-            if sys::stop_requested() || began.elapsed() > PATIENCE + Duration::from_secs(seconds) {
+            if sys::stop_requested() {
+                return Err(INTERRUPTED.to_owned());
+            }
+            if began.elapsed() > PATIENCE + Duration::from_secs(seconds) {
                 return Err(format!("kxdpgun did not end:\n{}", process.last_words()));
             }
             // Its threads are gone once it has ended, so the last reading before that counts.

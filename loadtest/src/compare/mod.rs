@@ -9,9 +9,11 @@
 //! and of its day cancel out. A run during which others used the CPUs is repeated, and marked when that does not help.
 
 pub mod findings;
+pub mod profile;
 pub mod rates;
 pub mod result;
 pub mod sample;
+pub mod text;
 
 mod extra;
 mod measure;
@@ -92,6 +94,9 @@ pub fn run(options: &Options) -> Result<Table, String> {
     let veth = options.veth.then(Veth::new).transpose()?;
     let mut table = Table::default();
     table.shape = Shape::here();
+    for path in &options.profiles {
+        table.profiles.push(profile::Profile::read(path)?);
+    }
     for &scenario in &options.scenarios {
         if veth.is_some() && (scenario.transport == Transport::Tcp || scenario.fresh_percent > 0) {
             return Err(format!(

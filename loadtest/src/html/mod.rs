@@ -7,8 +7,10 @@ mod svg;
 
 use std::fmt::Write;
 
+use crate::compare::profile;
 use crate::compare::result::{Row, Table};
 use crate::figures::evaluate::{Figure, Verdict};
+use crate::pace::Rate;
 use crate::servers::{PERCOREDNS, program_of};
 use crate::stage::ECHO;
 use crate::stats::Spread;
@@ -30,6 +32,7 @@ pub fn page(title: &str, table: &Table, figures: &[Figure]) -> String {
         out.push_str(&figures_table(figures));
     }
     out.push_str(&plots::all(table));
+    out.push_str(&profiles_table(table));
     out.push_str(&rivals_table(table));
     section(
         &mut out,
@@ -102,6 +105,11 @@ fn rivals_table(table: &Table) -> String {
                 continue;
             };
             let tail = |row: &Row| row.median(|s| s.latency_us[3]);
+            // In a closed loop it is the queue of the window.
+            let tails = match row.key.label.rate {
+                Rate::Max => f64::NAN,
+                Rate::Fixed(_) => tail(row) / tail(rival),
+            };
             let _ = write!(
                 rows,
                 "<tr><td class=\"l\">{}</td><td class=\"l\">{}</td><td>{}</td><td class=\"l\">{}</td><td class=\"l\">{}</td><td>{:.2}x ({:.2}..{:.2})</td>{}<td>{}</td>{}</tr>",
@@ -114,8 +122,8 @@ fn rivals_table(table: &Table) -> String {
                 ratio.min,
                 ratio.max,
                 outcome(ratio.median),
-                ratio_text(tail(row) / tail(rival)),
-                outcome(tail(row) / tail(rival))
+                ratio_text(tails),
+                outcome(tails)
             );
         }
     }
@@ -127,12 +135,78 @@ fn rivals_table(table: &Table) -> String {
         &mut out,
         "Against each rival",
         "CPU per answer and p99.9, percoredns over the rival in the same rounds. Below 0.97 is a win, above 1.03 a loss. Latencies of a \
-         closed loop (max) are mostly its own queue.",
+         closed loop (max) are its own queue and not judged.",
         &format!(
             "<div class=\"wide\"><table><tr><th class=\"l\">scenario</th><th class=\"l\">rate</th><th>sources</th><th class=\"l\">server</th><th class=\"l\">rival</th><th>CPU</th><th class=\"l\"></th><th>p99.9</th><th class=\"l\"></th></tr>{rows}</table></div>"
         ),
     );
     out
+}
+
+/// What each profile sets, and below what came of it, against the first profile.
+fn profiles_table(table: &Table) -> String {
+    let Some(first) = table.profiles.first() else {
+        return String::new();
+    };
+    let cell = |tag: &str, text: &str| format!("<{tag} class=\"l\">{}</{tag}>", escape(text));
+    let own = |name: &str| format!("{PERCOREDNS}[{name}]");
+    let mut rows = cell("th", "");
+    for profile in &table.profiles {
+        rows.push_str(&cell("th", &own(&profile.name)));
+    }
+    for setting in profile::names(&table.profiles) {
+        let _ = write!(rows, "</tr><tr>{}", cell("td", setting));
+        for profile in &table.profiles {
+            let value = profile.value(setting);
+            rows.push_str(&match value == first.value(setting) {
+                true => cell("td", value.unwrap_or("-")),
+                false => format!(
+                    "<td class=\"l\"><b>{}</b></td>",
+                    escape(value.unwrap_or("-"))
+                ),
+            });
+        }
+    }
+    let is_first = |row: &&Row| row.key.server == own(&first.name);
+    for row in table.sorted().into_iter().filter(is_first) {
+        let key = &row.key;
+        let what = format!(
+            "CPU us/answer: {}, {}, {} sources",
+            key.scenario.name, key.label, key.sources
+        );
+        let _ = write!(rows, "</tr><tr>{}", cell("td", &what));
+        for profile in &table.profiles {
+            let name = own(&profile.name);
+            rows.push_str(
+                &table
+                    .beside(row, &name)
+                    .map_or_else(|| cell("td", "-"), |other| profile_cell(table, row, other)),
+            );
+        }
+    }
+    let mut out = String::new();
+    section(
+        &mut out,
+        "Profiles",
+        "What each profile sets (bold where it differs from the first), and what came of it: CPU per answer, and how much that is of the first \
+         profile's in the same rounds.",
+        &format!("<div class=\"wide\"><table><tr>{rows}</tr></table></div>"),
+    );
+    out
+}
+
+fn profile_cell(table: &Table, first: &Row, row: &Row) -> String {
+    let us = row.median(|s| s.cpu_us);
+    let ratio = Spread::of(table.ratios(row, &first.key.server)).map_or(f64::NAN, |s| s.median);
+    let class = match ratio {
+        r if r < 0.97 => " good",
+        r if r > 1.03 => " bad",
+        _ => "",
+    };
+    format!(
+        "<td class=\"l{class}\">{us:.2} ({})</td>",
+        ratio_text(ratio)
+    )
 }
 
 fn rivals<'a>(table: &'a Table, row: &'a Row) -> impl Iterator<Item = &'a Row> {

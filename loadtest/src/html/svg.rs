@@ -274,11 +274,11 @@ const COLOURS: usize = 10;
 const WIDTH: f64 = 620.0;
 const HEIGHT: f64 = 320.0;
 const LEFT: f64 = 62.0;
-const RIGHT: f64 = 150.0;
+const RIGHT: f64 = 172.0;
 const TOP: f64 = 26.0;
 const BOTTOM: f64 = 44.0;
-const BAR_LEFT: f64 = 150.0;
-const BAR_RIGHT: f64 = 150.0;
+const BAR_LEFT: f64 = 158.0;
+const BAR_RIGHT: f64 = 210.0;
 const STEP: f64 = 26.0;
 const BAR: f64 = 16.0;
 

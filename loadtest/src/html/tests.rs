@@ -1,5 +1,6 @@
 use super::*;
 use crate::compare::findings::{EntryMemory, Loading, Overload, Scaling, Silence};
+use crate::compare::profile::Profile;
 use crate::compare::rates::{self, Label};
 use crate::compare::result::Key;
 use crate::compare::sample::Sample;
@@ -115,6 +116,37 @@ fn the_page_needs_nothing_from_elsewhere_and_has_every_part() {
         assert!(html.contains(&format!("<h2>{part}</h2>")), "{part}");
     }
     assert_eq!(html.matches("<svg").count(), html.matches("</svg>").count());
+}
+
+#[test]
+fn profiles_show_what_they_set_and_changed() {
+    let mut table = table();
+    for name in ["a", "b"] {
+        let mut rows = Vec::new();
+        for row in table.rows.iter().filter(|r| r.key.server == "percoredns") {
+            let mut sample = row.runs[0].sample;
+            sample.cpu_us *= if name == "b" { 1.5 } else { 1.0 };
+            let server = format!("percoredns[{name}]");
+            rows.push((
+                Key {
+                    server,
+                    ..row.key.clone()
+                },
+                sample,
+            ));
+        }
+        for (key, sample) in rows {
+            table.add(key, 0, 0.05, sample);
+        }
+        let batch = if name == "b" { "<32>" } else { "64" };
+        table.profiles.push(Profile {
+            name: name.into(),
+            settings: vec![("batch".into(), batch.into())],
+        });
+    }
+    let html = page("t", &table, &[]);
+    assert!(html.contains("<h2>Profiles</h2>") && html.contains("<b>&lt;32&gt;</b>"));
+    assert!(html.contains("<td class=\"l bad\">3.75 (1.50x)</td>"));
 }
 
 #[test]
