@@ -21,6 +21,7 @@ pub struct Meter {
     at_ns: Nanos,
     ran_ns: Nanos,
     waited_ns: Nanos,
+    idle_ns: Nanos,
 }
 
 /// What a thread did with the time between two looks, in percent of it.
@@ -47,6 +48,7 @@ impl Meter {
             at_ns: now_ns,
             ran_ns: ran_ns(),
             waited_ns: 0,
+            idle_ns: 0,
         };
         meter.waited_ns = meter.read_waited().unwrap_or(0);
         meter
@@ -57,8 +59,9 @@ impl Meter {
         self.at_ns
     }
 
-    /// Measures the time since the last call. Two system calls.
-    pub fn look(&mut self, now_ns: Nanos) -> Share {
+    /// Measures the time since the last call. Two system calls. For a thread that spins when it has nothing to do, `idle_ns` is all the time
+    /// that it spent so: whatever is left counts as work.
+    pub fn look(&mut self, now_ns: Nanos, idle_ns: Option<Nanos>) -> Share {
         let (ran_ns, waited_ns) = (ran_ns(), self.read_waited().unwrap_or(self.waited_ns));
         let passed_ns = now_ns.saturating_sub(self.at_ns).max(1);
         let percent = |before: Nanos, after: Nanos| {
@@ -66,10 +69,17 @@ impl Meter {
             // At most 100.
             part.min(100) as u8
         };
-        let share = Share {
-            ran: percent(self.ran_ns, ran_ns),
-            waited: percent(self.waited_ns, waited_ns),
+        let share = match idle_ns {
+            None => Share {
+                ran: percent(self.ran_ns, ran_ns),
+                waited: percent(self.waited_ns, waited_ns),
+            },
+            Some(idle_ns) => Share {
+                ran: 100 - percent(self.idle_ns, idle_ns),
+                waited: 0,
+            },
         };
+        self.idle_ns = idle_ns.unwrap_or(0);
         (self.at_ns, self.ran_ns, self.waited_ns) = (now_ns, ran_ns, waited_ns);
         share
     }
@@ -108,12 +118,16 @@ mod tests {
         assert!(meter.schedstat.is_some());
         std::thread::sleep(Duration::from_millis(300));
         // To be woken late is to wait for the CPU, so that a busy machine adds something.
-        let slept = meter.look(clock::now_ns()).wanted();
+        let slept = meter.look(clock::now_ns(), None).wanted();
         let end = clock::now_ns() + 100 * clock::MILLISECOND;
         while clock::now_ns() < end {
             std::hint::spin_loop();
         }
-        let spun = meter.look(clock::now_ns()).wanted();
+        let spun = meter.look(clock::now_ns(), None).wanted();
         assert!(slept < 50 && spun > 90, "{slept} {spun}");
+        let mut busy = Meter::start(0);
+        let ran = |share: Share| (share.ran, share.waited);
+        assert_eq!(ran(busy.look(1_000, Some(900))), (10, 0));
+        assert_eq!(ran(busy.look(2_000, Some(1_000))), (90, 0));
     }
 }

@@ -13,6 +13,7 @@
 //! A task thread runs everything of its core that waits. Its scheduler is ours ([`task`]); epoll or glommio supplies
 //! the waiting, chosen once at start by [`choose`].
 
+mod busy;
 pub mod cgroup;
 pub mod clock;
 pub mod cores;
@@ -36,6 +37,7 @@ mod slab;
 mod thread;
 mod timers;
 
+pub use busy::BusyPoll;
 pub use choose::{Backend, Choice, Wish, choose, probe, raise_open_files};
 pub use exec::{on_panic, panics, refused};
 pub use mailbox::{PacketReceiver, Receiver, Sender, mailbox, packet_mailbox};

@@ -5,6 +5,7 @@
 //! **Invariant**: a reload changes everything or nothing.
 
 mod admission;
+mod busy;
 mod clients;
 pub mod config;
 mod cores;

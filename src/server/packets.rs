@@ -15,6 +15,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::mpsc;
 
+use super::busy::Busy;
 use super::config::Config;
 use super::running::Running;
 use super::serve::{self, Arrival, Desk, Served};
@@ -81,9 +82,11 @@ pub fn run(place: Place, commands: PacketReceiver<Command>) -> io::Result<()> {
         desk: Desk::default(),
         glances: (0..limits::BATCH).map(|_| Glance::default()).collect(),
         reply: vec![0; limits::MESSAGE_OCTETS],
-        spread: Spread::new(place.core, place.links.clone()),
+        spread: Spread::new(place.core, place.tune.batch_len, place.links.clone()),
+        busy: Busy::new(place.core, place.tune),
         place,
     };
+    thread.busy.set_up(&mut thread.poller);
     thread.poller.add(thread.commands.fd(), COMMANDS)?;
     thread.serve()
 }
@@ -100,6 +103,7 @@ struct Thread {
     /// Where a reply is written before it is known whether it fits the batch.
     reply: Vec<u8>,
     spread: Spread,
+    busy: Busy,
     place: Place,
 }
 
@@ -257,6 +261,7 @@ impl Thread {
             let fd = row.socket.raw_fd();
             self.poller.share(fd, fd as u64)?;
         }
+        self.busy.set(&self.sockets);
         self.spread.restart(self.sockets.len(), &self.poller);
         Ok(())
     }

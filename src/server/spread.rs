@@ -73,6 +73,8 @@ pub struct Offer {
 /// One packet thread's part.
 pub struct Spread {
     core: usize,
+    /// Datagrams of a full batch.
+    batch_len: usize,
     links: Links,
     meter: Meter,
     turns: u32,
@@ -105,11 +107,12 @@ struct Helped {
 
 impl Spread {
     /// Made on the thread that it is for.
-    pub fn new(core: usize, links: Links) -> Spread {
+    pub fn new(core: usize, batch_len: usize, links: Links) -> Spread {
         let label = core.to_string();
         let count = |name, help| registry().counter(name, help, &[("core", &label)]);
         Spread {
             core,
+            batch_len,
             meter: Meter::start(clock::now_ns()),
             turns: 0,
             own: Vec::new(),
@@ -188,7 +191,7 @@ impl Spread {
             *own += count as u64;
         }
         if let Some(away) = &mut self.away {
-            away.is_full = count == limits::BATCH;
+            away.is_full = count >= self.batch_len;
         }
         self.queries.add(count as u64);
     }
@@ -229,7 +232,7 @@ impl Spread {
         if now_ns.saturating_sub(self.meter.since_ns()) < WINDOW_NS {
             return Ok(());
         }
-        let share = self.meter.look(now_ns);
+        let share = self.meter.look(now_ns, poller.idle_ns());
         if let Some(away) = &self.away {
             // Helpers stay until it is back and sees for itself.
             self.links.board.publish(self.core, HOT, now_ns);
@@ -451,12 +454,9 @@ mod tests {
     ) {
         let mailboxes = (0..cores).map(|_| runtime::packet_mailbox(4).unwrap());
         let (senders, receivers) = mailboxes.unzip();
-        let mut spread = Spread::new(0, Links::new(senders));
-        let group = socket::open_group(
-            "127.0.0.1:0".parse().unwrap(),
-            &[CoreSettings::default(); 1],
-        )
-        .unwrap();
+        let mut spread = Spread::new(0, limits::BATCH, Links::new(senders));
+        let group =
+            socket::open_group("127.0.0.1:0".parse().unwrap(), &[CoreSettings::default()]).unwrap();
         let fd = group.udp.into_iter().next().unwrap();
         let sockets = vec![Rc::new(Listening {
             listener: 3,

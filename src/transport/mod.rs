@@ -4,6 +4,7 @@
 //!
 //! **Invariant**: bytes in, bytes out; knows framing, not DNS.
 
+pub mod busy_poll;
 pub mod ethtool;
 pub mod interfaces;
 mod outbox;
