@@ -1,9 +1,9 @@
 //! The keys of a settings file: the one table from which the parser, its errors and the check of the README work.
 
-use std::path::Path;
 use std::time::Duration;
 
-use super::machine::{CAP_NET_ADMIN, Machine};
+use super::has;
+use super::machine::Machine;
 use super::value::Value;
 use super::{CoreSettings, Settings};
 use crate::limits;
@@ -111,7 +111,7 @@ const fn process(name: &'static str, set: fn(&mut Process, &Value) -> Result<(),
 /// Every key, by name.
 pub const KEYS: &[Key] = &[
     Key {
-        check: has_backend,
+        check: has::has_backend,
         ..core("backend", |core, value| {
             core.backend = value.text("auto, glommio or epoll")?.parse()?;
             Ok(())
@@ -124,7 +124,7 @@ pub const KEYS: &[Key] = &[
     Key {
         check: |value, machine| match busy_poll(value)? {
             Duration::ZERO => Ok(()),
-            _ => may_busy_poll(machine),
+            _ => has::may_busy_poll(machine),
         },
         ..core("busy_poll", |core, value| {
             core.settings.busy_poll_us = busy_poll(value)?.as_micros() as u32;
@@ -137,7 +137,7 @@ pub const KEYS: &[Key] = &[
         Ok(())
     }),
     Key {
-        check: has_memory,
+        check: has::has_memory,
         ..process("cache_octets_max", |process, value| {
             process.settings.cache_octets_max = Some(cache_octets(value)?);
             Ok(())
@@ -148,7 +148,7 @@ pub const KEYS: &[Key] = &[
         Ok(())
     }),
     Key {
-        check: has_folder,
+        check: has::has_folder,
         ..process("cache_snapshot", |process, value| {
             process.settings.cache_snapshot = Some(value.text("the path of a file")?.into());
             Ok(())
@@ -161,7 +161,7 @@ pub const KEYS: &[Key] = &[
     }),
     Key {
         place: Place::Core,
-        check: has_cpu,
+        check: has::has_cpu,
         ..core("cpu", |core, value| {
             core.settings.cpu = Some(value.integer(CPUS)? as u32);
             Ok(())
@@ -182,28 +182,28 @@ pub const KEYS: &[Key] = &[
         Ok(())
     }),
     Key {
-        check: has_huge_pages,
+        check: has::has_huge_pages,
         ..core("huge_pages", |core, value| {
             core.settings.huge_pages = value.boolean()?;
             Ok(())
         })
     },
     Key {
-        check: may_suspend,
+        check: has::may_suspend,
         ..core("irq_suspend", |core, value| {
             core.settings.irq_suspend_ns = irq_suspend(value)?.as_nanos() as u64;
             Ok(())
         })
     },
     Key {
-        check: has_nic,
+        check: has::has_nic,
         ..process("nic", |process, value| {
             process.settings.nic = Some(value.text("the name of a network card")?.to_owned());
             Ok(())
         })
     },
     Key {
-        check: may_nice,
+        check: has::may_nice,
         ..core("nice", |core, value| {
             core.settings.nice = value.integer(-20..=19)? as i8;
             Ok(())
@@ -217,7 +217,7 @@ pub const KEYS: &[Key] = &[
         })
     },
     Key {
-        check: has_node,
+        check: has::has_node,
         ..core("numa_node", |core, value| {
             core.settings.numa_node = Some(value.integer(0..=1023)? as u32);
             Ok(())
@@ -230,7 +230,7 @@ pub const KEYS: &[Key] = &[
     Key {
         check: |value, machine| match value.boolean()? {
             false => Ok(()),
-            true => may_busy_poll(machine),
+            true => has::may_busy_poll(machine),
         },
         ..core("prefer_busy_poll", |core, value| {
             core.settings.prefer_busy_poll = value.boolean()?;
@@ -262,7 +262,7 @@ pub const KEYS: &[Key] = &[
 /// What a list of CPUs is called in errors.
 pub const CPU_LIST: &str = "a list of CPUs like \"0-3,8\"";
 /// Numbers of CPUs that Linux knows.
-const CPUS: std::ops::RangeInclusive<i64> = 0..=8191;
+pub(super) const CPUS: std::ops::RangeInclusive<i64> = 0..=8191;
 
 fn socket_buffer(value: &Value) -> Result<usize, String> {
     value.octets(
@@ -271,7 +271,7 @@ fn socket_buffer(value: &Value) -> Result<usize, String> {
     )
 }
 
-fn cache_octets(value: &Value) -> Result<usize, String> {
+pub(super) fn cache_octets(value: &Value) -> Result<usize, String> {
     value.octets(limits::CACHE_OCTETS_MIN, limits::CACHE_OCTETS_MAX)
 }
 
@@ -279,129 +279,6 @@ fn busy_poll(value: &Value) -> Result<Duration, String> {
     value.duration(Duration::ZERO..=Duration::from_micros(limits::BUSY_POLL_US_MAX.into()))
 }
 
-fn irq_suspend(value: &Value) -> Result<Duration, String> {
+pub(super) fn irq_suspend(value: &Value) -> Result<Duration, String> {
     value.duration(Duration::ZERO..=Duration::from_nanos(limits::IRQ_SUSPEND_NS_MAX))
-}
-
-// === what the machine has ===
-
-/// The socket options want CAP_NET_ADMIN; those of an epoll descriptor, new in 6.9, do not.
-fn may_busy_poll(machine: &Machine) -> Result<(), String> {
-    if machine.is_capable(CAP_NET_ADMIN) || machine.release() >= Some((6, 9)) {
-        return Ok(());
-    }
-    Err(format!(
-        "before Linux 6.9 (here: {}) only CAP_NET_ADMIN may poll the card: AmbientCapabilities=CAP_NET_ADMIN, or leave it out",
-        machine.kernel
-    ))
-}
-
-fn may_suspend(value: &Value, machine: &Machine) -> Result<(), String> {
-    if irq_suspend(value)?.is_zero() || machine.release() >= Some((6, 13)) {
-        return Ok(());
-    }
-    Err(format!(
-        "only Linux 6.13 and newer can keep interrupts off, and this is {}: leave it out",
-        machine.kernel
-    ))
-}
-
-fn has_memory(value: &Value, machine: &Machine) -> Result<(), String> {
-    let octets = cache_octets(value)?;
-    match machine.memory_limit.or(machine.memory) {
-        Some(memory) if octets as u64 > memory => Err(format!(
-            "{value} is more than the {} MiB of memory here: half of them is a good start",
-            memory >> 20
-        )),
-        _ => Ok(()),
-    }
-}
-
-fn has_backend(value: &Value, machine: &Machine) -> Result<(), String> {
-    match (value, &machine.io_uring) {
-        (Value::Text(name), Err(refusal)) if name == "glommio" => Err(format!(
-            "glommio cannot run here: {refusal}; or say \"auto\""
-        )),
-        _ => Ok(()),
-    }
-}
-
-fn has_cpu(value: &Value, machine: &Machine) -> Result<(), String> {
-    let cpu = value.integer(CPUS)? as u32;
-    if machine.allowed.contains(&cpu) {
-        return Ok(());
-    }
-    let allowed = crate::runtime::cores::show_list(&machine.allowed);
-    Err(format!(
-        "CPU {cpu} is not one that this process may use ({allowed})"
-    ))
-}
-
-fn has_node(value: &Value, machine: &Machine) -> Result<(), String> {
-    let node = value.integer(0..=1023)? as u32;
-    let nodes = machine.nodes();
-    if nodes.contains(&node) {
-        return Ok(());
-    }
-    let nodes = match &nodes[..] {
-        [] => "it has no NUMA nodes".to_owned(),
-        nodes => format!("it has {}", crate::runtime::cores::show_list(nodes)),
-    };
-    Err(format!(
-        "this machine has no NUMA node {node} with CPUs: {nodes}"
-    ))
-}
-
-fn has_nic(value: &Value, machine: &Machine) -> Result<(), String> {
-    let name = value.text("the name of a network card")?;
-    if machine.nic(name).is_some() {
-        return Ok(());
-    }
-    let names: Vec<&str> = machine.nics.iter().map(|nic| &*nic.name).collect();
-    Err(format!(
-        "no network card '{name}' is up here; there {}",
-        match &names[..] {
-            [] => "is none".to_owned(),
-            names => format!("is {}", names.join(", ")),
-        }
-    ))
-}
-
-fn has_huge_pages(value: &Value, machine: &Machine) -> Result<(), String> {
-    if !value.boolean()? {
-        return Ok(());
-    }
-    match machine.huge_pages.as_deref() {
-        Some("always" | "madvise") => Ok(()),
-        Some(_) => Err(
-            "transparent huge pages are off here: echo madvise > /sys/kernel/mm/transparent_hugepage/enabled"
-                .to_owned(),
-        ),
-        None => Err("this kernel has no transparent huge pages: say false".to_owned()),
-    }
-}
-
-fn has_folder(value: &Value, _: &Machine) -> Result<(), String> {
-    let path = Path::new(value.text("the path of a file")?);
-    if path.is_dir() {
-        return Err(format!("{} is a folder: name a file in it", path.display()));
-    }
-    match path.parent() {
-        Some(folder) if !folder.as_os_str().is_empty() && !folder.is_dir() => Err(format!(
-            "there is no folder {}: create it, for the user that percoredns runs as",
-            folder.display()
-        )),
-        _ => Ok(()),
-    }
-}
-
-fn may_nice(value: &Value, machine: &Machine) -> Result<(), String> {
-    let nice = value.integer(-20..=19)?;
-    if nice >= i64::from(machine.nice_min) {
-        return Ok(());
-    }
-    Err(format!(
-        "{nice} is refused without CAP_SYS_NICE (AmbientCapabilities=CAP_SYS_NICE, or LimitNICE=); {} is the least here",
-        machine.nice_min
-    ))
 }

@@ -15,6 +15,7 @@
 pub mod advice;
 pub mod command;
 pub mod file;
+mod has;
 pub mod keys;
 pub mod machine;
 pub mod profile;

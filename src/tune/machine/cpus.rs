@@ -56,7 +56,7 @@ fn nodes(root: &Path) -> Vec<(u32, Vec<u32>)> {
     entries(root, folder).into_iter().filter_map(node).collect()
 }
 
-/// Reads a list as the kernel writes it (`0-3,8`); what is no number is left out, and more than [`CPUS_MAX`] are no list.
+/// Reads a list as the kernel writes it (`0-3,8`); what is no number is left out, and numbers that no Linux has likewise.
 pub fn list(text: &str) -> Vec<u32> {
     let mut cpus = Vec::new();
     for part in text.trim().split(',') {
