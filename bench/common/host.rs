@@ -7,12 +7,14 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 
+use percoredns::cache::Pin;
 use percoredns::corefile::RealSource;
 use percoredns::plugin::{BUILT, Carry, Proto};
 use percoredns::runtime::{self, Backend, clock};
 use percoredns::server::config::{self, Surroundings};
 use percoredns::server::running::Running;
 use percoredns::server::serve::{self, Arrival, Desk, Served};
+use percoredns::server::short::Glance;
 use percoredns::server::tasks::{self, Env, Peer};
 use percoredns::tune::{CoreSettings, Settings};
 
@@ -21,6 +23,9 @@ use super::sample;
 /// A server in hand.
 pub struct Host {
     running: Rc<Running>,
+    glance: Glance,
+    /// The packet thread pins once for each batch.
+    pin: Pin,
     desk: Desk,
     arrival: Arrival,
     out: Vec<u8>,
@@ -110,6 +115,8 @@ impl Case {
         };
         Host {
             running,
+            glance: Glance::default(),
+            pin: Pin::new(),
             desk: Desk::default(),
             arrival,
             out: vec![0; 65_535],
@@ -119,9 +126,22 @@ impl Case {
 }
 
 impl Host {
-    /// Answers one message at once; a query that parks or gets no reply is a mistake of the bench.
+    /// Answers one message as the packet thread does with those of a batch; a query that parks or gets no reply is a mistake of the bench.
     pub fn answer(&mut self, message: &[u8]) -> usize {
-        match serve::message(
+        if self
+            .glance
+            .look(&self.running, self.arrival.listener, message)
+        {
+            self.glance.prefetch(&self.running);
+            let (arrival, pin) = (&self.arrival, &self.pin);
+            let reply = self
+                .glance
+                .answer(&self.running, message, arrival, pin, &mut self.out);
+            if let Some(len) = reply {
+                return len;
+            }
+        }
+        match serve::long(
             &self.running,
             &mut self.desk,
             message,

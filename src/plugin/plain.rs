@@ -194,10 +194,9 @@ impl PlainRows {
                 });
             }
         }
-        // Without a row that decides nothing is ever answered.
-        if !rows.iter().any(|row| row.query) {
-            rows.clear();
-        }
+        // Nothing is answered below the last row that decides.
+        let deciding = rows.iter().rposition(|row| row.query);
+        rows.truncate(deciding.map_or(0, |last| last + 1));
         PlainRows(rows.into())
     }
 
@@ -214,7 +213,8 @@ impl Chain {
 
     /// Asks the CPU for what the answer to a query will be read from.
     pub fn prefetch_plain(&self, plain: &Plain) {
-        for row in self.plain.0.iter().filter(|row| row.query) {
+        // What stands above the last row that decides is small: rules, and tables that are in use all the time.
+        if let Some(row) = self.plain.0.last() {
             self.rows[row.row].plain_prefetch(plain);
         }
     }
@@ -222,23 +222,21 @@ impl Chain {
     /// Answers a plain query into `out`; returns the length of the reply. `None`: it needs the long way, and nothing has happened.
     pub fn answer_plain<'a>(&'a self, query: &mut PlainQuery<'a>, out: &mut [u8]) -> Option<usize> {
         let rows = &self.plain.0;
-        let (mut at, mut written) = (0, None);
-        while written.is_none() {
+        let mut at = 0;
+        let written = loop {
             let row = rows.get(at)?;
             if row.query {
                 match self.rows[row.row].plain_query(query, out) {
                     PlainFlow::Next => {}
                     PlainFlow::Long => return None,
-                    PlainFlow::Reply(reply) => {
+                    PlainFlow::Reply(written) => {
                         query.row = row.row;
-                        written = Some(reply);
-                        break;
+                        break written;
                     }
                 }
             }
             at += 1;
-        }
-        let written = written?;
+        };
         for row in rows[..at].iter().rev().filter(|row| row.reply) {
             if !self.rows[row.row].plain_reply(query, &written, out) {
                 return None;

@@ -177,7 +177,8 @@ impl Thread {
         // Look at all, fetch all, answer all: while one answer is written the memory of the next arrives.
         let glances = &mut self.glances[..count];
         for (nth, glance) in glances.iter_mut().enumerate() {
-            if glance.look(running, listener, self.batch.query(nth)) {
+            // With one query there is nothing to do meanwhile.
+            if glance.look(running, listener, self.batch.query(nth)) && count > 1 {
                 glance.prefetch(running);
             }
         }

@@ -82,14 +82,21 @@ impl Router {
         Err(Rcode::REFUSED)
     }
 
+    /// Block and site of every name, where the listener serves the root alone, and without views.
+    pub fn sole(&self) -> Option<(u16, u16)> {
+        match (self.zones.is_empty(), &self.root[..]) {
+            (true, [only]) => Some((only.block, only.site)),
+            _ => None,
+        }
+    }
+
     /// Block and site for a name, if there is no more to it than the longest zone: one block, no view, no type that is asked elsewhere.
     pub fn find_plain(&self, name: &[u8], qtype: u16) -> Option<(u16, u16)> {
         if qtype == types::DS {
             return None;
         }
         let mut rest = name;
-        // The commonest listener serves the root alone: then there is nothing to look for on the way.
-        while !self.zones.is_empty() && rest.len() > 1 {
+        while rest.len() > 1 {
             match self.candidates(rest) {
                 [] => {}
                 [only] => return Some((only.block, only.site)),

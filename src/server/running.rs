@@ -13,22 +13,51 @@ use std::cell::OnceCell;
 use std::rc::Rc;
 use std::sync::Arc;
 
-use super::config::Config;
+use super::config::{Config, Listener};
 use crate::plugin::{Chain, OpenCx, Query, Role};
 use crate::telemetry::dns::SiteMetrics;
 use crate::telemetry::metrics::registry;
 use crate::wire::plain::Plain;
 use crate::wire::rcode::Rcode;
+use crate::wire::types;
 
 /// The chains of one configuration on one thread.
 pub struct Running {
     /// What was parsed, shared by all threads.
     pub config: Arc<Config>,
     chains: Vec<Rc<Chain>>,
-    /// Whether any of them takes plain queries: else none is worth a first look.
-    takes_plain: bool,
+    /// Where plain queries go, by listener.
+    places: Vec<Place>,
     /// What no block has seen, by listener: registered with the first such query.
     dropped: Vec<OnceCell<SiteMetrics>>,
+}
+
+/// What can be told of plain queries before they are read.
+enum Place {
+    /// All go the long way.
+    None,
+    /// All go to this block and site, but those that a parent zone might answer.
+    Sole(u16, u16),
+    /// The router decides.
+    Router,
+}
+
+impl Place {
+    fn of(listener: &Listener, chains: &[Rc<Chain>]) -> Place {
+        let takes_plain = |block: u16| {
+            chains
+                .get(block as usize)
+                .is_some_and(|chain| chain.takes_plain())
+        };
+        // With *debug* a panic is left to surface, so nothing is tried that is caught.
+        match listener.router.sole() {
+            _ if listener.debug => Place::None,
+            Some((block, site)) if takes_plain(block) => Place::Sole(block, site),
+            Some(_) => Place::None,
+            None if chains.iter().any(|chain| chain.takes_plain()) => Place::Router,
+            None => Place::None,
+        }
+    }
 }
 
 impl Running {
@@ -53,12 +82,16 @@ impl Running {
             Rc::new(Chain::new(rows.collect()))
         });
         let chains: Vec<Rc<Chain>> = chains.collect();
-        let takes_plain = chains.iter().any(|chain| chain.takes_plain());
+        let places = config
+            .listeners
+            .iter()
+            .map(|listener| Place::of(listener, &chains));
+        let places = places.collect();
         let dropped = config.listeners.iter().map(|_| OnceCell::new()).collect();
         Running {
             config,
             chains,
-            takes_plain,
+            places,
             dropped,
         }
     }
@@ -73,21 +106,22 @@ impl Running {
         listener.router.find(query, &self.chains)
     }
 
-    /// Whether there is a short way at all.
-    pub fn takes_plain(&self) -> bool {
-        self.takes_plain
-    }
-
     /// Block and site for a plain query, where the short way may be tried.
     pub fn place_plain(&self, listener: u16, plain: &Plain) -> Option<(u16, u16)> {
-        let listener = self.config.listeners.get(listener as usize)?;
-        // With *debug* a panic is left to surface, so nothing is tried that is caught.
-        if listener.debug {
-            return None;
-        }
-        let (block, site) = listener.router.find_plain(plain.name(), plain.qtype)?;
-        let chain = self.chains.get(block as usize)?;
-        chain.takes_plain().then_some((block, site))
+        let (block, site) = match self.places.get(listener as usize)? {
+            Place::None => return None,
+            Place::Sole(block, site) if plain.qtype != types::DS => return Some((*block, *site)),
+            _ => {
+                let listener = self.config.listeners.get(listener as usize)?;
+                listener.router.find_plain(plain.name(), plain.qtype)?
+            }
+        };
+        self.chain(block)?.takes_plain().then_some((block, site))
+    }
+
+    /// Whether plain queries of a listener may have a short way: else none is worth a first look.
+    pub fn takes_plain(&self, listener: u16) -> bool {
+        !matches!(self.places.get(listener as usize), None | Some(Place::None))
     }
 
     /// Counters of queries on a listener that never reach a block: label zone `dropped`.

@@ -31,7 +31,7 @@ impl Glance {
     /// Reads a message that came in on a listener and finds its block. `false`: it has to go the long way.
     #[inline]
     pub fn look(&mut self, running: &Running, listener: u16, bytes: &[u8]) -> bool {
-        self.place = match running.takes_plain() && self.plain.read(bytes) {
+        self.place = match running.takes_plain(listener) && self.plain.read(bytes) {
             true => running.place_plain(listener, &self.plain),
             false => None,
         };

@@ -153,6 +153,10 @@ pub struct Text<'a>(pub &'a [u8]);
 impl fmt::Display for Text<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         use fmt::Write;
+        let mut buffer = [0; NAME_OCTETS];
+        if let Some(text) = simple_text(self.0, &mut buffer) {
+            return f.write_str(text);
+        }
         let mut at = 0;
         if self.0.first().is_none_or(|len| *len == 0) {
             return f.write_char('.');
@@ -161,17 +165,7 @@ impl fmt::Display for Text<'_> {
             if len == 0 {
                 break;
             }
-            let label = self.0.get(at + 1..).unwrap_or_default();
-            let label = &label[..label.len().min(len as usize)];
-            // Nearly all labels are shown as they are, in one piece.
-            let text = std::str::from_utf8(label).ok();
-            if let Some(text) = text.filter(|_| label.iter().all(is_shown_as_it_is)) {
-                f.write_str(text)?;
-                f.write_char('.')?;
-                at += 1 + len as usize;
-                continue;
-            }
-            for &octet in label {
+            for &octet in self.0.iter().skip(at + 1).take(len as usize) {
                 match octet {
                     b'.' | b' ' | b'\'' | b'@' | b';' | b'(' | b')' | b'"' | b'\\' => {
                         f.write_char('\\')?;
@@ -188,9 +182,40 @@ impl fmt::Display for Text<'_> {
     }
 }
 
-/// Letters, digits, `-` and `_`; others may need an escape.
-fn is_shown_as_it_is(octet: &u8) -> bool {
-    octet.is_ascii_alphanumeric() || matches!(octet, b'-' | b'_')
+/// The text of a name in one piece, made in `buffer`, if it has labels and none holds anything but letters, digits, `-` and `_`, as nearly
+/// all do. `None`: it is the root, or some octet may need an escape.
+pub fn simple_text<'b>(wire: &[u8], buffer: &'b mut [u8; NAME_OCTETS]) -> Option<&'b str> {
+    let text = buffer.get_mut(..wire.len().checked_sub(1)?)?;
+    text.copy_from_slice(&wire[1..]);
+    // Length octets pass for letters, until the dots that they become are put in.
+    let mut is_simple = true;
+    let mut each_length = |text: &mut [u8], put: u8| {
+        let mut at = 0;
+        while let Some(&len) = wire.get(at) {
+            if let Some(octet) = at.checked_sub(1).and_then(|at| text.get_mut(at)) {
+                *octet = put;
+            }
+            if len == 0 {
+                break;
+            }
+            at += 1 + len as usize;
+        }
+        is_simple &= at + 1 == wire.len();
+    };
+    each_length(text, b'a');
+    let shown = |octet: &u8| {
+        let lower = octet | 0x20;
+        lower.is_ascii_lowercase() | octet.is_ascii_digit() | (*octet == b'-') | (*octet == b'_')
+    };
+    // All are looked at, without an early end: that goes 16 at a time.
+    let all_shown = text.iter().fold(true, |all, octet| all & shown(octet));
+    each_length(text, b'.');
+    if !is_simple || !all_shown {
+        return None;
+    }
+    std::str::from_utf8(text)
+        .ok()
+        .filter(|text| !text.is_empty())
 }
 
 /// Where the uncompressed name at the start of `wire` ends.

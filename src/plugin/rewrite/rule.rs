@@ -4,8 +4,9 @@ use std::fmt::Write as _;
 
 use super::edns::EdnsRule;
 use super::name::{Answer, Matcher, NameRule};
+use crate::limits::NAME_OCTETS;
 use crate::plugin::Query;
-use crate::wire::name::{NameBuf, Text};
+use crate::wire::name::{NameBuf, Text, simple_text};
 use crate::wire::plain::Plain;
 use crate::wire::rcode::Rcode;
 use crate::wire::types;
@@ -156,6 +157,10 @@ fn rename(rule: &NameRule, query: &mut Query, text: &mut String) -> Applied {
 
 fn render(name: &[u8], text: &mut String) {
     text.clear();
+    let mut buffer = [0; NAME_OCTETS];
+    if let Some(simple) = simple_text(name, &mut buffer) {
+        return text.push_str(simple);
+    }
     // Writing to a String cannot fail.
     let _ = write!(text, "{}", Text(name));
 }
