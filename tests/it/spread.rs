@@ -34,34 +34,32 @@ fn pin(cpu: usize) {
     }
 }
 
-/// Asks for one name from one port on one CPU until told to stop: that many answers came, each to a query that was open.
+/// Asks for one name from one port on one CPU until told to stop: that many answers came, each to a query that was open. Each answer makes
+/// room for the next query, so that the server always has something to do, however fast it is.
 fn flood(to: SocketAddr, cpu: usize, stop: &AtomicBool) -> u64 {
     pin(cpu);
     let socket = client::connected(to);
     let wait = Duration::from_millis(200);
     socket.set_read_timeout(Some(wait)).expect("a timeout");
     let mut message = query(0, "hot.example.org A");
-    let (mut buffer, mut answered) = ([0; 512], 0);
+    let mut open = vec![false; 1 << 16];
+    let (mut buffer, mut next, mut in_flight, mut answered) = ([0; 512], 0u16, 0, 0);
     while !stop.load(Ordering::Relaxed) {
-        for id in 0..WINDOW {
-            message[..2].copy_from_slice(&id.to_be_bytes());
+        while in_flight < WINDOW {
+            message[..2].copy_from_slice(&next.to_be_bytes());
+            open[usize::from(next)] = true;
             socket.send(&message).expect("sent");
+            (next, in_flight) = (next.wrapping_add(1), in_flight + 1);
         }
-        let mut open = [true; WINDOW as usize];
-        for _ in 0..WINDOW {
-            // A full buffer loses some: the next round asks anew.
-            let Ok(len) = socket.recv(&mut buffer) else {
-                break;
-            };
-            let id = usize::from(u16::from_be_bytes([buffer[0], buffer[1]]));
-            assert!(std::mem::take(&mut open[id]), "answered twice: {id}");
-            assert_eq!(client::decode(&buffer[..len]).rcode, "NOERROR");
-            answered += 1;
-        }
-        if open.contains(&true) {
-            // Late ones must not count in the next round.
-            while socket.recv(&mut buffer).is_ok() {}
-        }
+        let Ok(len) = socket.recv(&mut buffer) else {
+            // A full buffer lost what is still open.
+            in_flight = 0;
+            continue;
+        };
+        let id = usize::from(u16::from_be_bytes([buffer[0], buffer[1]]));
+        assert!(std::mem::take(&mut open[id]), "answered twice: {id}");
+        assert_eq!(client::decode(&buffer[..len]).rcode, "NOERROR");
+        (in_flight, answered) = (in_flight.saturating_sub(1), answered + 1);
     }
     answered
 }
