@@ -345,7 +345,7 @@ pub fn free_port() -> u16 {
     loop {
         // Another run of the tests at the same time begins elsewhere.
         let nth = std::process::id() as usize * 97 + COUNT.fetch_add(1, Ordering::Relaxed);
-        let port = 10_000 + (nth % 20_000) as u16;
+        let port = 11_000 + (nth % 20_000) as u16;
         let any = (Ipv4Addr::UNSPECIFIED, port);
         if TcpListener::bind(any).is_ok() && UdpSocket::bind(any).is_ok() {
             return port;
