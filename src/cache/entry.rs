@@ -170,9 +170,9 @@ impl<'p> Entry<'p> {
     /// Counts a hit and returns the hits in a row; a gap of `gap_ns` or more since the last one starts again at 1.
     ///
     /// Called only when prefetch is configured, since it writes to the entry. The first `HITS_EXACT` hits are counted one by one.
-    /// Beyond, one in so many stands for all, the fewer the higher the count (Morris, CACM 1978), and the time of the last hit is
-    /// exact to an eighth of the gap: so a name that all cores ask for is written by none of them, but for a hit in a thousand.
-    /// Hits of two cores in the same instant may count as one.
+    /// Beyond, one in so many stands for all, the fewer the higher the count (Morris, CACM 1978): counts are right within a
+    /// factor of two. The time of the last hit is exact to an eighth of the gap. So a name that all cores ask for is written by none
+    /// of them, but for a hit in a thousand. Hits of two cores in the same instant may count as one.
     pub fn record_hit(&self, now_ns: u64, gap_ns: u64) -> u32 {
         let header = self.header();
         let now_ms = header.age_ms(now_ns);

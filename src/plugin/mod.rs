@@ -127,6 +127,10 @@ pub fn list() -> String {
 
 /// One directive. An instance lives on one thread; `Config` is parsed once and shared by all of them.
 ///
+/// A query from memory goes one of two ways. The long one is `on_query` and `on_reply`, with all of the query in hand; a plugin that
+/// has no more than these is complete. The short one is the steps whose names begin with `plain`, for queries that need no [`Query`]: what
+/// they answer must be what the long way would, octet for octet, and [`Plugin::plain_part`] says which of them there are.
+///
 /// Hooks take `&self`: many queries of a task thread wait in one instance at a time, so state that changes sits in cells. State of one
 /// query belongs on the query ([`Query::stash`]).
 pub trait Plugin: Sized {

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, TcpListener, UdpSocket};
 
 use crate::client;
-use crate::server::{Folder, Server, run};
+use crate::server::{Folder, Server, free_port, run};
 
 #[test]
 fn port_0_is_the_same_port_on_udp_and_tcp() {
@@ -46,8 +46,8 @@ fn listener_lines_name_zone_port_and_address() {
 
 #[test]
 fn a_port_held_by_another_program_stops_the_start() {
-    let holder = TcpListener::bind("0.0.0.0:0").unwrap();
-    let port = holder.local_addr().unwrap().port();
+    let port = free_port();
+    let _holder = TcpListener::bind(("0.0.0.0", port)).unwrap();
     let folder = Folder::new();
     folder.write("Corefile", &format!(".:{port} {{\n  whoami\n}}\n"));
     let (code, _, err) = run(&folder, &["-conf", "Corefile"]);
@@ -60,8 +60,8 @@ fn a_port_held_by_another_program_stops_the_start() {
 
 #[test]
 fn a_udp_port_held_by_another_program_stops_the_start() {
-    let holder = UdpSocket::bind("0.0.0.0:0").unwrap();
-    let port = holder.local_addr().unwrap().port();
+    let port = free_port();
+    let _holder = UdpSocket::bind(("0.0.0.0", port)).unwrap();
     let folder = Folder::new();
     folder.write("Corefile", &format!(".:{port} {{\n  whoami\n}}\n"));
     let (code, _, err) = run(&folder, &["-conf", "Corefile"]);

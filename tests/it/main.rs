@@ -17,6 +17,7 @@ mod reload;
 mod resources;
 mod server;
 mod signals;
+mod snapshot;
 mod spread;
 mod structure;
 mod tcp;

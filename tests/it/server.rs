@@ -2,7 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, UdpSocket};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -338,10 +338,19 @@ mod seccomp {
 
 // === helpers ===
 
-/// A TCP port that nobody holds at this moment, for endpoints that do not print the one they got.
+/// A port that nobody holds at this moment, on UDP and TCP, for what does not print the one it got. It lies below those that the kernel
+/// gives out (ip_local_port_range), so that no other test is given it meanwhile.
 pub fn free_port() -> u16 {
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
-    listener.local_addr().expect("an address").port()
+    static COUNT: AtomicUsize = AtomicUsize::new(0);
+    loop {
+        // Another run of the tests at the same time begins elsewhere.
+        let nth = std::process::id() as usize * 97 + COUNT.fetch_add(1, Ordering::Relaxed);
+        let port = 11_000 + (nth % 20_000) as u16;
+        let any = (Ipv4Addr::UNSPECIFIED, port);
+        if TcpListener::bind(any).is_ok() && UdpSocket::bind(any).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Polls until it holds.

@@ -3,13 +3,12 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread;
-use std::time::Duration;
 
 use crate::client::{self, query};
 use crate::server::{Folder, Server, eventually, free_port, skip};
 
-/// Queries in flight, several batches.
-const WINDOW: u16 = 256;
+/// Queries between two looks for answers.
+const BURST: usize = 64;
 
 /// The CPUs that this process may use.
 fn cpus() -> Vec<usize> {
@@ -34,33 +33,28 @@ fn pin(cpu: usize) {
     }
 }
 
-/// Asks for one name from one port on one CPU until told to stop: that many answers came, each to a query that was open.
+/// Asks for one name from one port on one CPU until told to stop: that many answers came, each to a query that was asked once. It does not
+/// wait for answers: however fast the server is, more stands in its socket than it can take, and the rest is lost.
 fn flood(to: SocketAddr, cpu: usize, stop: &AtomicBool) -> u64 {
     pin(cpu);
     let socket = client::connected(to);
-    let wait = Duration::from_millis(200);
-    socket.set_read_timeout(Some(wait)).expect("a timeout");
+    socket.set_nonblocking(true).expect("an option");
     let mut message = query(0, "hot.example.org A");
-    let (mut buffer, mut answered) = ([0; 512], 0);
+    let mut open = vec![false; 1 << 16];
+    let (mut buffer, mut id, mut answered) = ([0; 512], 0u16, 0);
     while !stop.load(Ordering::Relaxed) {
-        for id in 0..WINDOW {
+        for _ in 0..BURST {
+            id = id.wrapping_add(1);
             message[..2].copy_from_slice(&id.to_be_bytes());
-            socket.send(&message).expect("sent");
+            open[usize::from(id)] = true;
+            // Refused only where there is no room for it.
+            let _ = socket.send(&message);
         }
-        let mut open = [true; WINDOW as usize];
-        for _ in 0..WINDOW {
-            // A full buffer loses some: the next round asks anew.
-            let Ok(len) = socket.recv(&mut buffer) else {
-                break;
-            };
+        while let Ok(len) = socket.recv(&mut buffer) {
             let id = usize::from(u16::from_be_bytes([buffer[0], buffer[1]]));
             assert!(std::mem::take(&mut open[id]), "answered twice: {id}");
-            assert_eq!(client::decode(&buffer[..len]).rcode, "NOERROR");
+            assert_eq!((len > 12, buffer[3] & 0x0f), (true, 0), "NOERROR");
             answered += 1;
-        }
-        if open.contains(&true) {
-            // Late ones must not count in the next round.
-            while socket.recv(&mut buffer).is_ok() {}
         }
     }
     answered
@@ -99,7 +93,9 @@ fn one_name_from_one_port_keeps_two_cores_at_work() {
         stop.store(true, Ordering::Relaxed);
         let answered = flood.join().expect("each query is answered once") as f64;
         holds.expect("both cores work");
-        assert!(queries("0") >= helped());
+        // Still counted while it is read: what must be the smaller is read first.
+        let of_others = helped();
+        assert!(queries("0") >= of_others);
         assert!(queries("0") + queries("1") >= answered);
     });
 }

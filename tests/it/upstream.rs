@@ -7,6 +7,8 @@
 //! | `nx` | NXDOMAIN with an SOA record |
 //! | `big` | TC over UDP, 40 TXT records over TCP |
 //! | anything else | A 192.0.2.77, TTL 60 |
+//!
+//! After [`Upstream::silence`] there is no reply to anything.
 
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::Arc;
@@ -23,36 +25,45 @@ use crate::client::Tcp;
 /// Lives until it is dropped.
 pub struct Upstream {
     pub addr: SocketAddr,
-    asked: Arc<AtomicUsize>,
-    stop: Arc<AtomicBool>,
+    state: Arc<State>,
+}
+
+/// What its threads share with the test.
+#[derive(Default)]
+struct State {
+    asked: AtomicUsize,
+    silent: AtomicBool,
+    stop: AtomicBool,
 }
 
 impl Upstream {
     pub fn start() -> Upstream {
         let (udp, tcp) = sockets();
         let addr = udp.local_addr().expect("an address");
-        let (asked, stop) = (
-            Arc::new(AtomicUsize::new(0)),
-            Arc::new(AtomicBool::new(false)),
-        );
-        let (count, end) = (asked.clone(), stop.clone());
+        let state = Arc::new(State::default());
+        let shared = state.clone();
         udp.set_read_timeout(Some(LOOK)).expect("a timeout");
-        thread::spawn(move || serve_udp(&Arc::new(udp), &count, &end));
-        let (count, end) = (asked.clone(), stop.clone());
+        thread::spawn(move || serve_udp(&Arc::new(udp), &shared));
+        let shared = state.clone();
         tcp.set_nonblocking(true).expect("an option");
-        thread::spawn(move || serve_tcp(&tcp, &count, &end));
-        Upstream { addr, asked, stop }
+        thread::spawn(move || serve_tcp(&tcp, &shared));
+        Upstream { addr, state }
+    }
+
+    /// From now on queries are counted and not answered, probes neither.
+    pub fn silence(&self) {
+        self.state.silent.store(true, Ordering::SeqCst);
     }
 
     /// Queries that came in so far, probes for NS not counted.
     pub fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
+        self.state.asked.load(Ordering::SeqCst)
     }
 }
 
 impl Drop for Upstream {
     fn drop(&mut self) {
-        self.stop.store(true, Ordering::SeqCst);
+        self.state.stop.store(true, Ordering::SeqCst);
     }
 }
 
@@ -71,13 +82,13 @@ fn sockets() -> (UdpSocket, TcpListener) {
     panic!("no port is free on UDP and TCP");
 }
 
-fn serve_udp(socket: &Arc<UdpSocket>, asked: &AtomicUsize, stop: &AtomicBool) {
+fn serve_udp(socket: &Arc<UdpSocket>, state: &State) {
     let mut buffer = [0; 4096];
-    while !stop.load(Ordering::SeqCst) {
+    while !state.stop.load(Ordering::SeqCst) {
         let Ok((len, peer)) = socket.recv_from(&mut buffer) else {
             continue;
         };
-        let Some((reply, pause)) = reply(&buffer[..len], true, asked) else {
+        let Some((reply, pause)) = reply(&buffer[..len], true, state) else {
             continue;
         };
         let socket = socket.clone();
@@ -93,12 +104,12 @@ fn serve_udp(socket: &Arc<UdpSocket>, asked: &AtomicUsize, stop: &AtomicBool) {
     }
 }
 
-fn serve_tcp(listener: &TcpListener, asked: &Arc<AtomicUsize>, stop: &AtomicBool) {
-    while !stop.load(Ordering::SeqCst) {
+fn serve_tcp(listener: &TcpListener, state: &Arc<State>) {
+    while !state.stop.load(Ordering::SeqCst) {
         match listener.accept() {
             Ok((stream, _)) => {
-                let asked = asked.clone();
-                thread::spawn(move || serve_stream(stream, &asked));
+                let state = state.clone();
+                thread::spawn(move || serve_stream(stream, &state));
             }
             Err(_) => thread::sleep(Duration::from_millis(5)),
         }
@@ -106,11 +117,11 @@ fn serve_tcp(listener: &TcpListener, asked: &Arc<AtomicUsize>, stop: &AtomicBool
 }
 
 /// One query after the other, as CoreDNS does.
-fn serve_stream(stream: TcpStream, asked: &AtomicUsize) {
+fn serve_stream(stream: TcpStream, state: &State) {
     let _ = stream.set_nonblocking(false);
     let mut tcp = Tcp(stream);
     while let Ok(query) = tcp.receive() {
-        let Some((reply, pause)) = reply(&query, false, asked) else {
+        let Some((reply, pause)) = reply(&query, false, state) else {
             continue;
         };
         thread::sleep(pause);
@@ -121,12 +132,15 @@ fn serve_stream(stream: TcpStream, asked: &AtomicUsize) {
 }
 
 /// The reply and how long it is held back; `None` for no reply.
-fn reply(query: &[u8], is_udp: bool, asked: &AtomicUsize) -> Option<(Vec<u8>, Duration)> {
+fn reply(query: &[u8], is_udp: bool, state: &State) -> Option<(Vec<u8>, Duration)> {
     let query = Message::from_octets(query).ok()?;
     let question = query.sole_question().ok()?;
     let name = question.qname().to_string();
     if name != "." {
-        asked.fetch_add(1, Ordering::SeqCst);
+        state.asked.fetch_add(1, Ordering::SeqCst);
+    }
+    if state.silent.load(Ordering::SeqCst) {
+        return None;
     }
     let (is_big, is_nx) = (name.starts_with("big"), name.starts_with("nx"));
     let pause = match name {

@@ -95,7 +95,7 @@ pub fn sweep(peak: f64) -> Vec<Label> {
         .collect()
 }
 
-/// The knee: the highest rate of which a server still answers [`KNEE_SHARE`], found by halving the range between a rate that it
+/// The knee: the highest rate of which a server still answers `KNEE_SHARE`, found by halving the range between a rate that it
 /// surely takes and one that it surely does not. `answered` measures the share that is answered at a rate.
 pub fn knee(
     peak: f64,
