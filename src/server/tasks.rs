@@ -308,16 +308,14 @@ pub fn complete(
     run: Run,
 ) -> impl Future<Output = Option<Vec<u8>>> {
     async move {
-        let finished = match env.chain(query.route) {
-            Some(chain) => {
-                let shared: Rc<dyn TaskEnv> = env.clone();
-                let driven = pin!(plugin::drive(shared, chain, query, run));
-                serve::unpanicking(driven).await
-            }
-            None => {
-                query.unwritten(Rcode::SERVFAIL);
-                Some(())
-            }
+        let Some(chain) = env.chain(query.route) else {
+            query.unwritten(Rcode::SERVFAIL);
+            return shape(env, query, true);
+        };
+        let finished = {
+            let shared: Rc<dyn TaskEnv> = env.clone();
+            let driven = pin!(plugin::drive(shared, chain, query, run));
+            serve::unpanicking(driven).await
         };
         shape(env, query, finished.is_some())
     }
