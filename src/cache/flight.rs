@@ -35,18 +35,18 @@ pub struct Ticket {
     number: u64,
 }
 
+/// Small: the table has up to two places for each of thousands.
 struct Flight<W> {
     number: u64,
     question: Question,
-    waiters: Vec<W>,
+    /// Made for the first: most flights have none.
+    waiters: Option<Box<Waiters<W>>>,
 }
 
-/// A key that owns its name.
-#[derive(PartialEq, Eq)]
-struct Question {
-    name: Box<[u8]>,
-    fields: (u16, u16, bool, bool),
-}
+struct Waiters<W>(Vec<W>);
+
+/// A key in octets of its own: the fields, then the name.
+struct Question(Box<[u8]>);
 
 // === impl Flights ===
 
@@ -65,10 +65,14 @@ impl<W> Flights<W> {
     pub fn join(&mut self, key: &Key<'_>, waiter: W) -> Role<W> {
         let full = self.by_hash.len() >= self.flights_max;
         if let Some(flight) = self.by_hash.get_mut(&key.hash) {
-            if !flight.question.is(key) || flight.waiters.len() >= self.waiters_max {
+            let waiting = flight.waiters.as_ref().map_or(0, |waiters| waiters.0.len());
+            if !flight.question.is(key) || waiting >= self.waiters_max {
                 return Role::Alone(waiter);
             }
-            flight.waiters.push(waiter);
+            let waiters = flight
+                .waiters
+                .get_or_insert_with(|| Box::new(Waiters(Vec::new())));
+            waiters.0.push(waiter);
             return Role::Wait;
         }
         if full {
@@ -82,7 +86,7 @@ impl<W> Flights<W> {
         let flight = Flight {
             number: self.last_number,
             question: Question::new(key),
-            waiters: Vec::new(),
+            waiters: None,
         };
         self.by_hash.insert(key.hash, flight);
         Ticket {
@@ -105,7 +109,8 @@ impl<W> Flights<W> {
             Some(flight) if flight.number == ticket.number => self
                 .by_hash
                 .remove(&ticket.hash)
-                .map_or_else(Vec::new, |flight| flight.waiters),
+                .and_then(|flight| flight.waiters)
+                .map_or_else(Vec::new, |waiters| waiters.0),
             _ => Vec::new(),
         }
     }
@@ -123,19 +128,19 @@ impl<W> Flights<W> {
 
 impl Question {
     fn new(key: &Key<'_>) -> Self {
-        Question {
-            name: key.name.into(),
-            fields: fields(key),
-        }
+        Question([&fields(key)[..], key.name].concat().into())
     }
 
     fn is(&self, key: &Key<'_>) -> bool {
-        *self.name == *key.name && self.fields == fields(key)
+        self.0.strip_prefix(&fields(key)) == Some(key.name)
     }
 }
 
-fn fields(key: &Key<'_>) -> (u16, u16, bool, bool) {
-    (key.qtype, key.qclass, key.dnssec_ok, key.checking_disabled)
+fn fields(key: &Key<'_>) -> [u8; 5] {
+    let [type_high, type_low] = key.qtype.to_be_bytes();
+    let [class_high, class_low] = key.qclass.to_be_bytes();
+    let flags = u8::from(key.dnssec_ok) << 1 | u8::from(key.checking_disabled);
+    [type_high, type_low, class_high, class_low, flags]
 }
 
 /// Keys are keyed 64-bit hashes; hashing them again gains nothing.

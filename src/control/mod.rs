@@ -28,7 +28,7 @@ use tokio::task::AbortHandle;
 use crate::limits;
 use crate::telemetry::{log, panics};
 
-pub use publish::{Published, Subscriber};
+pub use publish::{Published, Subscriber, publications};
 pub use signals::{Signal, Signals};
 
 /// A handle of the control thread. The thread ends, and what it runs with it, when the last handle is gone.

@@ -1,7 +1,8 @@
 //! One value, replaced as a whole by a writer and read on every core without waiting.
 //!
-//! A reader keeps a copy of the pointer and compares one version number per look. What was replaced is freed on
-//! the control thread, not by the last reader: freeing a large zone takes milliseconds.
+//! A reader keeps a copy of the pointer and compares one version number per look. A thread that gets no query
+//! never looks, so whoever runs it watches [`publications`] and has it [`Subscriber::refresh`]. What was replaced is
+//! freed on the control thread, not by the last reader: freeing a large zone takes milliseconds.
 
 use std::any::Any;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -32,6 +33,7 @@ impl<T: Send + Sync + 'static> Published<T> {
             self.shared.version.fetch_add(1, Ordering::Release);
             old
         };
+        PUBLICATIONS.fetch_add(1, Ordering::Release);
         bury(old);
     }
 
@@ -81,6 +83,14 @@ impl<T: Send + Sync + 'static> Subscriber<T> {
         Arc::clone(&lock(&self.shared.value))
     }
 
+    /// Lets go of a value that was replaced, for a reader that may not look again for long. May wait the few instructions for which
+    /// another thread copies the pointer.
+    pub fn refresh(&mut self) {
+        let current = lock(&self.shared.value);
+        self.seen = self.shared.version.load(Ordering::Relaxed);
+        self.value = Arc::clone(&current);
+    }
+
     #[cold]
     fn take_new(&mut self) {
         if let Ok(current) = self.shared.value.try_lock() {
@@ -94,6 +104,11 @@ impl<T: Send + Sync + 'static> Subscriber<T> {
 struct Shared<T> {
     version: AtomicU64,
     value: Mutex<Arc<T>>,
+}
+
+/// How many values were replaced in this process: another number means that readers may hold old ones.
+pub fn publications() -> u64 {
+    PUBLICATIONS.load(Ordering::Acquire)
 }
 
 /// Frees a value on the control thread once nobody else holds it.
@@ -124,6 +139,7 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
+static PUBLICATIONS: AtomicU64 = AtomicU64::new(0);
 static GRAVES: Mutex<Vec<Arc<dyn Any + Send + Sync>>> = Mutex::new(Vec::new());
 const SWEEP: Duration = Duration::from_secs(1);
 
@@ -156,6 +172,22 @@ mod tests {
         assert_eq!(*reader.current(), 1);
         drop(writing);
         assert_eq!(*reader.current(), 2);
+    }
+
+    #[test]
+    fn a_refreshed_reader_lets_go() {
+        let value = Arc::new(String::from("large"));
+        let weak = Arc::downgrade(&value);
+        let published = Published::new(value);
+        let mut idle = published.subscribe();
+        let before = publications();
+        published.publish(Arc::default());
+        assert!(publications() > before);
+        idle.refresh();
+        assert_eq!(idle.seen, 1);
+        sweep();
+        assert!(weak.upgrade().is_none());
+        assert_eq!(idle.current(), "");
     }
 
     #[test]

@@ -97,6 +97,11 @@ impl Chain {
         self.rows.iter().map(AnyPlugin::name)
     }
 
+    /// Lets every row let go of what was replaced.
+    pub fn refresh(&self) {
+        self.rows.iter().for_each(AnyPlugin::refresh);
+    }
+
     /// Collects metadata, then asks every view filter of the block. Runs when the router considers this block.
     pub fn admits(&self, query: &mut Query) -> bool {
         if !self.collects_metadata {

@@ -210,6 +210,9 @@ pub trait Plugin: Sized {
         let _ = (query, written, reply);
     }
 
+    /// Lets go of what was replaced since the last query. Called after something was published, on threads that may get no query.
+    fn refresh(&self) {}
+
     /// Whether the block takes this query at all (*view*).
     fn filter(&self, query: &mut Query) -> bool {
         let _ = query;

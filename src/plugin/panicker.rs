@@ -1,31 +1,47 @@
 //! A directive of the tests alone: it panics on the way down or while waiting, waits on another core, asks for detached work or
-//! blocks its thread, as the first label says.
+//! blocks its thread, as the first label says. It holds a value that is published, which no query ever looks at.
 
+use std::cell::RefCell;
 use std::sync::Arc;
 
+use crate::control::{Published, Subscriber};
 use crate::corefile::{Args, SetupError};
 use crate::plugin::{Flow, OpenCx, Plugin, Query, SetupCx, TaskCx};
 use crate::wire::name::NameBuf;
 
 /// See the module.
-#[derive(Default)]
 pub struct Panicker {
     /// The next core.
     other: usize,
+    held: RefCell<Subscriber<String>>,
+}
+
+impl Default for Panicker {
+    fn default() -> Self {
+        Self {
+            other: 0,
+            held: RefCell::new(Published::new(Arc::default()).subscribe()),
+        }
+    }
 }
 
 impl Plugin for Panicker {
-    type Config = ();
+    type Config = Published<String>;
 
-    fn setup(args: &mut Args<'_>, _: &mut SetupCx<'_>) -> Result<(), SetupError> {
+    fn setup(args: &mut Args<'_>, _: &mut SetupCx<'_>) -> Result<Published<String>, SetupError> {
         while args.next() {}
-        Ok(())
+        Ok(Published::new(Arc::default()))
     }
 
-    fn open(_: &Arc<()>, core: &OpenCx<'_>) -> Self {
+    fn open(config: &Arc<Published<String>>, core: &OpenCx<'_>) -> Self {
         Self {
             other: (core.core + 1) % core.cores,
+            held: RefCell::new(config.subscribe()),
         }
+    }
+
+    fn refresh(&self) {
+        self.held.borrow_mut().refresh();
     }
 
     fn on_query(&self, query: &mut Query) -> Flow {

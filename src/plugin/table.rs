@@ -103,6 +103,10 @@ macro_rules! plugins {
                 match self { $($(#[$attr])* AnyPlugin::$plugin(plugin) => plugin.plain_done(query, written, reply),)* }
             }
 
+            fn refresh(&self) {
+                match self { $($(#[$attr])* AnyPlugin::$plugin(plugin) => plugin.refresh(),)* }
+            }
+
             fn filter(&self, query: &mut Query) -> bool {
                 match self { $($(#[$attr])* AnyPlugin::$plugin(plugin) => plugin.filter(query),)* }
             }

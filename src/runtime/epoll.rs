@@ -37,7 +37,10 @@ pub(crate) struct Reactor {
 pub(crate) struct Source {
     socket: Socket,
     state: Rc<Readiness>,
-    registered: Cell<Option<(Key, u32)>>,
+    /// Its name in the poll set, where `events` is not 0.
+    key: Cell<Key>,
+    /// What it is registered for; 0 = not yet.
+    events: Cell<u32>,
     reactor: Rc<Reactor>,
 }
 
@@ -225,7 +228,8 @@ impl Source {
                 write: Direction::new(),
                 hung_up: Cell::new(false),
             }),
-            registered: Cell::new(None),
+            key: Cell::new(Key::from_bits(EVENT_KEY)),
+            events: Cell::new(0),
             reactor,
         }
     }
@@ -270,7 +274,7 @@ impl Source {
     /// Tells that a read of a stream took all there was, which saves the read that would block. Not after a hang-up:
     /// the end of the stream was announced once and must still be read.
     pub(crate) fn drained(&self) {
-        if self.registered.get().is_some() && !self.state.hung_up.get() {
+        if self.events.get() != 0 && !self.state.hung_up.get() {
             self.state.read.ready.set(false);
         }
     }
@@ -283,16 +287,16 @@ impl Source {
             Side::Write => libc::EPOLLOUT as u32,
         };
         let fd = self.socket.as_raw_fd();
-        match self.registered.get() {
-            Some((_, events)) if events & wanted == wanted => Ok(()),
-            Some((key, events)) => {
+        match self.events.get() {
+            events if events & wanted == wanted => Ok(()),
+            events if events != 0 => {
                 let events = events | wanted;
                 self.reactor
-                    .control(libc::EPOLL_CTL_MOD, fd, events, key.to_bits())?;
-                self.registered.set(Some((key, events)));
+                    .control(libc::EPOLL_CTL_MOD, fd, events, self.key.get().to_bits())?;
+                self.events.set(events);
                 Ok(())
             }
-            None => {
+            _ => {
                 let events = wanted | libc::EPOLLET as u32;
                 let key = self
                     .reactor
@@ -307,7 +311,8 @@ impl Source {
                     self.reactor.sources.borrow_mut().remove(key);
                     return Err(error);
                 }
-                self.registered.set(Some((key, events)));
+                self.key.set(key);
+                self.events.set(events);
                 Ok(())
             }
         }
@@ -322,8 +327,8 @@ impl fmt::Debug for Source {
 
 impl Drop for Source {
     fn drop(&mut self) {
-        if let Some((key, _)) = self.registered.get() {
-            self.reactor.sources.borrow_mut().remove(key);
+        if self.events.get() != 0 {
+            self.reactor.sources.borrow_mut().remove(self.key.get());
             // Closing is not enough when the descriptor was duplicated. It fails only if the set is gone already.
             let _ = self
                 .reactor

@@ -80,8 +80,8 @@ impl UdpSocket {
     }
 
     /// Sends one datagram. `ConnectionRefused` reports an earlier datagram: the peer's port is closed.
-    pub async fn send(&self, datagram: &[u8]) -> io::Result<usize> {
-        poll_fn(|cx| self.io.poll_send(cx, datagram)).await
+    pub fn send(&self, datagram: &[u8]) -> impl Future<Output = io::Result<usize>> {
+        poll_fn(move |cx| self.io.poll_send(cx, datagram))
     }
 
     /// Receives one datagram; what does not fit into the buffer is cut off.

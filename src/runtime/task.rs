@@ -10,13 +10,13 @@
 )]
 
 use std::future::Future;
+use std::num::NonZeroU64;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use crate::runtime::clock::{self, Nanos};
 use crate::runtime::exec;
-use crate::runtime::timers::TimerKey;
 
 /// The time of a [`timeout`] ran out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -113,7 +113,8 @@ pub async fn yield_now() {
 #[must_use = "a timer does nothing unless it is awaited"]
 pub struct Sleep {
     deadline: Nanos,
-    armed: Option<TimerKey>,
+    /// The number of its timer, which with the deadline is the key.
+    armed: Option<NonZeroU64>,
 }
 
 impl Sleep {
@@ -131,7 +132,8 @@ impl Future for Sleep {
             exec::count_refused();
             return Poll::Ready(());
         };
-        if let Some(key) = self.armed {
+        if let Some(id) = self.armed {
+            let key = (self.deadline, id);
             let rewoken = exec.timers().borrow_mut().rewake(key, cx.waker());
             if rewoken.is_ok() {
                 return Poll::Pending;
@@ -143,7 +145,8 @@ impl Future for Sleep {
             return Poll::Ready(());
         }
         let waker = cx.waker().clone();
-        self.armed = exec.timers().borrow_mut().arm(self.deadline, waker);
+        let key = exec.timers().borrow_mut().arm(self.deadline, waker);
+        self.armed = key.map(|(_, id)| id);
         if self.armed.is_none() {
             exec::count_refused();
             return Poll::Ready(());
@@ -154,10 +157,10 @@ impl Future for Sleep {
 
 impl Drop for Sleep {
     fn drop(&mut self) {
-        if let Some(key) = self.armed
+        if let Some(id) = self.armed
             && let Some(exec) = exec::current()
         {
-            let waker = exec.timers().borrow_mut().disarm(key);
+            let waker = exec.timers().borrow_mut().disarm((self.deadline, id));
             drop(waker);
         }
     }

@@ -10,13 +10,14 @@
 )]
 
 use std::collections::BTreeMap;
+use std::num::NonZeroU64;
 use std::task::Waker;
 
 use crate::limits;
 use crate::runtime::clock::Nanos;
 
 /// Names an armed timer: deadline first, so that the map is in the order of expiry.
-pub(crate) type TimerKey = (Nanos, u64);
+pub(crate) type TimerKey = (Nanos, NonZeroU64);
 
 /// The timer has gone off.
 #[derive(Debug)]
@@ -25,14 +26,14 @@ pub(crate) struct Gone;
 /// Wakers in the order of their deadlines. At most `limits::TIMERS_PER_CORE`.
 pub(crate) struct Timers {
     armed: BTreeMap<TimerKey, Waker>,
-    next_id: u64,
+    last_id: u64,
 }
 
 impl Timers {
     pub(crate) fn new() -> Self {
         Self {
             armed: BTreeMap::new(),
-            next_id: 0,
+            last_id: 0,
         }
     }
 
@@ -41,8 +42,8 @@ impl Timers {
         if self.armed.len() >= limits::TIMERS_PER_CORE {
             return None;
         }
-        let key = (deadline, self.next_id);
-        self.next_id += 1;
+        self.last_id += 1;
+        let key = (deadline, NonZeroU64::new(self.last_id)?);
         self.armed.insert(key, waker);
         Some(key)
     }

@@ -11,7 +11,7 @@ use super::packets::{self, Command, Losses, Place};
 use super::sockets::Sockets;
 use super::spread::Links;
 use super::tasks::{self, Job, Peer, Swap};
-use crate::control::panic_text;
+use crate::control::{panic_text, publications};
 use crate::limits;
 use crate::runtime::cores;
 use crate::runtime::{
@@ -29,6 +29,8 @@ pub struct Cores {
     threads: Vec<Threads>,
     /// When threads were started anew, the latest last.
     restarts: Vec<Instant>,
+    /// The number of publications that all threads were told of.
+    refreshed: u64,
 }
 
 struct Threads {
@@ -86,6 +88,7 @@ impl Cores {
             links: Links::new(senders.clone()),
             threads: Vec::new(),
             restarts: Vec::new(),
+            refreshed: publications(),
         };
         for (core, (jobs, (commands, receiver))) in receivers
             .into_iter()
@@ -207,6 +210,23 @@ impl Cores {
         for peer in &self.peers {
             // Full: the next reload retires it.
             let _ = peer.jobs.try_send(Job::Retire(before));
+        }
+    }
+
+    /// Has every thread let go of what was replaced, see [`publications`](crate::control::publications); those with a full mailbox are
+    /// told at the next look.
+    pub fn refresh(&mut self) {
+        let now = publications();
+        if now == self.refreshed {
+            return;
+        }
+        let told = |threads: &Threads, peer: &Peer| {
+            let packets = threads.commands.try_send(Command::Refresh).is_ok();
+            peer.jobs.try_send(Job::Refresh).is_ok() && packets
+        };
+        let all = self.threads.iter().zip(&self.peers);
+        if all.filter(|(threads, peer)| !told(threads, peer)).count() == 0 {
+            self.refreshed = now;
         }
     }
 
@@ -332,7 +352,7 @@ mod tests {
 
     use super::*;
     use crate::corefile::RealSource;
-    use crate::plugin::Carry;
+    use crate::plugin::{AnyConfig, Carry};
     use crate::server::config::{self, Surroundings};
     use crate::testing::host::{decode, encode};
     use crate::tune::CoreSettings;
@@ -429,6 +449,25 @@ mod tests {
         assert_eq!(tcp(server, "fine.example"), "NOERROR");
         let is_empty = |peer: &Peer| peer.parked.load(Ordering::Relaxed) == 0;
         wait_until(|| cores.peers.iter().all(is_empty));
+        cores.stop(Duration::from_secs(1));
+    }
+
+    #[test]
+    fn threads_without_queries_let_go_of_what_was_replaced() {
+        let Bench {
+            mut cores, config, ..
+        } = bench(2);
+        let published = config.blocks[0].plugins.iter().find_map(|row| match row {
+            AnyConfig::Panicker(published) => Some(published),
+            _ => None,
+        });
+        let published = published.unwrap();
+        let old = Arc::downgrade(&published.load());
+        published.publish(Arc::default());
+        // Two threads of each core, and what frees it once they let go.
+        assert_eq!(old.strong_count(), 5);
+        cores.refresh();
+        wait_until(|| old.strong_count() <= 1);
         cores.stop(Duration::from_secs(1));
     }
 

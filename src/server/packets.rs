@@ -36,6 +36,8 @@ pub enum Command {
     Swap(Arc<Config>, Vec<(u16, Arc<Socket>)>, mpsc::Sender<()>),
     /// Read from the socket of a core that is busy.
     Help(Offer),
+    /// Let go of what was replaced: no query may come that would.
+    Refresh,
     /// End the thread after a last look at every socket.
     Stop,
     /// Die as a fault of ours would make it.
@@ -230,6 +232,11 @@ impl Thread {
                 Command::Help(offer) => {
                     let generation = self.generation();
                     self.spread.accept(offer, generation, &self.poller);
+                }
+                Command::Refresh => {
+                    if let Some(running) = &self.running {
+                        running.refresh();
+                    }
                 }
                 Command::Stop => {
                     self.drain_all();

@@ -132,6 +132,11 @@ impl Running {
         Some(cell.get_or_init(|| SiteMetrics::new(registry(), label, "dropped", "", &writers)))
     }
 
+    /// Lets every chain let go of what was replaced.
+    pub fn refresh(&self) {
+        self.chains.iter().for_each(|chain| chain.refresh());
+    }
+
     /// The chain of a block.
     pub fn chain(&self, block: u16) -> Option<&Rc<Chain>> {
         self.chains.get(block as usize)

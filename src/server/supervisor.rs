@@ -341,6 +341,7 @@ impl Server {
         if let Some(active) = &self.active {
             self.cores.revive(&active.config.clone(), &self.sockets)?;
         }
+        self.cores.refresh();
         if self.watch.is_due() {
             self.look_for_change(events);
         }

@@ -40,6 +40,8 @@ pub enum Job {
     Swap(Box<Swap>),
     /// Forget configurations older than this one.
     Retire(u64),
+    /// Let go of what was replaced: no query may come that would.
+    Refresh,
     /// End the thread.
     Stop,
     /// Die as a fault of ours would make it.
@@ -169,6 +171,11 @@ impl Env {
             .retain(|running| running.config.generation >= before);
     }
 
+    fn refresh(&self) {
+        let running = self.running.borrow();
+        running.iter().for_each(|running| running.refresh());
+    }
+
     /// Takes a place on this core for a query that will wait here; `None` when there is none.
     pub(super) fn reserve(self: &Rc<Env>) -> Option<Place> {
         let has_room = self.peers.get(self.core).is_none_or(Peer::reserve);
@@ -266,6 +273,7 @@ pub async fn run(core: usize, cores: usize, peers: Vec<Peer>, mut jobs: Receiver
                 let _ = swap.done.send(());
             }
             Job::Retire(before) => env.retire(before),
+            Job::Refresh => env.refresh(),
             Job::Stop => return,
             #[cfg(test)]
             Job::Die => panic!("told to die"),
@@ -300,16 +308,14 @@ pub fn complete(
     run: Run,
 ) -> impl Future<Output = Option<Vec<u8>>> {
     async move {
-        let finished = match env.chain(query.route) {
-            Some(chain) => {
-                let shared: Rc<dyn TaskEnv> = env.clone();
-                let driven = pin!(plugin::drive(shared, chain, query, run));
-                serve::unpanicking(driven).await
-            }
-            None => {
-                query.unwritten(Rcode::SERVFAIL);
-                Some(())
-            }
+        let Some(chain) = env.chain(query.route) else {
+            query.unwritten(Rcode::SERVFAIL);
+            return shape(env, query, true);
+        };
+        let finished = {
+            let shared: Rc<dyn TaskEnv> = env.clone();
+            let driven = pin!(plugin::drive(shared, chain, query, run));
+            serve::unpanicking(driven).await
         };
         shape(env, query, finished.is_some())
     }

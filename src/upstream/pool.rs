@@ -124,9 +124,9 @@ impl Pool {
             match protocol {
                 Protocol::Udp => {
                     let kept = self.take_udp()?;
-                    let wait = self.wait(call.deadline);
+                    let wait_ns = nanos(self.wait(call.deadline));
                     let outcome =
-                        udp::exchange(&kept.io, &call.request, call.room, wait, reply).await;
+                        udp::exchange(&kept.io, &call.request, call.room, wait_ns, reply).await;
                     outcome.map_err(|failure| self.udp_error(&kept, failure))?;
                     self.udp.give(kept);
                 }

@@ -19,6 +19,7 @@ use super::core::{note_ignored, with_scratch};
 use super::message::{RequestBuffer, accept};
 use super::{Error, Protocol, Why, entropy};
 use crate::limits;
+use crate::runtime::clock::Nanos;
 use crate::runtime::stream::any_local;
 use crate::runtime::{self, UdpSocket};
 use crate::wire::reply::Reply;
@@ -72,7 +73,7 @@ pub(super) fn exchange<'a>(
     socket: &'a UdpSocket,
     request: &'a RequestBuffer,
     room: usize,
-    wait: Duration,
+    wait_ns: Nanos,
     reply: &'a mut Reply,
 ) -> impl Future<Output = Result<(), Failure>> + use<'a> {
     let mut inbox = Inbox {
@@ -86,6 +87,7 @@ pub(super) fn exchange<'a>(
         if let Err(error) = inbox.socket.send(inbox.request.datagram()).await {
             return Err(Failure::Write(Why::Call("write", error)));
         }
+        let wait = Duration::from_nanos(wait_ns);
         match runtime::timeout(wait, poll_fn(|cx| inbox.poll(cx))).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(error)) => Err(Failure::Read(Why::Call("read", error))),

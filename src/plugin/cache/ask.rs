@@ -107,38 +107,29 @@ impl Desk {
 
     fn miss<B: Below>(self: &Rc<Self>, query: &mut Query, below: &B) -> impl Future<Output = Flow> {
         // *loop* must see its probe each time it comes in: held back here, a query that circles would wait for itself.
-        let joins = if query.qtype == types::HINFO {
+        let mut joins = if query.qtype == types::HINFO {
             0
         } else {
             JOINS
         };
+        let mut lead = Lead::none(self);
         async move {
-            for _ in 0..joins {
-                let (tx, rx) = local::oneshot();
-                let role = self.join(query, tx);
-                match role {
-                    Role::Lead(ticket) => {
-                        drop(rx);
-                        let lead = Lead::new(self, ticket);
-                        let settled = self.ask(query, below, Purpose::Answer).await;
-                        lead.land(query, settled);
-                        return finished(query);
-                    }
-                    Role::Alone(_) => break,
-                    Role::Wait => {
-                        let Ok(outcome) = rx.await else {
-                            // The leader is gone without an answer; one of those who waited becomes the next.
-                            continue;
-                        };
-                        query.now_ns = below.now_ns();
-                        if self.adopt(query, &outcome) {
-                            return Flow::Reply;
-                        }
-                        break;
-                    }
+            while joins > 0 {
+                joins -= 1;
+                let Some(rx) = lead.join(query) else { break };
+                let Ok(outcome) = rx.await else {
+                    // The leader is gone without an answer; one of those who waited becomes the next.
+                    continue;
+                };
+                query.now_ns = below.now_ns();
+                if self.adopt(query, &outcome) {
+                    return Flow::Reply;
                 }
+                break;
             }
-            self.ask(query, below, Purpose::Answer).await;
+            // Leads or asks on its own account: one place for both, since thousands may wait in it.
+            let settled = self.ask(query, below, Purpose::Answer).await;
+            lead.land(query, settled);
             finished(query)
         }
     }
@@ -304,6 +295,7 @@ impl Shared {
 /// Leads a flight. Dropped without landing, by a panic or a shed task, it lets those who wait try again.
 struct Lead {
     desk: Rc<Desk>,
+    /// None: leads nothing, and landing does nothing.
     ticket: Option<Ticket>,
 }
 
@@ -313,6 +305,24 @@ impl Lead {
             desk: Rc::clone(desk),
             ticket: Some(ticket),
         }
+    }
+
+    fn none(desk: &Rc<Desk>) -> Lead {
+        Lead {
+            desk: Rc::clone(desk),
+            ticket: None,
+        }
+    }
+
+    /// Joins the flight of the question: where to wait, or None for who leads it now or has to ask on its own account.
+    fn join(&mut self, query: &Query) -> Option<local::Rx<Outcome>> {
+        let (tx, rx) = local::oneshot();
+        match self.desk.join(query, tx) {
+            Role::Lead(ticket) => self.ticket = Some(ticket),
+            Role::Alone(_) => {}
+            Role::Wait => return Some(rx),
+        }
+        None
     }
 
     /// Hands the leader's answer to all who wait.

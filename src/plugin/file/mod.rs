@@ -60,6 +60,12 @@ impl Plugin for File {
         }
     }
 
+    fn refresh(&self) {
+        for served in &self.zones {
+            served.zone.borrow_mut().refresh();
+        }
+    }
+
     fn on_query(&self, query: &mut Query) -> Flow {
         let Some(served) = self.find(query.name()) else {
             if self.is_last {

@@ -87,71 +87,78 @@ impl<'a> Asking<'a> {
         }
     }
 
-    async fn walk(&mut self) -> Result<(), Option<Box<Error>>> {
-        let order = self.line.policy.order(self.pools.len());
-        // At most `limits::FORWARD_UPSTREAMS` of each. `passed` counts the upstreams of this round that were down or whose rcode was not wanted.
-        let (mut at, mut passed, mut failed, mut last) = (0u16, 0u16, 0usize, None);
-        while self.cx.now_ns() < self.call.deadline {
-            if usize::from(at) >= order.len() {
-                (at, passed) = (0, 0);
-                if self.line.attempts_max == 0 && failed > 0 {
-                    // Nothing but the deadline ends this, and a closed port fails at once: do not spin.
-                    let pause = Duration::from_millis(limits::FORWARD_RETRY_PAUSE_MS);
-                    runtime::sleep(pause).await;
+    #[allow(clippy::manual_async_fn)] // as above
+    fn walk(&mut self) -> impl Future<Output = Result<(), Option<Box<Error>>>> {
+        async move {
+            let order = self.line.policy.order(self.pools.len());
+            // At most `limits::FORWARD_UPSTREAMS` of each. `passed` counts the upstreams of this round that were down or whose rcode was not wanted.
+            let (mut at, mut passed, mut failed, mut last) = (0u16, 0u16, 0usize, None);
+            while self.cx.now_ns() < self.call.deadline {
+                if usize::from(at) >= order.len() {
+                    (at, passed) = (0, 0);
+                    if self.line.attempts_max == 0 && failed > 0 {
+                        // Nothing but the deadline ends this, and a closed port fails at once: do not spin.
+                        let pause = Duration::from_millis(limits::FORWARD_RETRY_PAUSE_MS);
+                        runtime::sleep(pause).await;
+                    }
                 }
-            }
-            let Some(mut pool) = order
-                .get(usize::from(at))
-                .and_then(|&nth| self.pools.get(nth))
-            else {
-                break;
-            };
-            at += 1;
-            if pool.health().is_down(self.line.fails_max) {
-                passed += 1;
-                if usize::from(passed) < self.pools.len() {
-                    continue;
-                }
-                self.forward.broken.inc();
-                if self.line.failfast {
+                let Some(mut pool) = order
+                    .get(usize::from(at))
+                    .and_then(|&nth| self.pools.get(usize::from(nth)))
+                else {
                     break;
-                }
-                // All are down, so the probes may be what is broken: try any.
-                pool = self.pools.get(below(self.pools.len())).unwrap_or(pool);
-            }
-            let to = pool.health().to();
-            self.query.meta.set("forward/upstream", || to.to_owned());
-            match self.exchange(pool).await {
-                Ok(()) if self.calls_for_another() && usize::from(passed) < self.pools.len() => {
+                };
+                at += 1;
+                if pool.health().is_down(self.line.fails_max) {
                     passed += 1;
-                    if usize::from(passed) >= self.pools.len() {
-                        return Ok(());
+                    if usize::from(passed) < self.pools.len() {
+                        continue;
                     }
-                    self.aside = Some(Box::new(std::mem::take(&mut self.query.reply)));
-                    last = None;
-                }
-                Ok(()) => return Ok(()),
-                Err(Error::Busy) => {
-                    // No fault of the upstream, or one that its probes will find; another may have room.
-                    passed += 1;
-                    last = Some(Box::new(Error::Busy));
-                    if usize::from(passed) >= self.pools.len() {
+                    self.forward.broken.inc();
+                    if self.line.failfast {
                         break;
                     }
+                    // All are down, so the probes may be what is broken: try any.
+                    pool = self.pools.get(below(self.pools.len())).unwrap_or(pool);
                 }
-                Err(error) => {
-                    if self.line.fails_max != 0 {
-                        pool.health().start_probe(&self.line.probe);
+                let to = pool.health().to();
+                self.query.meta.set("forward/upstream", || to.to_owned());
+                match self.exchange(pool).await {
+                    Ok(())
+                        if self.calls_for_another() && usize::from(passed) < self.pools.len() =>
+                    {
+                        passed += 1;
+                        if usize::from(passed) >= self.pools.len() {
+                            return Ok(());
+                        }
+                        self.aside = Some(Box::new(std::mem::take(&mut self.query.reply)));
+                        last = None;
                     }
-                    last = Some(Box::new(error));
-                    failed += 1;
-                    if failed == self.line.attempts_max || usize::from(passed) >= self.pools.len() {
-                        break;
+                    Ok(()) => return Ok(()),
+                    Err(Error::Busy) => {
+                        // No fault of the upstream, or one that its probes will find; another may have room.
+                        passed += 1;
+                        last = Some(Box::new(Error::Busy));
+                        if usize::from(passed) >= self.pools.len() {
+                            break;
+                        }
+                    }
+                    Err(error) => {
+                        if self.line.fails_max != 0 {
+                            pool.health().start_probe(&self.line.probe);
+                        }
+                        last = Some(Box::new(error));
+                        failed += 1;
+                        if failed == self.line.attempts_max
+                            || usize::from(passed) >= self.pools.len()
+                        {
+                            break;
+                        }
                     }
                 }
             }
+            Err(last)
         }
-        Err(last)
     }
 
     fn calls_for_another(&self) -> bool {

@@ -95,19 +95,21 @@ impl Plugin for Forward {
     #[allow(clippy::manual_async_fn)] // which would keep its arguments twice: thousands may wait here
     fn wait_query(&self, query: &mut Query, cx: &TaskCx) -> impl Future<Output = Flow> {
         async move {
-            for nth in 0..self.lines.len() {
-                let (line, pools) = (&self.lines[nth], &self.pools[nth]);
-                if !line.takes(query.name()) {
-                    continue;
+            // A counter alone, since thousands may wait here: a range and its line would take four times the room.
+            let mut nth = 0;
+            while nth < self.lines.len() {
+                if self.lines[nth].takes(query.name()) {
+                    let Some(_turn) = self.lines[nth].enter() else {
+                        return self.reject(&self.lines[nth], query);
+                    };
+                    self.ask(&self.lines[nth], &self.pools[nth], query, cx)
+                        .await;
+                    if nth + 1 == self.lines.len() || !self.lines[nth].goes_on(query) {
+                        return Flow::Reply;
+                    }
+                    query.answer = Answer::Open;
                 }
-                let Some(_turn) = line.enter() else {
-                    return self.reject(line, query);
-                };
-                self.ask(line, pools, query, cx).await;
-                if nth + 1 == self.lines.len() || !line.goes_on(query) {
-                    return Flow::Reply;
-                }
-                query.answer = Answer::Open;
+                nth += 1;
             }
             Flow::Next
         }

@@ -2,6 +2,7 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use crate::limits;
 use crate::upstream::below;
 
 /// The option `policy`.
@@ -27,8 +28,9 @@ impl Policy {
     }
 
     /// The indexes below `count` in the order for one query.
-    pub(super) fn order(&self, count: usize) -> Vec<usize> {
-        let mut order: Vec<usize> = (0..count).collect();
+    pub(super) fn order(&self, count: usize) -> Box<[u8]> {
+        // At most `limits::FORWARD_UPSTREAMS`, and every query that waits keeps its order.
+        let mut order: Box<[u8]> = (0..count).map(|nth| nth as u8).collect();
         match self {
             Policy::Random => {
                 for last in (1..count).rev() {
@@ -45,6 +47,8 @@ impl Policy {
     }
 }
 
+const _: () = assert!(limits::FORWARD_UPSTREAMS <= 256, "an index has 8 bits");
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -52,20 +56,20 @@ mod tests {
     #[test]
     fn round_robin_moves_one_to_the_front() {
         let policy = Policy::parse("round_robin").unwrap();
-        let orders: Vec<_> = (0..4).map(|_| policy.order(3)).collect();
+        let orders: Vec<_> = (0..4).map(|_| policy.order(3).to_vec()).collect();
         assert_eq!(orders, [[1, 0, 2], [2, 0, 1], [0, 1, 2], [1, 0, 2]]);
         assert!(policy.order(0).is_empty());
     }
 
     #[test]
     fn sequential_keeps_and_random_changes_the_order() {
-        assert_eq!(Policy::Sequential.order(3), [0, 1, 2]);
+        assert_eq!(*Policy::Sequential.order(3), [0, 1, 2]);
         let mut firsts = [0; 3];
         for _ in 0..300 {
             let mut order = Policy::Random.order(3);
-            firsts[order[0]] += 1;
+            firsts[usize::from(order[0])] += 1;
             order.sort_unstable();
-            assert_eq!(order, [0, 1, 2]);
+            assert_eq!(*order, [0, 1, 2]);
         }
         assert!(firsts.iter().all(|&hits| hits > 40), "{firsts:?}");
     }

@@ -49,6 +49,10 @@ impl Plugin for Hosts {
         }
     }
 
+    fn refresh(&self) {
+        self.table.borrow_mut().refresh();
+    }
+
     fn on_query(&self, query: &mut Query) -> Flow {
         let name = query.name_buf();
         let wire = name.as_wire();

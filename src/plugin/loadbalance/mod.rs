@@ -55,6 +55,12 @@ impl Plugin for Loadbalance {
         }
     }
 
+    fn refresh(&self) {
+        if let Some(weights) = &self.weights {
+            weights.borrow_mut().refresh();
+        }
+    }
+
     fn on_reply(&self, query: &mut Query) -> Flow {
         if query.answer != Answer::Written
             || query.reply.rcode != Rcode::NOERROR
