@@ -13,6 +13,7 @@ use crate::lang::duration::GoDuration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Format {
     parts: Vec<Part>,
+    is_common: bool,
 }
 
 /// What a placeholder stands for.
@@ -89,7 +90,13 @@ impl Format {
             rest = &rest[close + 1..];
         }
         push_literal(&mut parts, rest);
-        Self { parts }
+        let is_common = text == COMMON;
+        Self { parts, is_common }
+    }
+
+    /// Whether this is the format that *log* uses when it is given none.
+    pub fn is_common(&self) -> bool {
+        self.is_common
     }
 
     /// Parses a format of the *log* plugin, in which `{common}` and `{combined}` stand for whole formats.
@@ -209,8 +216,8 @@ const FIELDS: [(&str, Field); 16] = [
     ("{>do}", Field::DnssecOk),
     ("{>bufsize}", Field::BufferSize),
 ];
-/// In the order in which CoreDNS lists them.
-const FLAGS: [(u16, &str); 8] = [
+/// Flags of a header's second word and their names, in the order in which CoreDNS lists them.
+pub const FLAGS: [(u16, &str); 8] = [
     (1 << 15, "qr"),
     (1 << 10, "aa"),
     (1 << 9, "tc"),

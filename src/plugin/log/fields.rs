@@ -20,23 +20,23 @@ pub(super) struct Line<'a> {
 
 /// What there is to tell of a query and its reply.
 pub(super) struct Facts<'a> {
-    name: &'a [u8],
-    qtype: u16,
-    qclass: u16,
-    proto: Proto,
-    octets: usize,
-    peer: SocketAddr,
-    local: SocketAddr,
-    id: u16,
-    opcode: u16,
-    dnssec_ok: bool,
-    size_limit: usize,
-    spent_ns: u64,
+    pub(super) name: &'a [u8],
+    pub(super) qtype: u16,
+    pub(super) qclass: u16,
+    pub(super) proto: Proto,
+    pub(super) octets: usize,
+    pub(super) peer: SocketAddr,
+    pub(super) local: SocketAddr,
+    pub(super) id: u16,
+    pub(super) opcode: u16,
+    pub(super) dnssec_ok: bool,
+    pub(super) size_limit: usize,
+    pub(super) spent_ns: u64,
     /// `None` where nothing is sent; so for `reply_flags`.
-    rcode: Option<Rcode>,
-    reply_flags: Option<u16>,
-    reply_octets: usize,
-    meta: Option<&'a Metadata>,
+    pub(super) rcode: Option<Rcode>,
+    pub(super) reply_flags: Option<u16>,
+    pub(super) reply_octets: usize,
+    pub(super) meta: Option<&'a Metadata>,
 }
 
 impl<'a> Facts<'a> {

@@ -1,5 +1,6 @@
 //! *log*: writes a line for each query and its reply.
 
+mod common;
 mod fields;
 mod setup;
 #[cfg(test)]
@@ -58,11 +59,7 @@ impl Plugin for Log {
                 // Answered from memory: the clock of the batch would show 0s.
                 query.now_ns = clock::now_ns();
             }
-            let line = Line {
-                format: &rule.format,
-                facts: Facts::of(query),
-            };
-            log::info(None, format_args!("{line}"));
+            rule.write(Facts::of(query));
         }
         Flow::Next
     }
@@ -78,12 +75,21 @@ impl Plugin for Log {
         let class = || Kind::of_message(reply, written.rcode, 0, query.plain.qtype).class();
         if rule.classes.is_empty() || rule.classes.contains(&class()) {
             let spent_ns = clock::now_ns().saturating_sub(query.now_ns);
-            let line = Line {
-                format: &rule.format,
-                facts: Facts::of_plain(query, written, reply, spent_ns),
-            };
-            log::info(None, format_args!("{line}"));
+            rule.write(Facts::of_plain(query, written, reply, spent_ns));
         }
+    }
+}
+
+impl Rule {
+    fn write(&self, facts: Facts<'_>) {
+        let mut room = common::Line::default();
+        if self.format.is_common()
+            && let Some(text) = common::Line::of(&facts, &mut room)
+        {
+            return log::info(None, format_args!("{text}"));
+        }
+        let format = &self.format;
+        log::info(None, format_args!("{}", Line { format, facts }));
     }
 }
 

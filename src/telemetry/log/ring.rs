@@ -128,6 +128,15 @@ impl Line<'_> {
 
 impl Write for Line<'_> {
     fn write_str(&mut self, mut piece: &str) -> fmt::Result {
+        // All octets are looked at, without an early end: that goes 16 at a time.
+        let is_control = |octet: u8| octet < b' ' && octet != b'\t';
+        if !piece
+            .bytes()
+            .fold(false, |any, octet| any | is_control(octet))
+        {
+            self.push(piece);
+            return Ok(());
+        }
         while let Some(at) = piece
             .bytes()
             .position(|octet| octet < b' ' && octet != b'\t')
