@@ -75,6 +75,11 @@ impl Report {
         self.latency.value_at_percentile(percentile) as f64 / 1000.0
     }
 
+    /// The mean latency in microseconds.
+    pub fn latency_us_mean(&self) -> f64 {
+        self.latency.mean() / 1000.0
+    }
+
     /// Mean length of right replies.
     pub fn mean_reply_bytes(&self) -> f64 {
         self.reply_bytes as f64 / self.answered.max(1) as f64
@@ -93,8 +98,9 @@ impl Report {
             .collect();
         let percentiles = PERCENTILES
             .iter()
-            .map(|&(name, p)| (name, Json::Num(self.latency_us(p))))
-            .collect();
+            .map(|&(name, p)| (name, Json::Num(self.latency_us(p))));
+        let mean = ("mean", Json::Num(self.latency_us_mean()));
+        let latencies = std::iter::once(mean).chain(percentiles).collect();
         Json::Object(vec![
             ("rate", self.rate.to_string().as_str().into()),
             ("seconds", Json::Num(self.seconds)),
@@ -106,7 +112,7 @@ impl Report {
             ("reconnects", Json::Int(self.reconnects)),
             ("rcodes", Json::Object(rcodes)),
             ("mean_reply_bytes", Json::Num(self.mean_reply_bytes())),
-            ("latency_us", Json::Object(percentiles)),
+            ("latency_us", Json::Object(latencies)),
             (
                 "send_lag_p99_us",
                 Json::Num(self.lag.value_at_percentile(99.0) as f64 / 1000.0),
@@ -153,7 +159,8 @@ impl std::fmt::Display for Report {
             .collect();
         write!(
             f,
-            "latency from the intended send time, us: {}",
+            "latency from the intended send time, us: mean {:.1}, {}",
+            self.latency_us_mean(),
             percentiles.join(", ")
         )?;
         if self.generator_was_late() {
@@ -222,12 +229,14 @@ mod tests {
         assert!((report.loss() - 10.0 / 1010.0).abs() < 1e-12);
         assert!((report.latency_us(50.0) - 500.0).abs() < 1.0);
         assert!((report.latency_us(99.0) - 990.0).abs() < 1.5);
+        assert!((report.latency_us_mean() - 500.5).abs() < 1.0);
         assert_eq!(report.mean_reply_bytes(), 4.0);
         let json = report.json().to_string();
         assert!(
             json.contains(r#""rcodes":{"NOERROR":990,"SERVFAIL":10}"#),
             "{json}"
         );
+        assert!(json.contains(r#""latency_us":{"mean":500."#), "{json}");
         assert!(report.to_string().contains("SERVFAIL 10"));
     }
 

@@ -14,15 +14,14 @@ use crate::wire::rcode::Rcode;
 use crate::wire::reply::{Question, Reply};
 
 impl Forward {
-    /// Asks until there is an answer, the attempts are used up or the deadline has passed; the outcome is left on the query.
+    /// Asks the upstreams of the `nth` line until there is an answer, the attempts are used up or the deadline has passed; the outcome is left on the query.
     pub(super) fn ask<'a>(
         &'a self,
-        line: &'a Line,
-        pools: &'a [Pool],
+        nth: usize,
         query: &'a mut Query,
         cx: &'a TaskCx,
     ) -> impl Future<Output = ()> + use<'a> {
-        let mut asking = Asking::new(self, line, pools, query, cx);
+        let mut asking = Asking::new(self, nth, query, cx);
         // Here and below a block and not an `async fn`, which would keep its arguments twice: thousands may wait here.
         async move {
             let outcome = asking.walk().await;
@@ -34,8 +33,8 @@ impl Forward {
 /// One query that is being asked: small, since thousands may wait in it.
 struct Asking<'a> {
     forward: &'a Forward,
-    line: &'a Line,
-    pools: &'a [Pool],
+    /// Which line of it.
+    nth: usize,
     query: &'a mut Query,
     cx: &'a TaskCx,
     call: Call,
@@ -45,13 +44,7 @@ struct Asking<'a> {
 }
 
 impl<'a> Asking<'a> {
-    fn new(
-        forward: &'a Forward,
-        line: &'a Line,
-        pools: &'a [Pool],
-        query: &'a mut Query,
-        cx: &'a TaskCx,
-    ) -> Asking<'a> {
+    fn new(forward: &'a Forward, nth: usize, query: &'a mut Query, cx: &'a TaskCx) -> Asking<'a> {
         let (asked, seen) = (query.asked().name, query.name());
         // The client's own case goes out, unless the name was rewritten.
         let is_own = asked.eq_ignore_ascii_case(seen);
@@ -68,8 +61,7 @@ impl<'a> Asking<'a> {
         let deadline = cx.now_ns() + limits::FORWARD_DEADLINE_MS * MILLISECOND;
         Asking {
             forward,
-            line,
-            pools,
+            nth,
             call: Call {
                 request,
                 room: query.size_limit(),
@@ -77,8 +69,8 @@ impl<'a> Asking<'a> {
             },
             aside: None,
             protocol: match query.proto {
-                _ if line.force_tcp => Protocol::Tcp,
-                _ if line.prefer_udp => Protocol::Udp,
+                _ if forward.lines[nth].force_tcp => Protocol::Tcp,
+                _ if forward.lines[nth].prefer_udp => Protocol::Udp,
                 Proto::Udp => Protocol::Udp,
                 Proto::Tcp => Protocol::Tcp,
             },
@@ -90,13 +82,13 @@ impl<'a> Asking<'a> {
     #[allow(clippy::manual_async_fn)] // as above
     fn walk(&mut self) -> impl Future<Output = Result<(), Option<Box<Error>>>> {
         async move {
-            let order = self.line.policy.order(self.pools.len());
+            let order = self.line().policy.order(self.pools().len());
             // At most `limits::FORWARD_UPSTREAMS` of each. `passed` counts the upstreams of this round that were down or whose rcode was not wanted.
             let (mut at, mut passed, mut failed, mut last) = (0u16, 0u16, 0usize, None);
             while self.cx.now_ns() < self.call.deadline {
                 if usize::from(at) >= order.len() {
                     (at, passed) = (0, 0);
-                    if self.line.attempts_max == 0 && failed > 0 {
+                    if self.line().attempts_max == 0 && failed > 0 {
                         // Nothing but the deadline ends this, and a closed port fails at once: do not spin.
                         let pause = Duration::from_millis(limits::FORWARD_RETRY_PAUSE_MS);
                         runtime::sleep(pause).await;
@@ -104,31 +96,31 @@ impl<'a> Asking<'a> {
                 }
                 let Some(mut pool) = order
                     .get(usize::from(at))
-                    .and_then(|&nth| self.pools.get(usize::from(nth)))
+                    .and_then(|&nth| self.pools().get(usize::from(nth)))
                 else {
                     break;
                 };
                 at += 1;
-                if pool.health().is_down(self.line.fails_max) {
+                if pool.health().is_down(self.line().fails_max) {
                     passed += 1;
-                    if usize::from(passed) < self.pools.len() {
+                    if usize::from(passed) < self.pools().len() {
                         continue;
                     }
                     self.forward.broken.inc();
-                    if self.line.failfast {
+                    if self.line().failfast {
                         break;
                     }
                     // All are down, so the probes may be what is broken: try any.
-                    pool = self.pools.get(below(self.pools.len())).unwrap_or(pool);
+                    pool = self.pools().get(below(self.pools().len())).unwrap_or(pool);
                 }
                 let to = pool.health().to();
                 self.query.meta.set("forward/upstream", || to.to_owned());
                 match self.exchange(pool).await {
                     Ok(())
-                        if self.calls_for_another() && usize::from(passed) < self.pools.len() =>
+                        if self.calls_for_another() && usize::from(passed) < self.pools().len() =>
                     {
                         passed += 1;
-                        if usize::from(passed) >= self.pools.len() {
+                        if usize::from(passed) >= self.pools().len() {
                             return Ok(());
                         }
                         self.aside = Some(Box::new(std::mem::take(&mut self.query.reply)));
@@ -139,18 +131,18 @@ impl<'a> Asking<'a> {
                         // No fault of the upstream, or one that its probes will find; another may have room.
                         passed += 1;
                         last = Some(Box::new(Error::Busy));
-                        if usize::from(passed) >= self.pools.len() {
+                        if usize::from(passed) >= self.pools().len() {
                             break;
                         }
                     }
                     Err(error) => {
-                        if self.line.fails_max != 0 {
-                            pool.health().start_probe(&self.line.probe);
+                        if self.line().fails_max != 0 {
+                            pool.health().start_probe(&self.line().probe);
                         }
                         last = Some(Box::new(error));
                         failed += 1;
-                        if failed == self.line.attempts_max
-                            || usize::from(passed) >= self.pools.len()
+                        if failed == self.line().attempts_max
+                            || usize::from(passed) >= self.pools().len()
                         {
                             break;
                         }
@@ -161,8 +153,16 @@ impl<'a> Asking<'a> {
         }
     }
 
+    fn line(&self) -> &'a Line {
+        &self.forward.lines[self.nth]
+    }
+
+    fn pools(&self) -> &'a [Pool] {
+        &self.forward.pools[self.nth]
+    }
+
     fn calls_for_another(&self) -> bool {
-        self.line.failover.contains(&self.query.reply.rcode)
+        self.line().failover.contains(&self.query.reply.rcode)
     }
 
     /// One exchange; with `prefer_udp` a truncated reply is asked for again over TCP.
@@ -174,7 +174,7 @@ impl<'a> Asking<'a> {
                 let reply = &mut self.query.reply;
                 pool.exchange(&mut self.call, protocol, reply).await?;
                 let is_cut = protocol == Protocol::Udp && self.query.reply.has_flag(flag::TC);
-                if !self.line.prefer_udp || !is_cut {
+                if !self.line().prefer_udp || !is_cut {
                     return Ok(());
                 }
                 protocol = Protocol::Tcp;

@@ -102,8 +102,7 @@ impl Plugin for Forward {
                     let Some(_turn) = self.lines[nth].enter() else {
                         return self.reject(&self.lines[nth], query);
                     };
-                    self.ask(&self.lines[nth], &self.pools[nth], query, cx)
-                        .await;
+                    self.ask(nth, query, cx).await;
                     if nth + 1 == self.lines.len() || !self.lines[nth].goes_on(query) {
                         return Flow::Reply;
                     }

@@ -427,10 +427,9 @@ fn a_query_that_waits_is_small() {
         };
         // Thousands of these may wait on a core: `limits::PARKED_PER_CORE`.
         assert!(cx_size <= 96, "a chain that waits takes {cx_size} octets");
-        let (line, pools) = (&forward.lines[0], &forward.pools[0]);
         let cx = TaskCx::new(Rc::new(Env), chain.clone(), 0);
-        let own = size_of_val(&forward.ask(line, pools, &mut query, &cx));
-        assert!(own <= 512, "an exchange that waits takes {own} octets");
+        let own = size_of_val(&forward.ask(0, &mut query, &cx));
+        assert!(own <= 400, "an exchange that waits takes {own} octets");
         assert!(size_of::<Query>() <= 448, "{}", size_of::<Query>());
     });
 }
