@@ -154,3 +154,54 @@ fn a_reply_that_has_to_be_cut_is_not_copied() {
         "{lens:?}"
     );
 }
+
+#[test]
+fn direct_replies_come_from_the_longest_origin_and_leave_what_falls_through() {
+    let dir = Dir::new();
+    let zone = |serial, rest| {
+        format!(
+            "@ 60 IN SOA ns h {serial} 60 60 60 60\n@ 60 IN NS ns\nns 60 IN A 192.0.2.1\n{rest} 60 IN A 192.0.2.9\n"
+        )
+    };
+    let (outer, inner) = (
+        dir.write("outer", &zone(1, "a")),
+        dir.write("inner", &zone(2, "b")),
+    );
+    let missing = format!("{outer}.none");
+    // Which of the questions are answered on the short way; those that are get the octets of the long one.
+    let check = |directives: &str, questions: &[&str], expected: &[bool]| {
+        let host = Host::new(&format!(".:53 {{\n{directives}\n}}\n")).unwrap();
+        for ((both, question), expected) in host
+            .ask_both_ways(questions)
+            .iter()
+            .zip(questions)
+            .zip(expected)
+        {
+            assert_eq!(
+                both.short.is_some(),
+                *expected,
+                "{question} of {directives}"
+            );
+            assert!(
+                both.short
+                    .as_ref()
+                    .is_none_or(|octets| *octets == both.long),
+                "{question}"
+            );
+        }
+    };
+    let questions = ["a.z A", "b.sub.z A", "a.sub.z A", "a.y A", "z SOA"];
+    let two = format!("file {outer} z\nfile {inner} sub.z");
+    check(&two, &questions, &[true, true, true, false, false]);
+    check(
+        &format!("file {outer} z"),
+        &questions,
+        &[true, true, true, false, false],
+    );
+    let falls = format!(
+        "hosts {{\n 192.0.2.7 x.n.z\n fallthrough\n}}\nfile {outer} z {{\n fallthrough n.z\n}}\nwhoami"
+    );
+    let questions = ["a.z AAAA", "m.z A", "y.n.z A", "x.n.z A"];
+    check(&falls, &questions, &[true, true, false, true]);
+    check(&format!("file {missing} z"), &["a.z A"], &[false]);
+}

@@ -14,7 +14,6 @@ use crate::plugin::{
     Answer, Flow, OpenCx, PlainFlow, PlainPart, PlainQuery, Plugin, Query, SetupCx, TaskCx,
 };
 use crate::telemetry::log;
-use crate::wire::direct::Written;
 use crate::wire::name::{NameBuf, Suffixes, Text};
 use crate::wire::rcode::Rcode;
 use crate::zone::{self, Kind, Outcome, Zone};
@@ -109,7 +108,12 @@ impl Plugin for File {
     fn plain_query(&self, query: &mut PlainQuery<'_>, out: &mut [u8]) -> PlainFlow {
         let plain = query.plain;
         let name = plain.name();
-        let Some(served) = self.find(name) else {
+        let served = match (self.zones.as_slice(), self.is_last) {
+            // The zone itself tells whether it holds the name.
+            ([served], true) => Some(served),
+            _ => self.find(name),
+        };
+        let Some(served) = served else {
             return match self.is_last {
                 true => PlainFlow::Long,
                 false => PlainFlow::Next,
@@ -163,28 +167,6 @@ impl Plugin for File {
 }
 
 impl File {
-    /// Writes the reply to a question of class IN and opcode QUERY straight to `out`, see [`Zone::write_reply`]. `None` where
-    /// `on_query` must see it.
-    pub fn write_reply(
-        &self,
-        name: &[u8],
-        name_hash: u64,
-        qtype: u16,
-        dnssec_ok: bool,
-        question: &[u8],
-        out: &mut [u8],
-    ) -> Option<Written> {
-        let served = match self.zones.as_slice() {
-            // The zone itself tells whether it holds the name.
-            [served] => served,
-            _ => self.find(name)?,
-        };
-        let mut subscriber = served.zone.borrow_mut();
-        let zone = subscriber.current().as_ref()?;
-        zone.write_reply(name, name_hash, qtype, dnssec_ok, question, out)
-            .filter(|written| !(written.may_fall_through && self.fall.through(name)))
-    }
-
     /// The zone with the longest origin that holds `name`.
     fn find(&self, name: &[u8]) -> Option<&Served> {
         Suffixes::new(name).find_map(|suffix| {

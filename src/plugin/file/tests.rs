@@ -190,42 +190,6 @@ fn longest_origin_answers_and_one_file_serves_several() {
 }
 
 #[test]
-fn direct_replies_come_from_the_longest_origin_and_leave_what_falls_through() {
-    let dir = Dir::new();
-    let (outer, inner) = (
-        dir.write("outer", &zone(1, "a A 192.0.2.9")),
-        dir.write("inner", &zone(2, "b A 192.0.2.3")),
-    );
-    let ask = |file: &File, name: &str, qtype: u16| {
-        let name = NameBuf::from_text(name).unwrap();
-        let question = [name.as_wire(), &qtype.to_be_bytes(), &[0, 1]].concat();
-        let (wire, hash) = (name.as_wire(), crate::wire::name::hash(name.as_wire()));
-        let mut out = [0; 512];
-        let written = file.write_reply(wire, hash, qtype, false, &question, &mut out)?;
-        Some((
-            written.rcode.to_string(),
-            written.addresses.map_or(0, |run| run.count),
-        ))
-    };
-    let lines = format!("file {outer}\nfile {inner} sub.z");
-    let file = set_up(&lines).open(&["file"]);
-    let written = |rcode: &str, addresses| Some((rcode.to_owned(), addresses));
-    assert_eq!(ask(&file, "a.z", 1), written("NOERROR", 1));
-    assert_eq!(ask(&file, "b.sub.z", 1), written("NOERROR", 1));
-    assert_eq!(ask(&file, "a.sub.z", 1), written("NXDOMAIN", 0));
-    for (name, qtype) in [("a.y", 1), ("a.z", 252), ("z", 251), ("z", 6)] {
-        assert_eq!(ask(&file, name, qtype), None, "{name} {qtype}");
-    }
-    let file = set_up(&format!("file {outer} {{\n fallthrough n.z\n}}")).open(&["file", "whoami"]);
-    assert_eq!(ask(&file, "a.z", 28), written("NOERROR", 0));
-    assert_eq!(ask(&file, "m.z", 1), written("NXDOMAIN", 0));
-    assert_eq!(ask(&file, "x.n.z", 1), None);
-    let missing = dir.0.join("none").to_string_lossy().into_owned();
-    let file = set_up(&format!("file {missing}")).open(&["file"]);
-    assert_eq!(ask(&file, "a.z", 1), None);
-}
-
-#[test]
 fn wildcard_is_left_as_metadata() {
     let dir = Dir::new();
     let file = set_up(&format!("file {}", dir.write("db", &zone(1, "*.w TXT x")))).open(&["file"]);
