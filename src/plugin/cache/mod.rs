@@ -169,8 +169,7 @@ impl Plugin for Cache {
         self.desk.plain_query(query, out)
     }
 
-    fn plain_done(&self, query: &PlainQuery<'_>, written: &Written, _: &[u8]) {
-        let _ = written;
+    fn plain_done(&self, query: &PlainQuery<'_>, _: &Written, _: &[u8]) {
         self.desk.plain_done(query);
     }
 

@@ -43,6 +43,7 @@ impl Desk {
         let Some(len) = write(query, &entry, ttl_s, out) else {
             return PlainFlow::Long;
         };
+        // The one trace that is left before the reply is certain: whoever answers in the end marks the entry too.
         entry.mark_visited();
         query.entry = Some(entry);
         PlainFlow::Reply(Written {
