@@ -250,6 +250,7 @@ impl<'p> Entry<'p> {
 
     /// Writes the reply for one client to the front of `out` and returns its length; None if it does not fit, or if
     /// `patch.qname` is not as long as the stored name. Allocates nothing.
+    #[inline]
     pub fn write_reply(&self, out: &mut [u8], patch: &Patch<'_>) -> Option<usize> {
         let wire = self.wire();
         let out = out.get_mut(..wire.len())?;

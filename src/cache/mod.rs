@@ -83,13 +83,8 @@ impl<'a> Key<'a> {
         dnssec_ok: bool,
         checking_disabled: bool,
     ) -> Self {
-        let bits = u64::from(qtype)
-            | u64::from(qclass) << 16
-            | u64::from(dnssec_ok) << 32
-            | u64::from(checking_disabled) << 33;
-        let hash = name::mix(name_hash, bits);
         Key {
-            hash,
+            hash: name::question_hash(name_hash, qtype, qclass, dnssec_ok, checking_disabled),
             name,
             qtype,
             qclass,

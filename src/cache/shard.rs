@@ -89,6 +89,7 @@ impl Shard {
     }
 
     /// The entries of `key`, of either table, without regard to their age.
+    #[inline]
     pub(super) fn lookup<'p>(&'p self, _pin: &'p Pin, key: &Key<'_>) -> [Option<Entry<'p>>; 2] {
         let mut found = [None; 2];
         let tag = Tags::of(key.hash);

@@ -31,13 +31,12 @@ pub use expression::QueryEnv;
 pub use metadata_values::Metadata;
 pub use order::PLUGIN_CFG;
 pub use plain::{PlainFlow, PlainPart, PlainQuery};
-pub use query::{Answer, Proto, Query, Route, SocketAddrSlot};
+pub use query::{Answer, Arrival, Proto, Query, Route, SocketAddrSlot};
 pub use setup::{
     BlockSettings, Carry, Lifecycle, OpenCx, Periodic, Role, SetupCx, Site, StartHook, Started,
 };
 
 use crate::corefile::{Args, SetupError};
-use crate::wire::direct::Written;
 use crate::wire::plain::Plain;
 
 pub mod acl;
@@ -193,21 +192,22 @@ pub trait Plugin: Sized {
         let _ = plain;
     }
 
-    /// The way down: decides and leaves no trace. An answer is written whole to `out`, but for id and OPT record.
+    /// The way down: decides and leaves no trace. An answer is written whole to `out`, but for id and OPT record, and described in
+    /// [`PlainQuery::written`].
     fn plain_query<'a>(&'a self, query: &mut PlainQuery<'a>, out: &mut [u8]) -> PlainFlow {
         let _ = (query, out);
         PlainFlow::Long
     }
 
     /// The way up: may change the order of what was written. `false`: this query needs the long way.
-    fn plain_reply(&self, query: &PlainQuery<'_>, written: &Written, out: &mut [u8]) -> bool {
-        let _ = (query, written, out);
+    fn plain_reply(&self, query: &PlainQuery<'_>, out: &mut [u8]) -> bool {
+        let _ = (query, out);
         true
     }
 
     /// The reply is certain: counts and logs. `reply` is the whole message.
-    fn plain_done(&self, query: &PlainQuery<'_>, written: &Written, reply: &[u8]) {
-        let _ = (query, written, reply);
+    fn plain_done(&self, query: &PlainQuery<'_>, reply: &[u8]) {
+        let _ = (query, reply);
     }
 
     /// Lets go of what was replaced since the last query. Called after something was published, on threads that may get no query.

@@ -21,12 +21,11 @@
 use std::net::SocketAddr;
 
 use super::chain::Chain;
-use super::query::Proto;
+use super::query::{Arrival, Proto, SocketAddrSlot};
 use crate::cache::{Entry, Pin};
 use crate::wire::direct::Written;
-use crate::wire::edns;
-use crate::wire::plain::{OPT_LEN, Plain};
-use crate::wire::{flag, scrub, types};
+use crate::wire::plain::Plain;
+use crate::wire::{HEADER, flag, scrub};
 
 /// What a plugin does on the short way.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -83,8 +82,8 @@ impl PlainPart {
 pub enum PlainFlow {
     /// Go on with the next row.
     Next,
-    /// The reply stands in the buffer.
-    Reply(Written),
+    /// The reply stands in the buffer, and [`PlainQuery::written`] describes it.
+    Reply,
     /// This query needs the long way.
     Long,
 }
@@ -95,16 +94,10 @@ pub struct PlainQuery<'a> {
     pub plain: &'a Plain,
     /// The message that it was read from.
     pub message: &'a [u8],
-    /// The client; an IPv4-mapped address stands as IPv4.
-    pub peer: SocketAddr,
-    /// The address it was sent to.
-    pub local: SocketAddr,
-    /// Datagram or stream.
-    pub proto: Proto,
+    /// Where it came from and when, that is, when its batch was read; see [`PlainQuery::client`].
+    pub arrival: &'a Arrival,
     /// Index into the block's sites.
     pub site: u16,
-    /// Monotonic nanoseconds of the batch.
-    pub now_ns: u64,
     /// Keeps cache entries readable.
     pub pin: &'a Pin,
     /// The client's UDP payload size as the plugins lower it.
@@ -113,9 +106,28 @@ pub struct PlainQuery<'a> {
     pub entry: Option<Entry<'a>>,
     /// The row that answered, once one did.
     pub row: usize,
+    /// The reply, once it stands in the buffer.
+    pub written: Written,
 }
 
 impl PlainQuery<'_> {
+    /// The client; an IPv4-mapped address as IPv4.
+    #[inline]
+    pub fn client(&self) -> SocketAddr {
+        SocketAddrSlot::from(self.arrival.peer).0
+    }
+
+    /// Takes over what was written, if anything could be.
+    pub fn replied(&mut self, written: Option<Written>) -> PlainFlow {
+        match written {
+            Some(written) => {
+                self.written = written;
+                PlainFlow::Reply
+            }
+            None => PlainFlow::Long,
+        }
+    }
+
     /// The question section as the client wrote it.
     pub fn question(&self) -> &[u8] {
         self.plain.question(self.message)
@@ -135,40 +147,37 @@ impl PlainQuery<'_> {
     /// Octets that a reply may take.
     pub fn size_limit(&self) -> usize {
         let edns = self.plain.udp_size.map(|_| self.udp_size);
-        scrub::limit(self.proto == Proto::Udp, edns)
+        scrub::limit(self.arrival.proto == Proto::Udp, edns)
     }
 
-    /// Completes a written reply: id, the flags that a reply copies, the OPT record. Returns its length.
-    fn complete(&self, written: &Written, out: &mut [u8]) -> Option<usize> {
-        let (header, _) = out.split_first_chunk_mut::<4>()?;
+    /// Completes what was written: id, the flags that a reply copies, the OPT record. Returns its length.
+    #[inline]
+    fn complete(&self, out: &mut [u8]) -> Option<usize> {
+        let len = self.written.len;
+        let header: &mut [u8; HEADER] = out.first_chunk_mut()?;
         header[..2].copy_from_slice(&self.plain.id.to_be_bytes());
         let flags = u16::from_be_bytes([header[2], header[3]]);
         let flags = flags | self.plain.flags & (flag::RD | flag::CD);
-        header[2..].copy_from_slice(&flags.to_be_bytes());
+        header[2..4].copy_from_slice(&flags.to_be_bytes());
         if self.plain.udp_size.is_none() {
-            return Some(written.len);
+            return Some(len);
         }
-        let flags = if self.plain.dnssec_ok { edns::DO } else { 0 };
-        let [t0, t1] = types::OPT.to_be_bytes();
-        let [s0, s1] = self.udp_size.to_be_bytes();
-        let [f0, f1] = flags.to_be_bytes();
-        let options = self.plain.options(self.message);
-        let [l0, l1] = (options.len() as u16).to_be_bytes();
-        let len = written.len + OPT_LEN + options.len();
-        let record = out.get_mut(written.len..len)?;
-        let (head, rest) = record.split_at_mut(OPT_LEN);
-        head.copy_from_slice(&[0, t0, t1, s0, s1, 0, 0, f0, f1, l0, l1]);
-        rest.copy_from_slice(options);
         // No reply of the short way has an additional section of 65,535 records.
-        let additionals = u16::from_be_bytes([out[10], out[11]]) + 1;
-        out[10..12].copy_from_slice(&additionals.to_be_bytes());
-        Some(len)
+        let additionals = u16::from_be_bytes([header[10], header[11]]) + 1;
+        header[10..].copy_from_slice(&additionals.to_be_bytes());
+        let rest = out.get_mut(len..)?;
+        let used = self.plain.write_opt(self.message, self.udp_size, rest)?;
+        Some(len + used)
     }
 }
 
 /// The rows of a chain that have a part in the short way, down to the first that bars it.
 #[derive(Default)]
-pub(super) struct PlainRows(Box<[PlainRow]>);
+pub(super) struct PlainRows {
+    rows: Box<[PlainRow]>,
+    /// Whether one of them has a step `reply`.
+    reorders: bool,
+}
 
 struct PlainRow {
     row: usize,
@@ -197,11 +206,14 @@ impl PlainRows {
         // Nothing is answered below the last row that decides.
         let deciding = rows.iter().rposition(|row| row.query);
         rows.truncate(deciding.map_or(0, |last| last + 1));
-        PlainRows(rows.into())
+        PlainRows {
+            reorders: rows.iter().any(|row| row.reply),
+            rows: rows.into(),
+        }
     }
 
     pub(super) fn is_empty(&self) -> bool {
-        self.0.is_empty()
+        self.rows.is_empty()
     }
 }
 
@@ -214,38 +226,43 @@ impl Chain {
     /// Asks the CPU for what the answer to a query will be read from.
     pub fn prefetch_plain(&self, plain: &Plain) {
         // What stands above the last row that decides is small: rules, and tables that are in use all the time.
-        if let Some(row) = self.plain.0.last() {
+        if let Some(row) = self.plain.rows.last() {
             self.rows[row.row].plain_prefetch(plain);
         }
     }
 
     /// Answers a plain query into `out`; returns the length of the reply. `None`: it needs the long way, and nothing has happened.
     pub fn answer_plain<'a>(&'a self, query: &mut PlainQuery<'a>, out: &mut [u8]) -> Option<usize> {
-        let rows = &self.plain.0;
+        let rows = &self.plain.rows;
         let mut at = 0;
-        let written = loop {
+        loop {
             let row = rows.get(at)?;
             if row.query {
                 match self.rows[row.row].plain_query(query, out) {
                     PlainFlow::Next => {}
                     PlainFlow::Long => return None,
-                    PlainFlow::Reply(written) => {
+                    PlainFlow::Reply => {
                         query.row = row.row;
-                        break written;
+                        break;
                     }
                 }
             }
             at += 1;
-        };
-        for row in rows[..at].iter().rev().filter(|row| row.reply) {
-            if !self.rows[row.row].plain_reply(query, &written, out) {
-                return None;
-            }
         }
-        let len = query.complete(&written, out)?;
+        if self.plain.reorders && !self.reorder_plain(query, &rows[..at], out) {
+            return None;
+        }
+        let len = query.complete(out)?;
         for row in rows[..=at].iter().rev().filter(|row| row.done) {
-            self.rows[row.row].plain_done(query, &written, &out[..len]);
+            self.rows[row.row].plain_done(query, &out[..len]);
         }
         Some(len)
+    }
+
+    /// Kept out of `answer_plain`: what a plugin keeps at hand for it would be loaded for blocks without such a plugin, too.
+    #[inline(never)]
+    fn reorder_plain(&self, query: &PlainQuery<'_>, rows: &[PlainRow], out: &mut [u8]) -> bool {
+        let mut rows = rows.iter().rev().filter(|row| row.reply);
+        rows.all(|row| self.rows[row.row].plain_reply(query, out))
     }
 }

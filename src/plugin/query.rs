@@ -393,6 +393,21 @@ impl Query {
     }
 }
 
+/// Where a message came from and when.
+#[derive(Debug, Clone, Copy)]
+pub struct Arrival {
+    /// The client.
+    pub peer: SocketAddr,
+    /// The address it was sent to.
+    pub local: SocketAddr,
+    /// Datagram or stream.
+    pub proto: Proto,
+    /// Index of the listener in the configuration.
+    pub listener: u16,
+    /// Monotonic nanoseconds.
+    pub now_ns: u64,
+}
+
 /// A socket address that has a default (unspecified), so that `Query` has one.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct SocketAddrSlot(pub SocketAddr);

@@ -107,6 +107,7 @@ impl Running {
     }
 
     /// Block and site for a plain query, where the short way may be tried.
+    #[inline]
     pub fn place_plain(&self, listener: u16, plain: &Plain) -> Option<(u16, u16)> {
         let (block, site) = match self.places.get(listener as usize)? {
             Place::None => return None,

@@ -18,7 +18,6 @@
 )]
 
 use std::future::{Future, poll_fn};
-use std::net::SocketAddr;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::Poll;
@@ -27,25 +26,11 @@ use super::admission;
 use super::running::Running;
 use super::short::Glance;
 use crate::cache;
-use crate::plugin::{Answer, Proto, Query, Run};
+pub use crate::plugin::Arrival;
+use crate::plugin::{Answer, Query, Run};
 use crate::wire::flag;
 use crate::wire::query::{self, Parsed, Verdict};
 use crate::wire::rcode::Rcode;
-
-/// Where a message came from and when.
-#[derive(Debug, Clone, Copy)]
-pub struct Arrival {
-    /// The client.
-    pub peer: SocketAddr,
-    /// The address it was sent to.
-    pub local: SocketAddr,
-    /// Datagram or stream.
-    pub proto: Proto,
-    /// Index of the listener in the configuration.
-    pub listener: u16,
-    /// Monotonic nanoseconds.
-    pub now_ns: u64,
-}
 
 /// What became of a message.
 pub enum Served {

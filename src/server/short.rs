@@ -15,8 +15,9 @@ use super::panics;
 use super::running::Running;
 use super::serve::Arrival;
 use crate::cache::Pin;
-use crate::plugin::{PlainQuery, SocketAddrSlot};
+use crate::plugin::PlainQuery;
 use crate::telemetry::{self, log};
+use crate::wire::direct::Written;
 use crate::wire::plain::Plain;
 
 /// A message as the short way sees it; a buffer that is used again.
@@ -60,15 +61,13 @@ impl Glance {
         let mut query = PlainQuery {
             plain: &self.plain,
             message: bytes,
-            peer: SocketAddrSlot::from(arrival.peer).0,
-            local: arrival.local,
-            proto: arrival.proto,
+            arrival,
             site,
-            now_ns: arrival.now_ns,
             pin,
             udp_size: self.plain.udp_size.unwrap_or(0),
             entry: None,
             row: 0,
+            written: Written::default(),
         };
         let answer = AssertUnwindSafe(|| chain.answer_plain(&mut query, out));
         catch_unwind(answer).unwrap_or_else(|_| {

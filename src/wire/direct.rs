@@ -4,7 +4,7 @@ use super::rcode::Rcode;
 use super::{HEADER, flag, types};
 
 /// A reply that stands in a buffer, complete but for its id and its OPT record.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Written {
     /// Octets.
     pub len: usize,
@@ -58,9 +58,10 @@ pub fn write_addresses<const N: usize>(
         record[RECORD_HEAD..].copy_from_slice(address);
     }
     let owner_len = question.len().saturating_sub(4);
+    let saved = owner_len.saturating_sub(QNAME_POINTER.len());
     Some(Written {
         len,
-        uncompressed_len: len + addresses.len() * owner_len.saturating_sub(QNAME_POINTER.len()),
+        uncompressed_len: len + addresses.len() * saved,
         rcode: Rcode::NOERROR,
         addresses: (count > 1).then_some(AddressRun {
             rdata_at: (start + RECORD_HEAD) as u16,

@@ -13,7 +13,6 @@ use crate::lang::cidr::NetSet;
 use crate::plugin::{Flow, OpenCx, PlainFlow, PlainPart, PlainQuery, Plugin, Query, SetupCx, Site};
 use crate::telemetry::metrics::{Counter, CounterTable};
 use crate::telemetry::registry;
-use crate::wire::direct::Written;
 use crate::wire::edns::{self, option};
 use crate::wire::rcode::Rcode;
 
@@ -86,13 +85,13 @@ impl Plugin for Acl {
     }
 
     fn plain_query(&self, query: &mut PlainQuery<'_>, _: &mut [u8]) -> PlainFlow {
-        match self.denial(query.peer.ip(), query.plain.name(), query.plain.qtype) {
+        match self.denial(query.client().ip(), query.plain.name(), query.plain.qtype) {
             Some(_) => PlainFlow::Long,
             None => PlainFlow::Next,
         }
     }
 
-    fn plain_done(&self, query: &PlainQuery<'_>, _: &Written, _: &[u8]) {
+    fn plain_done(&self, query: &PlainQuery<'_>, _: &[u8]) {
         self.count(query.site, |counters| counters.allowed.inc());
     }
 }

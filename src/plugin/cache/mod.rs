@@ -35,7 +35,6 @@ use crate::plugin::{
 };
 use crate::runtime::local::Tx;
 use crate::telemetry::metrics::GaugeGuard;
-use crate::wire::direct::Written;
 use crate::wire::flag;
 use crate::wire::name::Text;
 use crate::wire::plain::Plain;
@@ -169,7 +168,7 @@ impl Plugin for Cache {
         self.desk.plain_query(query, out)
     }
 
-    fn plain_done(&self, query: &PlainQuery<'_>, _: &Written, _: &[u8]) {
+    fn plain_done(&self, query: &PlainQuery<'_>, _: &[u8]) {
         self.desk.plain_done(query);
     }
 

@@ -4,15 +4,13 @@ use super::policy::{self, Choice};
 use super::{Desk, Prefetch};
 use crate::cache::{Entry, Key, Patch};
 use crate::plugin::{PlainFlow, PlainQuery};
-use crate::wire::direct::Written;
-use crate::wire::flag;
 use crate::wire::plain::Plain;
 use crate::wire::rcode::Rcode;
-use crate::wire::types;
+use crate::wire::{HEADER, flag, types};
 
 impl Desk {
     pub(super) fn plain_prefetch(&self, plain: &Plain) {
-        self.config.kept.store.prefetch_bucket(key(plain).hash);
+        self.config.kept.store.prefetch_bucket(plain.question_hash);
     }
 
     /// A fresh entry that fits answers. Misses, stale entries, and one that is due to be asked for again go the long way.
@@ -27,14 +25,17 @@ impl Desk {
             return PlainFlow::Next;
         }
         let found = self.config.kept.store.lookup(query.pin, &key(plain));
-        let Some(Choice::Fresh(entry)) = policy::choose(&self.config, found, query.now_ns) else {
+        let Some(Choice::Fresh(entry)) = policy::choose(&self.config, found, query.arrival.now_ns)
+        else {
             return PlainFlow::Long;
         };
         let prefetch = self.config.prefetch.as_ref();
-        if prefetch.is_some_and(|prefetch| self.is_due(prefetch, &entry, query.now_ns)) {
+        if prefetch.is_some_and(|prefetch| self.is_due(prefetch, &entry, query.arrival.now_ns)) {
             return PlainFlow::Long;
         }
-        let left = entry.ttl_left_s(query.now_ns).clamp(0, i64::from(u32::MAX)) as u32;
+        let left = entry
+            .ttl_left_s(query.arrival.now_ns)
+            .clamp(0, i64::from(u32::MAX)) as u32;
         let ttl_s = if self.config.keep_ttl {
             entry.ttl_s()
         } else {
@@ -46,13 +47,10 @@ impl Desk {
         // The one trace that is left before the reply is certain: whoever answers in the end marks the entry too.
         entry.mark_visited();
         query.entry = Some(entry);
-        PlainFlow::Reply(Written {
-            len,
-            uncompressed_len: entry.uncompressed_len(),
-            rcode: Rcode(u16::from(entry.rcode())),
-            addresses: None,
-            may_fall_through: false,
-        })
+        query.written.len = len;
+        query.written.uncompressed_len = entry.uncompressed_len();
+        query.written.rcode = Rcode(u16::from(entry.rcode()));
+        PlainFlow::Reply
     }
 
     pub(super) fn plain_done(&self, query: &PlainQuery<'_>) {
@@ -61,7 +59,7 @@ impl Desk {
         if let Some(entry) = &query.entry {
             counters.hit(entry.table());
             if let Some(prefetch) = &self.config.prefetch {
-                entry.record_hit(query.now_ns, prefetch.gap_ns);
+                entry.record_hit(query.arrival.now_ns, prefetch.gap_ns);
             }
         }
     }
@@ -74,6 +72,7 @@ impl Desk {
 }
 
 /// The reply for one client, without id and OPT record; see `super::reply` for the flags. `None` where it does not fit.
+#[inline]
 fn write(query: &PlainQuery<'_>, entry: &Entry<'_>, ttl_s: u32, out: &mut [u8]) -> Option<usize> {
     if entry.wire_len() > query.room() {
         return None;
@@ -86,23 +85,23 @@ fn write(query: &PlainQuery<'_>, entry: &Entry<'_>, ttl_s: u32, out: &mut [u8]) 
         flag::RA
     } | flag::QR
         | flag::RCODE;
-    let question = query.question();
+    let qname_end = HEADER + plain.name().len();
     let patch = Patch {
         id: plain.id,
         flags: entry.flags() & kept | flag::AA,
         ttl_s,
-        qname: question.get(..question.len().checked_sub(4)?)?,
+        qname: query.message.get(HEADER..qname_end)?,
     };
     entry.write_reply(out, &patch)
 }
 
 fn key(plain: &Plain) -> Key<'_> {
-    Key::new(
-        plain.hash,
-        plain.name(),
-        plain.qtype,
-        types::CLASS_IN,
-        plain.dnssec_ok,
-        plain.has_flag(flag::CD),
-    )
+    Key {
+        hash: plain.question_hash,
+        name: plain.name(),
+        qtype: plain.qtype,
+        qclass: types::CLASS_IN,
+        dnssec_ok: plain.dnssec_ok,
+        checking_disabled: plain.has_flag(flag::CD),
+    }
 }

@@ -69,6 +69,7 @@ impl Config {
 }
 
 /// Chooses between what the two tables have.
+#[inline(always)] // its outcome would be returned through memory
 pub(super) fn choose<'p>(config: &'p Config, found: Found<'p>, now_ns: u64) -> Option<Choice<'p>> {
     let usable = |entry: Entry<'p>| {
         let left = entry.ttl_left_s(now_ns);

@@ -133,9 +133,8 @@ impl Plugin for File {
             question,
             out,
         ) {
-            None => PlainFlow::Long,
             Some(written) if written.may_fall_through && self.fall.through(name) => PlainFlow::Next,
-            Some(written) => PlainFlow::Reply(written),
+            written => query.replied(written),
         }
     }
 

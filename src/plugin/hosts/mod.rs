@@ -127,7 +127,7 @@ impl Plugin for Hosts {
             types::AAAA => direct::write_addresses(out, question, ttl, table.v6(entry)),
             _ => None,
         };
-        written.map_or(PlainFlow::Long, PlainFlow::Reply)
+        query.replied(written)
     }
 }
 

@@ -14,7 +14,6 @@ use crate::control::{Published, Subscriber};
 use crate::corefile::{Args, SetupError};
 use crate::lang::cidr::Net;
 use crate::plugin::{Answer, Flow, OpenCx, PlainPart, PlainQuery, Plugin, Query, SetupCx};
-use crate::wire::direct::Written;
 use crate::wire::rcode::Rcode;
 use crate::wire::reply::{Record, Reply, Section};
 use crate::wire::{types, u16_at};
@@ -95,8 +94,8 @@ impl Plugin for Loadbalance {
         }
     }
 
-    fn plain_reply(&self, query: &PlainQuery<'_>, written: &Written, out: &mut [u8]) -> bool {
-        plain::shuffle(query, written, out)
+    fn plain_reply(&self, query: &PlainQuery<'_>, out: &mut [u8]) -> bool {
+        plain::shuffle(query, out)
     }
 }
 

@@ -3,13 +3,13 @@
 use super::{arrange::Group, has_choice};
 use crate::plugin::PlainQuery;
 use crate::upstream;
-use crate::wire::direct::{AddressRun, Written};
+use crate::wire::direct::AddressRun;
 use crate::wire::rcode::Rcode;
 use crate::wire::u16_at;
 
 /// Puts the addresses of the answer in any order. `false` where that takes more than swapping addresses in place.
-pub(super) fn shuffle(query: &PlainQuery<'_>, written: &Written, out: &mut [u8]) -> bool {
-    if written.rcode != Rcode::NOERROR {
+pub(super) fn shuffle(query: &PlainQuery<'_>, out: &mut [u8]) -> bool {
+    if query.written.rcode != Rcode::NOERROR {
         return true;
     }
     let run = match &query.entry {
@@ -19,7 +19,7 @@ pub(super) fn shuffle(query: &PlainQuery<'_>, written: &Written, out: &mut [u8])
             Order::Unclear => return false,
         },
         Some(_) => return true,
-        None => match written.addresses {
+        None => match query.written.addresses {
             Some(run) => run,
             None => return true,
         },

@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use crate::lang::duration::GoDuration;
 use crate::lang::replacer::{Field, Fields, Format, write_duration, write_flags, write_ip};
 use crate::plugin::{Answer, Metadata, PlainQuery, Proto, Query, SocketAddrSlot};
-use crate::wire::direct::Written;
 use crate::wire::name::Text;
 use crate::wire::rcode::Rcode;
 use crate::wire::types::{self, Class, Type};
@@ -63,12 +62,7 @@ impl<'a> Facts<'a> {
     }
 
     /// Of a query that was answered on the short way, with `reply`, after so many nanoseconds.
-    pub(super) fn of_plain(
-        query: &'a PlainQuery<'_>,
-        written: &Written,
-        reply: &[u8],
-        spent_ns: u64,
-    ) -> Facts<'a> {
+    pub(super) fn of_plain(query: &'a PlainQuery<'_>, reply: &[u8], spent_ns: u64) -> Facts<'a> {
         let flags = reply
             .get(2..4)
             .map_or(0, |word| u16::from_be_bytes([word[0], word[1]]));
@@ -76,18 +70,18 @@ impl<'a> Facts<'a> {
             name: query.plain.name(),
             qtype: query.plain.qtype,
             qclass: types::CLASS_IN,
-            proto: query.proto,
+            proto: query.arrival.proto,
             octets: query.plain.size,
-            peer: query.peer,
-            local: SocketAddrSlot::from(query.local).0,
+            peer: query.client(),
+            local: SocketAddrSlot::from(query.arrival.local).0,
             id: query.plain.id,
             opcode: 0,
             dnssec_ok: query.plain.dnssec_ok,
             size_limit: query.size_limit(),
             spent_ns,
-            rcode: Some(written.rcode),
+            rcode: Some(query.written.rcode),
             reply_flags: Some(flags & !(flag::OPCODE | flag::RCODE)),
-            reply_octets: written.uncompressed_len,
+            reply_octets: query.written.uncompressed_len,
             meta: None,
         }
     }

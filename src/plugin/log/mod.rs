@@ -13,7 +13,6 @@ use crate::lang::replacer::Format;
 use crate::plugin::{Answer, Flow, OpenCx, PlainPart, PlainQuery, Plugin, Query, SetupCx};
 use crate::runtime::clock;
 use crate::telemetry::log;
-use crate::wire::direct::Written;
 use crate::wire::kind::{Class, Kind};
 
 use fields::{Facts, Line};
@@ -68,14 +67,14 @@ impl Plugin for Log {
         PlainPart::DONE
     }
 
-    fn plain_done(&self, query: &PlainQuery<'_>, written: &Written, reply: &[u8]) {
+    fn plain_done(&self, query: &PlainQuery<'_>, reply: &[u8]) {
         let Some(rule) = self.rule(query.plain.name()) else {
             return;
         };
-        let class = || Kind::of_message(reply, written.rcode, 0, query.plain.qtype).class();
+        let class = || Kind::of_message(reply, query.written.rcode, 0, query.plain.qtype).class();
         if rule.classes.is_empty() || rule.classes.contains(&class()) {
-            let spent_ns = clock::now_ns().saturating_sub(query.now_ns);
-            rule.write(Facts::of_plain(query, written, reply, spent_ns));
+            let spent_ns = clock::now_ns().saturating_sub(query.arrival.now_ns);
+            rule.write(Facts::of_plain(query, reply, spent_ns));
         }
     }
 }

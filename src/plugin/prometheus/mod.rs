@@ -14,7 +14,6 @@ use crate::plugin::{
 use crate::telemetry::dns::{QueryReport, SiteMetrics};
 use crate::telemetry::metrics::GaugeGuard;
 use crate::telemetry::registry;
-use crate::wire::direct::Written;
 use crate::wire::rcode::Rcode;
 
 /// See the README beside this file.
@@ -61,17 +60,17 @@ impl Plugin for Prometheus {
         PlainPart::DONE
     }
 
-    fn plain_done(&self, query: &PlainQuery<'_>, written: &Written, _: &[u8]) {
+    fn plain_done(&self, query: &PlainQuery<'_>, _: &[u8]) {
         if let Some(counters) = self.of_site(query.site) {
             counters.count(&QueryReport {
-                is_tcp: query.proto == Proto::Tcp,
-                is_ipv6: query.peer.is_ipv6(),
+                is_tcp: query.arrival.proto == Proto::Tcp,
+                is_ipv6: query.client().is_ipv6(),
                 qtype: query.plain.qtype,
                 dnssec_ok: query.plain.dnssec_ok,
                 query_octets: query.plain.size,
-                reply_octets: written.uncompressed_len,
+                reply_octets: query.written.uncompressed_len,
                 duration_ns: 0,
-                rcode: written.rcode,
+                rcode: query.written.rcode,
                 // The first writer is the server itself.
                 writer: query.row + 1,
             });
