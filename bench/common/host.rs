@@ -23,7 +23,7 @@ use super::sample;
 /// A server in hand.
 pub struct Host {
     running: Rc<Running>,
-    glance: Glance,
+    glances: Vec<Glance>,
     /// The packet thread pins once for each batch.
     pin: Pin,
     desk: Desk,
@@ -40,7 +40,7 @@ pub struct Case {
     corefile: &'static str,
 }
 
-/// The ways that are measured. `ZONE` stands for a file with the hosts of `sample::zone_text`.
+/// The ways that are measured. `ZONE` and `HOSTS` stand for files with the hosts of `sample`, `CAPACITY` for room for all of them.
 pub const CASES: &[Case] = &[
     Case {
         name: "whoami",
@@ -55,13 +55,13 @@ pub const CASES: &[Case] = &[
     Case {
         name: "cached",
         directives: &["cache", "file"],
-        corefile: ".:53 {\n cache 86400 {\n  success 100000\n }\n file ZONE example.org\n}\n",
+        corefile: ".:53 {\n cache 86400 {\n  success CAPACITY\n }\n file ZONE example.org\n}\n",
     },
     // What an edge resolver has in front of its cache.
     Case {
         name: "cached_chain",
         directives: &["errors", "prometheus", "loadbalance", "cache", "file"],
-        corefile: ".:53 {\n errors\n prometheus 127.0.0.1:0\n loadbalance\n cache 86400 {\n  success 100000\n }\n \
+        corefile: ".:53 {\n errors\n prometheus 127.0.0.1:0\n loadbalance\n cache 86400 {\n  success CAPACITY\n }\n \
                    file ZONE example.org\n}\n",
     },
     // The same with a line in the log for each query, rules that concern other names, and an access list.
@@ -78,7 +78,7 @@ pub const CASES: &[Case] = &[
             "file",
         ],
         corefile: ".:53 {\n errors\n log\n prometheus 127.0.0.1:0\n loadbalance\n rewrite name suffix .old.test .example.org\n \
-                   acl {\n  block net 192.0.2.0/24\n }\n cache 86400 {\n  success 100000\n }\n file ZONE example.org\n}\n",
+                   acl {\n  block net 192.0.2.0/24\n }\n cache 86400 {\n  success CAPACITY\n }\n file ZONE example.org\n}\n",
     },
     Case {
         name: "hosts",
@@ -107,7 +107,8 @@ impl Case {
         let corefile = self
             .corefile
             .replace("ZONE", zone.to_str().expect("a plain path"))
-            .replace("HOSTS", table.to_str().expect("a plain path"));
+            .replace("HOSTS", table.to_str().expect("a plain path"))
+            .replace("CAPACITY", &hosts.max(100_000).to_string());
         let running = open(&corefile, sample::queries(hosts));
         let arrival = Arrival {
             now_ns: clock::now_ns(),
@@ -115,7 +116,7 @@ impl Case {
         };
         Host {
             running,
-            glance: Glance::default(),
+            glances: (0..BATCH).map(|_| Glance::default()).collect(),
             pin: Pin::new(),
             desk: Desk::default(),
             arrival,
@@ -128,26 +129,37 @@ impl Case {
 impl Host {
     /// Answers one message as the packet thread does with those of a batch; a query that parks or gets no reply is a mistake of the bench.
     pub fn answer(&mut self, message: &[u8]) -> usize {
-        if self
-            .glance
-            .look(&self.running, self.arrival.listener, message)
-        {
-            self.glance.prefetch(&self.running);
-            let (arrival, pin) = (&self.arrival, &self.pin);
-            let reply = self
-                .glance
-                .answer(&self.running, message, arrival, pin, &mut self.out);
-            if let Some(len) = reply {
-                return len;
-            }
+        self.look(0, message);
+        self.finish(0, message)
+    }
+
+    /// Answers at most `BATCH` messages: all are looked at before the first is answered. Returns the octets of all replies.
+    pub fn answer_batch<'m>(
+        &mut self,
+        messages: impl Iterator<Item = &'m Vec<u8>> + Clone,
+    ) -> usize {
+        for (nth, message) in messages.clone().enumerate() {
+            self.look(nth, message);
         }
-        match serve::long(
-            &self.running,
-            &mut self.desk,
-            message,
-            &self.arrival,
-            &mut self.out,
-        ) {
+        messages
+            .enumerate()
+            .map(|(nth, message)| self.finish(nth, message))
+            .sum()
+    }
+
+    fn look(&mut self, nth: usize, message: &[u8]) {
+        let glance = &mut self.glances[nth];
+        if glance.look(&self.running, self.arrival.listener, message) {
+            glance.prefetch(&self.running);
+        }
+    }
+
+    fn finish(&mut self, nth: usize, message: &[u8]) -> usize {
+        let (arrival, pin, out) = (&self.arrival, &self.pin, &mut self.out);
+        if let Some(len) = self.glances[nth].answer(&self.running, message, arrival, pin, out) {
+            return len;
+        }
+        match serve::long(&self.running, &mut self.desk, message, arrival, out) {
             Served::Reply(len) => len,
             Served::Silent => panic!("no reply"),
             Served::Parked(_) => panic!("not answered from memory"),
@@ -214,3 +226,6 @@ fn arrival() -> Arrival {
         now_ns: 0,
     }
 }
+
+/// Messages of a batch, as many as the packet thread takes when it has much to do.
+pub const BATCH: usize = 64;

@@ -3,6 +3,7 @@
 use super::policy::{self, Choice};
 use super::{Desk, Prefetch};
 use crate::cache::{Entry, Key, Patch};
+use crate::corefile::longest_match;
 use crate::plugin::{PlainFlow, PlainQuery};
 use crate::wire::plain::Plain;
 use crate::wire::rcode::Rcode;
@@ -20,8 +21,11 @@ impl Desk {
         out: &mut [u8],
     ) -> PlainFlow {
         let plain = query.plain;
-        let zones = &self.config.zones;
-        if !zones.iter().any(|zone| zone.is_suffix_of(plain.name())) {
+        let is_mine = match &self.config.zones[..] {
+            [zone] => zone.is_suffix_of(plain.name()),
+            zones => longest_match(zones, plain.name()).is_some(),
+        };
+        if !is_mine {
             return PlainFlow::Next;
         }
         let found = self.config.kept.store.lookup(query.pin, &key(plain));
