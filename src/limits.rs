@@ -181,7 +181,7 @@ pub const CACHE_SNAPSHOT_AGE: Duration = Duration::from_secs(24 * 3600);
 pub const CACHE_FLIGHTS: usize = 16_384;
 /// Seconds after which a claimed refresh counts as lost; longer than an upstream exchange may take.
 pub const CACHE_CLAIM_S: u8 = 10;
-/// Entries that one *cache* table may be asked to hold: its index alone takes 12 octets for each.
+/// Entries that one *cache* table may be asked to hold: its index alone takes 10 octets for each.
 pub const CACHE_CAPACITY: usize = 1 << 28;
 /// CNAME records followed to see whether an answer answers its question.
 pub const CACHE_CNAME_STEPS: usize = 32;

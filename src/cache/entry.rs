@@ -14,7 +14,7 @@ use std::{
 
 use super::{
     Key, Pin, Table,
-    link::{Head, Link},
+    link::{Head, Link, Neighbour},
     shard::Refused,
 };
 use crate::limits;
@@ -78,7 +78,7 @@ impl<'p> Entry<'p> {
     /// Whether this is the answer to `key`.
     pub(super) fn matches(&self, key: &Key<'_>) -> bool {
         // SAFETY: alive for 'p.
-        self.header().hash == key.hash && unsafe { same_question(self.at, key) }
+        self.header().has_hash(key.hash) && unsafe { same_question(self.at, key) }
     }
 
     /// The table it is stored in.
@@ -133,7 +133,7 @@ impl<'p> Entry<'p> {
 
     /// What it is stored under besides the question: its table, DO and CD.
     pub(super) fn bits(&self) -> u8 {
-        self.header().bits
+        self.header().marks.load(Relaxed) & QUESTION_BITS
     }
 
     /// Whether somebody asked for it since eviction last looked at it.
@@ -279,9 +279,9 @@ impl<'p> Entry<'p> {
 #[cfg(test)]
 impl Entry<'_> {
     /// The octets of the header, to see who writes to it.
-    pub(super) fn image(&self) -> [u64; 8] {
-        // SAFETY: the header has 64 octets, all initialised; only this thread may write to it meanwhile.
-        unsafe { self.at.cast::<[u64; 8]>().read() }
+    pub(super) fn image(&self) -> [u64; 7] {
+        // SAFETY: the header has 56 octets, all initialised; only this thread may write to it meanwhile.
+        unsafe { self.at.cast::<[u64; 7]>().read() }
     }
 }
 
@@ -289,41 +289,52 @@ impl Entry<'_> {
 
 /// Head of an entry's allocation; the TTL offsets, the wire and the wildcard follow it in this order.
 ///
-/// 64 octets, so that an answer of 60 octets with one record takes 126 and fits a size class of 128.
+/// 56 octets, so that an answer of 70 octets with one record fits a size class of 128: one for a name of 38 octets. With 64
+/// it would take the next class, of 160.
 #[repr(C)]
 pub(super) struct Header {
     /// Next entry of the same bucket. Written by the writer, read by all.
     pub(super) next: Link,
-    pub(super) hash: u64,
     /// Monotonic time of storing; before the machine's boot, modulo 2^64, where the answer came out of a snapshot.
     stored_ns: u64,
-    /// Neighbours in the eviction queue. Touched by the shard's writer only.
-    pub(super) newer: Cell<*mut Header>,
-    pub(super) older: Cell<*mut Header>,
+    /// Bits 0 to 31 of the key's hash.
+    hash_low: u32,
     ttl_s: u32,
     hits: AtomicU32,
     /// Milliseconds after `stored_ns` of the last hit, or of the last failed refresh. Wraps after 49 days, harmlessly.
     stamp_ms: AtomicU32,
+    /// Neighbours in the eviction queue. Touched by the shard's writer only.
+    pub(super) newer: Cell<Neighbour>,
+    pub(super) older: Cell<Neighbour>,
+    /// Bits 32 to 47 of the key's hash. The upper ones have chosen the shard and are of no more use.
+    hash_high: u16,
     uncompressed_len: u16,
     wire_len: u16,
     ttl_count: u16,
     name_len: u8,
     wildcard_len: u8,
-    /// `DENIAL`, `DNSSEC_OK`, `CHECKING_DISABLED`.
-    bits: u8,
-    /// `VISITED`, `FAILED`.
+    /// `DENIAL`, `DNSSEC_OK`, `CHECKING_DISABLED`, which never change; `VISITED`, `FAILED`; `IN_MAIN`, which is the shard's writer's.
     marks: AtomicU8,
     /// When a refresh was claimed, see `claim_time`; 0 = nobody has.
     claim: AtomicU8,
-    /// Whether it stands in the main queue. Touched by the shard's writer only.
-    pub(super) in_main: Cell<bool>,
 }
 
-const _: () = assert!(size_of::<Header>() == 64);
+const _: () = assert!(size_of::<Header>() == 56);
 
 impl Header {
     pub(super) fn table(&self) -> Table {
-        Table::of_bits(self.bits)
+        Table::of_bits(self.marks.load(Relaxed))
+    }
+
+    /// The key's hash without its upper 16 bits.
+    pub(super) fn hash(&self) -> u64 {
+        u64::from(self.hash_high) << 32 | u64::from(self.hash_low)
+    }
+
+    /// Whether it may be the key's of that hash. The lower half tells nearly all apart; the question decides.
+    #[inline]
+    pub(super) fn has_hash(&self, hash: u64) -> bool {
+        self.hash_low == hash as u32
     }
 
     pub(super) fn ttl_left_s(&self, now_ns: u64) -> i64 {
@@ -353,6 +364,15 @@ impl Header {
     pub(super) fn take_visited(&self) -> bool {
         self.marks.load(Relaxed) & VISITED != 0
             && self.marks.fetch_and(!VISITED, Relaxed) & VISITED != 0
+    }
+
+    /// Whether it stands in the main queue; for the shard's writer.
+    pub(super) fn is_in_main(&self) -> bool {
+        self.marks.load(Relaxed) & IN_MAIN != 0
+    }
+
+    pub(super) fn set_in_main(&self) {
+        self.mark(IN_MAIN);
     }
 
     /// Octets of the whole allocation.
@@ -402,7 +422,7 @@ pub(super) fn allocate(
     };
     let at = at.cast::<Header>();
     // SAFETY: the allocation is ours, aligned for the header, and `size()` octets long: header, offsets, wire, wildcard. The
-    // offsets follow a header of 64 octets and so are aligned for u16. `describe` proved wire.len() >= QUESTION + name.len() + 4.
+    // offsets follow a header of 56 octets and so are aligned for u16. `describe` proved wire.len() >= QUESTION + name.len() + 4.
     unsafe {
         at.write(header);
         let offsets = at.add(1).cast::<u16>();
@@ -448,22 +468,21 @@ fn describe(table: Table, key: &Key<'_>, new: &NewEntry<'_>, now_ns: u64) -> Opt
     bits |= question_bits(key);
     Some(Header {
         next: Link::nowhere(),
-        hash: key.hash,
         stored_ns: now_ns,
-        newer: Cell::new(ptr::null_mut()),
-        older: Cell::new(ptr::null_mut()),
+        hash_low: key.hash as u32,
         ttl_s: new.ttl_s,
         hits: AtomicU32::new(new.hits),
         stamp_ms: AtomicU32::new(0),
+        newer: Cell::new(Neighbour::NONE),
+        older: Cell::new(Neighbour::NONE),
+        hash_high: (key.hash >> 32) as u16,
         uncompressed_len: new.uncompressed_len,
         wire_len: u16::try_from(new.wire.len()).ok()?,
         ttl_count: u16::try_from(new.ttl_offsets.len()).ok()?,
         name_len: u8::try_from(key.name.len()).ok()?,
         wildcard_len: u8::try_from(new.wildcard.len()).ok()?,
-        bits,
-        marks: AtomicU8::new(0),
+        marks: AtomicU8::new(bits),
         claim: AtomicU8::new(0),
-        in_main: Cell::new(false),
     })
 }
 
@@ -475,7 +494,7 @@ pub(super) unsafe fn free(at: NonNull<Header>) {
 }
 
 fn layout_of(size: usize) -> Layout {
-    // SAFETY: the alignment is a power of two, and an entry is at most 64 + 2 * 65535 + 65535 + 255 octets, far below the
+    // SAFETY: the alignment is a power of two, and an entry is at most 56 + 2 * 65535 + 65535 + 255 octets, far below the
     // limit of isize::MAX.
     unsafe { Layout::from_size_align_unchecked(size, align_of::<Header>()) }
 }
@@ -486,7 +505,8 @@ fn layout_of(size: usize) -> Layout {
 pub(super) unsafe fn same_question(at: NonNull<Header>, key: &Key<'_>) -> bool {
     // SAFETY: by contract.
     let header = unsafe { at.as_ref() };
-    if usize::from(header.name_len) != key.name.len() || header.bits & !DENIAL != question_bits(key)
+    if usize::from(header.name_len) != key.name.len()
+        || header.marks.load(Relaxed) & (DNSSEC_OK | CHECKING_DISABLED) != question_bits(key)
     {
         return false;
     }
@@ -602,8 +622,12 @@ const DENIAL: u8 = 1;
 pub(super) const DNSSEC_OK: u8 = 2;
 pub(super) const CHECKING_DISABLED: u8 = 4;
 
-const VISITED: u8 = 1;
-const FAILED: u8 = 2;
+/// What an entry is stored under besides its question.
+const QUESTION_BITS: u8 = DENIAL | DNSSEC_OK | CHECKING_DISABLED;
+
+const VISITED: u8 = 8;
+const FAILED: u8 = 16;
+const IN_MAIN: u8 = 32;
 
 const NS_PER_S: u64 = 1_000_000_000;
 const NS_PER_MS: u64 = 1_000_000;

@@ -17,6 +17,10 @@ pub(super) struct Link(AtomicPtr<Header>);
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Head(*mut Header);
 
+/// The way to an entry's neighbour in its eviction queue, or null: an address alone, in six octets.
+#[derive(Clone, Copy)]
+pub(super) struct Neighbour([u16; 3]);
+
 /// A set of hashes, as one bit of 16 for each.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) struct Tags(usize);
@@ -65,6 +69,21 @@ impl Head {
         let tags = self.0.addr() & !ADDRESS | tag.0;
         debug_assert_eq!(at.addr().get() & !ADDRESS, 0, "an address of user space");
         Head(at.as_ptr().map_addr(|addr| addr | tags))
+    }
+}
+
+impl Neighbour {
+    pub(super) const NONE: Neighbour = Neighbour([0; 3]);
+
+    pub(super) fn to(at: *mut Header) -> Neighbour {
+        let addr = at.expose_provenance();
+        debug_assert_eq!(addr & !ADDRESS, 0, "an address of user space");
+        Neighbour([addr as u16, (addr >> 16) as u16, (addr >> 32) as u16])
+    }
+
+    pub(super) fn entry(self) -> *mut Header {
+        let [low, middle, high] = self.0.map(usize::from);
+        ptr::with_exposed_provenance_mut(high << 32 | middle << 16 | low)
     }
 }
 

@@ -239,12 +239,12 @@ impl<'a> Writing<'a> {
         let evicted = self.make_room(table, 1, new.size(), now_ns);
         // SAFETY: `at` is alive and in no queue.
         unsafe { self.order(table).push(at) };
-        let bucket = self.shard.buckets.at(new.hash);
+        let bucket = self.shard.buckets.at(new.hash());
         let rest = bucket.load(Relaxed);
         new.next.store(rest, Relaxed);
         add(&counts.entries, 1);
         add(&counts.octets, new.size());
-        bucket.store(rest.behind(at, Tags::of(new.hash)), Release);
+        bucket.store(rest.behind(at, Tags::of(new.hash())), Release);
         evicted
     }
 
@@ -281,7 +281,7 @@ impl<'a> Writing<'a> {
             // SAFETY: linked, so alive.
             let header = unsafe { at.as_ref() };
             // SAFETY: as above.
-            header.hash == key.hash
+            header.has_hash(key.hash)
                 && header.table() == table
                 && unsafe { entry::same_question(at, key) }
         })
@@ -290,7 +290,7 @@ impl<'a> Writing<'a> {
     /// The link that leads to `at`.
     fn place_of(&self, at: NonNull<Header>) -> Option<&'a Link> {
         // SAFETY: linked, so alive.
-        self.walk(unsafe { at.as_ref() }.hash, |other| other == at)
+        self.walk(unsafe { at.as_ref() }.hash(), |other| other == at)
             .map(|(place, _)| place)
     }
 
@@ -320,7 +320,7 @@ impl<'a> Writing<'a> {
         // SAFETY: by contract; not freed while our guard is pinned.
         let header = unsafe { at.as_ref() };
         place.store(header.next.load(Relaxed), Release);
-        self.retag(header.hash);
+        self.retag(header.hash());
         // SAFETY: by contract.
         unsafe { self.retire(at) };
     }
@@ -336,7 +336,7 @@ impl<'a> Writing<'a> {
             while let Some(at) = next {
                 // SAFETY: linked, so alive.
                 let header = unsafe { at.as_ref() };
-                tags = tags.and(Tags::of(header.hash));
+                tags = tags.and(Tags::of(header.hash()));
                 next = header.next.load(Relaxed).entry();
             }
             let Some(at) = old.entry() else { return };
@@ -400,7 +400,7 @@ impl Shard {
                 while let Some(behind) = next {
                     // SAFETY: linked, and tests that call this write from this thread alone.
                     let header = unsafe { behind.as_ref() };
-                    tags = tags.and(Tags::of(header.hash));
+                    tags = tags.and(Tags::of(header.hash()));
                     next = header.next.load(Relaxed).entry();
                 }
                 assert!(head == head.with_tags(tags));

@@ -7,12 +7,12 @@
 //!                        evicted --> ghost --asked again-+  evicted     not visited -> evict it
 //! ```
 //! Spared entries keep their place (SIEVE, Zhang et al., NSDI 2024); that is why a hit writes nothing but a bit. The ghost
-//! remembers 32 bits of each hash that probation turned away: without it a working set a little larger than probation would
+//! remembers 16 bits of each hash that probation turned away: without it a working set a little larger than probation would
 //! be asked for and turned away for ever while main grows cold.
 
 use std::ptr::{self, NonNull};
 
-use super::entry::Header;
+use super::{entry::Header, link::Neighbour};
 use crate::limits;
 
 /// The eviction order of one table of one shard. Its pointers are entries that the shard holds, so its methods are called by
@@ -24,8 +24,9 @@ pub(super) struct Sieve {
     hand: *mut Header,
     /// Entries that may stand in probation while the table is full.
     probation_max: usize,
-    /// Upper halves of the hashes that probation turned away last, direct-mapped by the lower halves.
-    ghost: Box<[u32]>,
+    /// Bits 32 to 47 of the hashes that probation turned away last, direct-mapped by the lower halves. One stranger in 65,536 passes
+    /// for one of them, and is put into main at once.
+    ghost: Box<[u16]>,
     /// Seconds past its lifetime for which an entry is still worth keeping.
     grace_s: u32,
 }
@@ -51,10 +52,9 @@ impl Sieve {
     pub(super) unsafe fn push(&mut self, at: NonNull<Header>) {
         // SAFETY: by contract.
         unsafe {
-            if self.forget(at.as_ref().hash) {
+            if self.forget(at.as_ref().hash()) {
                 self.establish(at);
             } else {
-                at.as_ref().in_main.set(false);
                 self.probation.push(at);
             }
         }
@@ -67,10 +67,9 @@ impl Sieve {
     pub(super) unsafe fn replace(&mut self, old: NonNull<Header>, new: NonNull<Header>) {
         // SAFETY: by contract, and neighbours of an entry in a queue are alive.
         unsafe {
-            let in_main = old.as_ref().in_main.get();
-            new.as_ref().in_main.set(in_main);
             new.as_ref().inherit_visit(old.as_ref());
-            let queue = if in_main {
+            let queue = if old.as_ref().is_in_main() {
+                new.as_ref().set_in_main();
                 &mut self.main
             } else {
                 &mut self.probation
@@ -88,9 +87,9 @@ impl Sieve {
         // SAFETY: by contract.
         unsafe {
             if self.hand == at.as_ptr() {
-                self.hand = at.as_ref().newer.get();
+                self.hand = at.as_ref().newer.get().entry();
             }
-            let queue = if at.as_ref().in_main.get() {
+            let queue = if at.as_ref().is_in_main() {
                 &mut self.main
             } else {
                 &mut self.probation
@@ -118,7 +117,7 @@ impl Sieve {
                 // SAFETY: as above.
                 unsafe { self.remove(candidate) };
                 if from_probation {
-                    self.remember(header.hash);
+                    self.remember(header.hash());
                 }
                 return Some(candidate);
             }
@@ -129,7 +128,7 @@ impl Sieve {
                     self.establish(candidate);
                 }
             } else {
-                self.hand = header.newer.get();
+                self.hand = header.newer.get().entry();
             }
         }
         // So many in a row were visited, and the next call goes on behind them: this once the latest comer has to go.
@@ -149,7 +148,7 @@ impl Sieve {
     unsafe fn establish(&mut self, at: NonNull<Header>) {
         // SAFETY: by contract.
         unsafe {
-            at.as_ref().in_main.set(true);
+            at.as_ref().set_in_main();
             at.as_ref().mark_visited();
             self.main.push(at);
         }
@@ -157,14 +156,14 @@ impl Sieve {
 
     fn remember(&mut self, hash: u64) {
         let slot = hash as usize & (self.ghost.len() - 1);
-        self.ghost[slot] = (hash >> 32) as u32;
+        self.ghost[slot] = (hash >> 32) as u16;
     }
 
     /// Whether probation turned `hash` away not long ago; a second question gets an answer of its own.
     fn forget(&mut self, hash: u64) -> bool {
         let slot = hash as usize & (self.ghost.len() - 1);
         // Empty slots hold 0; a hash that begins so is at worst put into main at once.
-        let seen = self.ghost[slot] == (hash >> 32) as u32;
+        let seen = self.ghost[slot] == (hash >> 32) as u16;
         if seen {
             self.ghost[slot] = 0;
         }
@@ -199,10 +198,10 @@ impl Queue {
     unsafe fn push(&mut self, at: NonNull<Header>) {
         // SAFETY: `at` by contract, `newest` because members of a queue are alive.
         unsafe {
-            at.as_ref().newer.set(ptr::null_mut());
-            at.as_ref().older.set(self.newest);
+            at.as_ref().newer.set(Neighbour::NONE);
+            at.as_ref().older.set(Neighbour::to(self.newest));
             match NonNull::new(self.newest) {
-                Some(newest) => newest.as_ref().newer.set(at.as_ptr()),
+                Some(newest) => newest.as_ref().newer.set(Neighbour::to(at.as_ptr())),
                 None => self.oldest = at.as_ptr(),
             }
         }
@@ -214,7 +213,12 @@ impl Queue {
     /// See [`Self::push`].
     unsafe fn unlink(&mut self, at: NonNull<Header>) {
         // SAFETY: by contract; neighbours are members and alive.
-        let (newer, older) = unsafe { (at.as_ref().newer.get(), at.as_ref().older.get()) };
+        let (newer, older) = unsafe {
+            (
+                at.as_ref().newer.get().entry(),
+                at.as_ref().older.get().entry(),
+            )
+        };
         // SAFETY: as above.
         unsafe { self.join(older, newer, older, newer) };
         self.len -= 1;
@@ -225,9 +229,12 @@ impl Queue {
     unsafe fn replace(&mut self, old: NonNull<Header>, new: NonNull<Header>) {
         // SAFETY: by contract; neighbours are members and alive.
         unsafe {
-            let (newer, older) = (old.as_ref().newer.get(), old.as_ref().older.get());
-            new.as_ref().newer.set(newer);
-            new.as_ref().older.set(older);
+            let (newer, older) = (
+                old.as_ref().newer.get().entry(),
+                old.as_ref().older.get().entry(),
+            );
+            new.as_ref().newer.set(Neighbour::to(newer));
+            new.as_ref().older.set(Neighbour::to(older));
             self.join(older, newer, new.as_ptr(), new.as_ptr());
         }
     }
@@ -246,11 +253,11 @@ impl Queue {
         // SAFETY: by contract.
         unsafe {
             match NonNull::new(newer) {
-                Some(newer) => newer.as_ref().older.set(to_newer),
+                Some(newer) => newer.as_ref().older.set(Neighbour::to(to_newer)),
                 None => self.newest = to_newer,
             }
             match NonNull::new(older) {
-                Some(older) => older.as_ref().newer.set(to_older),
+                Some(older) => older.as_ref().newer.set(Neighbour::to(to_older)),
                 None => self.oldest = to_older,
             }
         }

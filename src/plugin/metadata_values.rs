@@ -7,14 +7,19 @@ use std::borrow::Cow;
 pub struct Metadata {
     /// Whether the block collects metadata for this name; without it `set` does nothing.
     pub enabled: bool,
-    values: Vec<(Cow<'static, str>, String)>,
+    /// Made for the first value and then kept: most queries have none, and thousands may wait.
+    values: Option<Box<Values>>,
 }
+
+type Values = Vec<(Cow<'static, str>, String)>;
 
 impl Metadata {
     /// Forgets everything, `enabled` included.
     pub fn clear(&mut self) {
         self.enabled = false;
-        self.values.clear();
+        if let Some(values) = &mut self.values {
+            values.clear();
+        }
     }
 
     /// Sets a label (`plugin/name`). `value` is asked for only when metadata is collected.
@@ -23,24 +28,25 @@ impl Metadata {
             return;
         }
         let label = label.into();
-        match self.values.iter_mut().find(|row| row.0 == label) {
+        let values = self.values.get_or_insert_default();
+        match values.iter_mut().find(|row| row.0 == label) {
             Some(row) => row.1 = value(),
-            None => self.values.push((label, value())),
+            None => values.push((label, value())),
         }
     }
 
     /// The value of a label.
     pub fn find(&self, label: &str) -> Option<&str> {
-        self.values
-            .iter()
+        self.iter()
             .find(|row| row.0 == label)
-            .map(|row| row.1.as_str())
+            .map(|(_, value)| value)
     }
 
     /// All labels with their values, in the order they were set.
     pub fn iter(&self) -> impl Iterator<Item = (&str, &str)> {
         self.values
             .iter()
+            .flat_map(|values| values.iter())
             .map(|row| (row.0.as_ref(), row.1.as_str()))
     }
 }

@@ -12,6 +12,7 @@
 use std::any::Any;
 use std::cell::Cell;
 use std::net::SocketAddr;
+use std::num::NonZeroU64;
 
 use super::metadata_values::Metadata;
 use super::names::Names;
@@ -97,7 +98,7 @@ pub struct Query {
     /// What has been decided.
     pub answer: Answer,
     /// Why a handler failed: the *errors* plugin logs it.
-    pub error: Option<String>,
+    pub error: Option<Box<str>>,
     /// Name of the handler that wrote the reply, for the `plugin` label; empty when the server wrote it.
     pub writer: &'static str,
     /// Labels for log lines, rewrite rules, templates and views.
@@ -107,7 +108,7 @@ pub struct Query {
     /// Monotonic time of the batch or wake-up that is being worked on, in nanoseconds.
     pub now_ns: u64,
     /// Monotonic time in nanoseconds after which no plugin shall wait for others (*cancel*).
-    pub deadline_ns: Option<u64>,
+    pub deadline_ns: Option<NonZeroU64>,
     /// The configuration, listener, block and site.
     pub route: Route,
     /// Depth of internal lookups: 0 for a client's query.
@@ -126,8 +127,12 @@ pub struct Query {
     asked_qclass: u16,
     /// `name` and `asked` differ in more than case.
     is_renamed: bool,
-    stash: Vec<(usize, Box<dyn Any + Send>)>,
+    /// Made for the first and then kept: few queries have one, and thousands may wait.
+    stash: Option<Box<Stash>>,
 }
+
+/// What plugins keep for their way back, each with its row.
+type Stash = Vec<(usize, Box<dyn Any + Send>)>;
 
 impl Query {
     /// Takes over a parsed message: everything of an earlier query is forgotten.
@@ -233,7 +238,9 @@ impl Query {
         self.home = None;
         self.background = None;
         self.background_row = 0;
-        self.stash.clear();
+        if let Some(stash) = &mut self.stash {
+            stash.clear();
+        }
     }
 
     /// QNAME in lower-case wire form, as plugins see it.
@@ -329,7 +336,7 @@ impl Query {
     }
 
     /// Fails: nothing is written, the server answers with `rcode`, and *errors* logs `reason`.
-    pub fn fail(&mut self, rcode: Rcode, reason: impl Into<String>) {
+    pub fn fail(&mut self, rcode: Rcode, reason: impl Into<Box<str>>) {
         self.answer = Answer::Unwritten(rcode);
         self.error = Some(reason.into());
     }
@@ -380,16 +387,17 @@ impl Query {
 
     /// Keeps a plugin's own state for its way back. `row` is the plugin's own row.
     pub fn stash<T: Any + Send>(&mut self, row: usize, value: T) {
-        self.stash.push((row, Box::new(value)));
+        let stash = self.stash.get_or_insert_default();
+        stash.push((row, Box::new(value)));
     }
 
     /// Takes what `stash` kept for that row, the latest first.
     pub fn unstash<T: Any + Send>(&mut self, row: usize) -> Option<Box<T>> {
-        let at = self
-            .stash
+        let stash = self.stash.as_mut()?;
+        let at = stash
             .iter()
             .rposition(|(owner, value)| *owner == row && value.is::<T>())?;
-        self.stash.remove(at).1.downcast().ok()
+        stash.remove(at).1.downcast().ok()
     }
 }
 

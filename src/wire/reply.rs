@@ -56,7 +56,7 @@ pub struct Reply {
     arena: Vec<u8>,
     packed: Vec<u8>,
     is_packed: bool,
-    packed_full_len: usize,
+    packed_full_len: u32,
 }
 
 impl Reply {
@@ -166,7 +166,7 @@ impl Reply {
         self.flags = flags & !(flag::QR | flag::OPCODE | flag::RCODE);
         self.rcode = Rcode(flags & flag::RCODE);
         self.is_packed = true;
-        self.packed_full_len = full_len;
+        self.packed_full_len = u32::try_from(full_len).unwrap_or(u32::MAX);
     }
 
     /// The stored message, where the reply is packed.
@@ -257,7 +257,7 @@ impl Reply {
     /// Octets of the message with no name compressed, OPT not included: the size that logs and metrics report.
     pub fn full_len(&self, question_len: usize) -> usize {
         if self.is_packed {
-            return self.packed_full_len;
+            return self.packed_full_len as usize;
         }
         let octets = |span: Span| (span.end - span.start) as usize;
         let records: usize = self

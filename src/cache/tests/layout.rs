@@ -82,6 +82,16 @@ fn a_large_index_in_huge_pages_is_the_same_index() {
 }
 
 #[test]
+fn an_answer_of_70_octets_fits_a_size_class_of_128() {
+    let store = Store::new(1, 10, 10, 0);
+    // One record for a name of 38 octets.
+    let long = name(&"n".repeat(36));
+    assert_eq!(reply(&long, &[1]).0.len(), 70);
+    put(&store, Table::Success, &key(&long), &[1], 60, 0).unwrap();
+    assert_eq!(store.octets(Table::Success), 128);
+}
+
+#[test]
 fn a_hit_on_a_name_that_is_hot_already_writes_nothing_to_it() {
     let store = Store::new(1, 10, 10, 0);
     let a = name("a");

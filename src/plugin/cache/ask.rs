@@ -49,7 +49,7 @@ pub(super) struct Shared {
     answer: Answer,
     reply: Reply,
     settled: Settled,
-    error: Option<String>,
+    error: Option<Box<str>>,
     writer: &'static str,
     /// Octets that the leader's transport had room for.
     size_limit: usize,

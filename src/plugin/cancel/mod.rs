@@ -4,6 +4,7 @@ mod setup;
 #[cfg(test)]
 mod tests;
 
+use std::num::NonZeroU64;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -36,7 +37,10 @@ impl Plugin for Cancel {
     fn on_query(&self, query: &mut Query) -> Flow {
         let deadline = query.now_ns.saturating_add(self.after_ns);
         // An internal lookup has the deadline of the query it is made for.
-        query.deadline_ns = Some(query.deadline_ns.map_or(deadline, |ns| ns.min(deadline)));
+        let earlier = query
+            .deadline_ns
+            .map_or(deadline, |ns| ns.get().min(deadline));
+        query.deadline_ns = NonZeroU64::new(earlier);
         Flow::Next
     }
 }

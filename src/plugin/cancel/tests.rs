@@ -33,10 +33,10 @@ fn the_earlier_deadline_holds() {
     let mut query = query("example.org.", types::A);
     query.now_ns = 5;
     assert_eq!(plugin.on_query(&mut query), Flow::Next);
-    assert_eq!(query.deadline_ns, Some(1_000_000_005));
+    assert_eq!(query.deadline_ns, NonZeroU64::new(1_000_000_005));
     query.now_ns = 7;
     plugin.on_query(&mut query);
-    assert_eq!(query.deadline_ns, Some(1_000_000_005));
+    assert_eq!(query.deadline_ns, NonZeroU64::new(1_000_000_005));
     let child = Query::child(&query, &query.name_buf(), types::A);
     assert_eq!(child.deadline_ns, query.deadline_ns);
     assert_eq!(query.duplicate().deadline_ns, None);

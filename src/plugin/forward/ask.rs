@@ -65,7 +65,9 @@ impl<'a> Asking<'a> {
             call: Call {
                 request,
                 room: query.size_limit(),
-                deadline: query.deadline_ns.map_or(deadline, |ns| ns.min(deadline)),
+                deadline: query
+                    .deadline_ns
+                    .map_or(deadline, |ns| ns.get().min(deadline)),
             },
             aside: None,
             protocol: match query.proto {
