@@ -311,6 +311,11 @@ pub const BUSY_POLL_BUDGET: u16 = 8;
 pub const BUSY_POLL_BUDGET_MAX: u16 = 64;
 /// Interrupts that stay off longer than this delay every packet that comes after a pause.
 pub const IRQ_SUSPEND_NS_MAX: u64 = 100_000_000;
+/// The slice of a packet thread, and the shortest that the kernel grants (sched(7)). Beside a busy program the longest wait for the CPU
+/// is a few slices, and the kernel's own is 3 ms.
+pub const SLICE_NS: u64 = 100_000;
+/// The longest slice that the kernel grants.
+pub const SLICE_NS_MAX: u64 = 100_000_000;
 /// The largest weight of one core's part of the caches; the least is 1.
 pub const CACHE_SHARE_MAX: u32 = 1_000;
 /// Between two writes of the cache's snapshot: what a crash forgets is at most this old.

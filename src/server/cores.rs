@@ -123,7 +123,7 @@ impl Cores {
             backend: self.tune.core(core).backend,
         };
         let (count, peers) = (self.count(), self.peers.clone());
-        let seat = self.tune.core(core).seat();
+        let seat = self.tune.core(core).task_seat();
         start_task_thread(spec, move || {
             take(seat, core);
             log::own_ring();
@@ -155,7 +155,7 @@ impl Cores {
                     format_args!("core {core} floats: cannot pin it to CPU {cpu}: {error}"),
                 );
             }
-            take(place.tune.seat(), core);
+            take(place.tune.packet_seat(), core);
             log::own_ring();
             if let Err(error) = packets::run(place, commands) {
                 log::error(

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::keys::{CPUS, cache_octets, irq_suspend};
+use super::keys::{CPUS, cache_octets, irq_suspend, slice};
 use super::machine::{CAP_NET_ADMIN, Machine};
 use super::value::Value;
 
@@ -23,6 +23,16 @@ pub(super) fn may_suspend(value: &Value, machine: &Machine) -> Result<(), String
     }
     Err(format!(
         "only Linux 6.13 and newer can keep interrupts off, and this is {}: leave it out",
+        machine.kernel
+    ))
+}
+
+pub(super) fn may_slice(value: &Value, machine: &Machine) -> Result<(), String> {
+    if slice(value)?.is_zero() || machine.keeps_slices() {
+        return Ok(());
+    }
+    Err(format!(
+        "only Linux 6.12 and newer give a thread a slice of its own, and this is {}: leave it out",
         machine.kernel
     ))
 }

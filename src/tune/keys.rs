@@ -237,6 +237,13 @@ pub const KEYS: &[Key] = &[
             Ok(())
         })
     },
+    Key {
+        check: has::may_slice,
+        ..core("slice", |core, value| {
+            core.settings.slice_ns = slice(value)?.as_nanos() as u64;
+            Ok(())
+        })
+    },
     core("tcp_connections_max", |core, value| {
         core.settings.tcp_connections_max = value.count(1, limits::TUNE_TCP_CONNECTIONS)?;
         Ok(())
@@ -281,4 +288,16 @@ fn busy_poll(value: &Value) -> Result<Duration, String> {
 
 pub(super) fn irq_suspend(value: &Value) -> Result<Duration, String> {
     value.duration(Duration::ZERO..=Duration::from_nanos(limits::IRQ_SUSPEND_NS_MAX))
+}
+
+/// The kernel would quietly raise what is too short.
+pub(super) fn slice(value: &Value) -> Result<Duration, String> {
+    let slice = value.duration(Duration::ZERO..=Duration::from_nanos(limits::SLICE_NS_MAX))?;
+    let least = Duration::from_nanos(limits::SLICE_NS);
+    if slice.is_zero() || slice >= least {
+        return Ok(slice);
+    }
+    Err(format!(
+        "{value} is shorter than the kernel grants: \"100us\" is the least, \"0s\" leaves it to the kernel"
+    ))
 }

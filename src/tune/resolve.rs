@@ -1,6 +1,6 @@
 //! A settings file and a machine to settings: which cores there are, what each is told, and what the machine lacks.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::file::{CoreTable, Entry, Selector, TuneFile};
 use super::keys::{Core, Process};
@@ -61,6 +61,7 @@ pub fn resolve(file: &TuneFile, machine: &Machine, wishes: &Wishes) -> Result<Se
     for draft in &mut drafts {
         draft.finish(file, machine)?;
     }
+    check_polling(file, &drafts)?;
     check_together(file, machine, &process, &drafts)?;
     let resolved = |draft: &Draft| CoreSettings {
         backend: backend(draft.core.backend, machine),
@@ -217,6 +218,36 @@ fn selected(file: &TuneFile, table: &CoreTable, drafts: &[Draft]) -> Result<Vec<
                 .collect())
         }
     }
+}
+
+/// How to poll where nothing polls: a line that says so and takes effect on no core.
+fn check_polling(file: &TuneFile, drafts: &[Draft]) -> Result<(), String> {
+    type Asked = fn(&CoreSettings) -> bool;
+    let lines = |polls: bool, key: &str, is_asked: Asked| -> BTreeSet<usize> {
+        drafts
+            .iter()
+            .filter(|draft| {
+                let core = &draft.core.settings;
+                is_asked(core) && (core.busy_poll_us > 0) == polls
+            })
+            .filter_map(|draft| draft.lines.get(key).copied())
+            .collect()
+    };
+    let keys: [(&str, Asked); 3] = [
+        ("busy_poll_budget", |_| true),
+        ("prefer_busy_poll", |core| core.prefer_busy_poll),
+        ("irq_suspend", |core| core.irq_suspend_ns > 0),
+    ];
+    for (key, is_asked) in keys {
+        let idle = lines(false, key, is_asked);
+        if let Some(line) = idle.difference(&lines(true, key, is_asked)).next() {
+            let reason = format!(
+                "{key}: it is about busy polling, and busy_poll is \"0s\" there: set busy_poll, to \"50us\" for a start, or leave {key} out"
+            );
+            return Err(file.error(*line, &reason));
+        }
+    }
+    Ok(())
 }
 
 /// What one core says about another: two on one CPU, two on one queue.

@@ -94,15 +94,26 @@ pub struct CoreSettings {
     pub upstream_idle_max: usize,
     /// The nice value of its threads (setpriority(2)): -20 runs first, 19 last.
     pub nice: i8,
+    /// Nanoseconds that its packet thread runs before others on its CPU get their turn (sched_setattr(2)); 0 = as the kernel likes.
+    pub slice_ns: u64,
 }
 
 impl CoreSettings {
-    /// Where its threads sit.
-    pub fn seat(&self) -> Seat {
+    /// Where its task thread sits.
+    pub fn task_seat(&self) -> Seat {
         Seat {
             is_pinned: self.cpu.is_some(),
             numa_node: self.numa_node,
             nice: self.nice,
+            slice_ns: 0,
+        }
+    }
+
+    /// Where its packet thread sits.
+    pub fn packet_seat(&self) -> Seat {
+        Seat {
+            slice_ns: self.slice_ns,
+            ..self.task_seat()
         }
     }
 }
@@ -129,6 +140,7 @@ impl Default for CoreSettings {
             upstream_in_flight_max: limits::UPSTREAM_IN_FLIGHT_PER_CORE,
             upstream_idle_max: limits::UPSTREAM_IDLE,
             nice: 0,
+            slice_ns: limits::SLICE_NS,
         }
     }
 }

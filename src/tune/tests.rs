@@ -88,12 +88,14 @@ fn each_key_of_a_core_is_taken() {
         core.udp_send_buffer_octets = Some(512 << 10);
     });
     check("busy_poll = \"50us\"", |core| core.busy_poll_us = 50);
-    check("busy_poll_budget = 64", |core| core.busy_poll_budget = 64);
-    check("prefer_busy_poll = true", |core| {
-        core.prefer_busy_poll = true
+    check("busy_poll = \"1us\"\nbusy_poll_budget = 64", |core| {
+        (core.busy_poll_us, core.busy_poll_budget) = (1, 64);
     });
-    check("irq_suspend = \"20ms\"", |core| {
-        core.irq_suspend_ns = 20_000_000
+    check("busy_poll = \"1us\"\nprefer_busy_poll = true", |core| {
+        (core.busy_poll_us, core.prefer_busy_poll) = (1, true);
+    });
+    check("busy_poll = \"1us\"\nirq_suspend = \"20ms\"", |core| {
+        (core.busy_poll_us, core.irq_suspend_ns) = (1, 20_000_000);
     });
     check("gso = false", |core| core.gso = false);
     check("huge_pages = true", |core| core.huge_pages = true);
@@ -109,6 +111,8 @@ fn each_key_of_a_core_is_taken() {
     });
     check("upstream_idle_max = 5", |core| core.upstream_idle_max = 5);
     check("nice = -5", |core| core.nice = -5);
+    check("slice = \"3ms\"", |core| core.slice_ns = 3_000_000);
+    check("slice = \"0s\"", |core| core.slice_ns = 0);
 }
 
 #[test]
@@ -250,6 +254,14 @@ fn values_out_of_bounds_name_line_key_and_bounds() {
         "udp_send_buffer: must be octets from 64KiB to 512MiB, as a number or like \"4MiB\", not \"1GB\"",
     );
     check("nice = 20", "nice: must be a whole number from -20 to 19");
+    check(
+        "slice = \"99us\"",
+        "slice: \"99us\" is shorter than the kernel grants: \"100us\" is the least",
+    );
+    check(
+        "slice = \"101ms\"",
+        "slice: must be a duration from \"0s\" to \"100ms\", not \"101ms\"",
+    );
     check(
         "numa_node = -1",
         "numa_node: must be a whole number from 0 to 1023",
@@ -418,6 +430,11 @@ fn what_the_machine_lacks_is_refused_with_the_line_and_a_remedy() {
             format!("t.toml:2 - {name}: before Linux 6.9 (here: 6.8.0) only CAP_NET_ADMIN");
         check_error(&old, &format!("[global]\n{line}\n"), &expect);
     }
+    check_error(
+        &old,
+        "[global]\nslice = \"0s\"\n[[core]]\nindex = 0\nslice = \"1ms\"\n",
+        "t.toml:5 - slice: only Linux 6.12 and newer give a thread a slice of its own, and this is 6.8.0: leave it out",
+    );
     check(
         "[global]\nparked_max = 10\nupstream_in_flight_max = 11\n",
         "t.toml:3 - upstream_in_flight_max: 11 exchanges do not fit 10 waiting queries: raise parked_max",
@@ -431,6 +448,42 @@ fn what_the_machine_lacks_is_refused_with_the_line_and_a_remedy() {
         "\n[[core]]\ncpus = \"0\"\n",
         "t.toml:2 - cpus: the cores float here",
     );
+}
+
+#[test]
+fn how_to_poll_is_refused_where_nothing_polls() {
+    for line in [
+        "busy_poll_budget = 8",
+        "prefer_busy_poll = true",
+        "irq_suspend = \"1ms\"",
+    ] {
+        let key = line.split(' ').next().unwrap_or_default();
+        let reason = format!(
+            "{key}: it is about busy polling, and busy_poll is \"0s\" there: set busy_poll"
+        );
+        for (text, at) in [
+            (format!("[global]\n{line}\n"), 2),
+            (format!("[global]\nbusy_poll = \"0s\"\n{line}\n"), 3),
+            (
+                format!(
+                    "[global]\nbusy_poll = \"9us\"\n[[core]]\nindex = 1\nbusy_poll = \"0s\"\n{line}\n"
+                ),
+                6,
+            ),
+        ] {
+            check_error(&able(), &text, &format!("t.toml:{at} - {reason}"));
+        }
+        // Said for all, of use to some.
+        for text in [
+            format!("[global]\n{line}\n[[core]]\nindex = 0\nbusy_poll = \"9us\"\n"),
+            format!(
+                "[global]\nbusy_poll = \"9us\"\n{line}\n[[core]]\nindex = 0\nbusy_poll = \"0s\"\n"
+            ),
+        ] {
+            settings(&text);
+        }
+    }
+    settings("[global]\nprefer_busy_poll = false\nirq_suspend = \"0s\"\n");
 }
 
 #[test]

@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use crate::client::{self, Tcp};
-use crate::server::{Folder, Server, eventually, run};
+use crate::server::{Folder, Server, eventually, run, skip};
 use crate::upstream::Upstream;
 
 const WHOAMI: &str = ".:0 {\n  whoami\n}\n";
@@ -27,15 +27,27 @@ fn thread_field(server: &Server, prefix: &str, field: usize) -> Vec<String> {
     let mut found = Vec::new();
     for thread in fs::read_dir(folder).unwrap().flatten() {
         let stat = fs::read_to_string(thread.path().join("stat")).unwrap_or_default();
-        let (name, rest) = stat.rsplit_once(')').unwrap_or_default();
-        let is_wanted = name
-            .rsplit_once('(')
-            .is_some_and(|(_, name)| name.starts_with(prefix));
-        if is_wanted {
-            found.extend(rest.split_whitespace().nth(field - 3).map(str::to_owned));
+        let Some((id, rest)) = stat.split_once(" (") else {
+            continue;
+        };
+        let (name, rest) = rest.rsplit_once(") ").unwrap_or_default();
+        let fields: Vec<&str> = [id, name].into_iter().chain(rest.split(' ')).collect();
+        if name.starts_with(prefix) {
+            found.extend(fields.get(field - 1).map(|text| (*text).to_owned()));
         }
     }
     found
+}
+
+/// The slice of a thread (sched_getattr(2)), of the calling one for 0; 0 where the kernel keeps none.
+fn slice_ns(thread: libc::pid_t) -> u64 {
+    // SAFETY: integers alone, for which zero is a value.
+    let mut attr: libc::sched_attr = unsafe { std::mem::zeroed() };
+    let size = size_of_val(&attr) as libc::c_uint;
+    // SAFETY: `attr` is writable for the size given.
+    let code = unsafe { libc::syscall(libc::SYS_sched_getattr, thread, &raw mut attr, size, 0) };
+    assert_eq!(code, 0, "{}", std::io::Error::last_os_error());
+    attr.sched_runtime
 }
 
 #[test]
@@ -376,6 +388,38 @@ fn a_dry_run_lists_commands_that_exist() {
             }
         }
     }
+}
+
+fn slice_of(server: &Server, name: &str) -> u64 {
+    let threads = thread_field(server, name, 1);
+    slice_ns(threads[0].parse().unwrap())
+}
+
+#[test]
+fn a_packet_thread_has_the_slice_of_its_core() {
+    let allowed = percoredns::runtime::cores::allowed_cpus().unwrap();
+    let [first, second, ..] = allowed[..] else {
+        skip("one CPU (sched_getaffinity): there is no second core to be told something else");
+        return;
+    };
+    if slice_ns(0) == 0 {
+        skip("a kernel that keeps no slice of a thread (Linux 6.12)");
+        return;
+    }
+    let server = start(
+        WHOAMI,
+        &format!("[global]\ncpus = \"{first},{second}\"\n[[core]]\nindex = 1\nslice = \"250us\"\n"),
+    );
+    server.wait_for(|line| line.contains(" data core"));
+    assert_eq!(slice_of(&server, "packet-0"), 100_000, "the default");
+    assert_eq!(slice_of(&server, "packet-1"), 250_000);
+    assert_eq!(slice_of(&server, "task-0"), slice_ns(0), "the kernel's");
+    let server = start(
+        WHOAMI,
+        &format!("[global]\ncpus = \"{first}\"\nslice = \"0s\"\n"),
+    );
+    server.wait_for(|line| line.contains(" data core"));
+    assert_eq!(slice_of(&server, "packet-0"), slice_ns(0), "left alone");
 }
 
 #[test]

@@ -46,6 +46,7 @@ pub(super) fn rows(machine: &Machine, profile: Profile, settings: &Settings) -> 
             .flatten(),
     );
     rows.push(huge_pages(machine, profile));
+    rows.push(slice(machine, settings));
     rows.push(release(machine, profile));
     rows
 }
@@ -94,6 +95,17 @@ fn huge_pages(machine: &Machine, profile: Profile) -> Row {
             .step(Step::Put(path.to_owned(), "madvise".to_owned())),
         Some(mode) => Row::new(what, mode, why),
     }
+}
+
+fn slice(machine: &Machine, settings: &Settings) -> Row {
+    let shortest = settings.cores.iter().map(|core| core.slice_ns).min();
+    let is = match shortest {
+        _ if !machine.keeps_slices() => "the kernel's (Linux 6.12 can)".to_owned(),
+        None | Some(0) => "the kernel's".to_owned(),
+        Some(slice_ns) => format!("{} us", slice_ns / 1_000),
+    };
+    let why = "beside a busy program packet threads wait a few slices for their CPU";
+    Row::new("slice of packet threads", is, why)
 }
 
 fn release(machine: &Machine, profile: Profile) -> Row {

@@ -50,6 +50,7 @@ fn the_table_of_an_appliance_with_two_sockets() {
             "net.core.busy_poll: 0 -> ok",
             "net.core.busy_read: 0 -> ok",
             "transparent huge pages: never -> madvise",
+            "slice of packet threads: 100 us -> ok",
             "kernel: 6.12.0 -> 6.13 or newer",
             "eth0 queues: 4 receive, 4 transmit, mlx5_core, NUMA node 0 -> ok",
             "eth0 RSS of UDP: addresses -> addresses and ports (ethtool -N eth0 rx-flow-hash udp4 sdfn)",

@@ -135,6 +135,11 @@ impl Machine {
         self.capabilities >> capability & 1 == 1
     }
 
+    /// Whether a thread can have a slice of its own (Linux 6.12).
+    pub fn keeps_slices(&self) -> bool {
+        self.release() >= Some((6, 12))
+    }
+
     /// Major and minor number of the kernel's release.
     pub fn release(&self) -> Option<(u32, u32)> {
         let mut parts = self.kernel.split(['.', '-']);
