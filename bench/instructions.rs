@@ -36,6 +36,13 @@ fn main() -> ExitCode {
         run_lookups();
         return ExitCode::SUCCESS;
     }
+    if let [flag, name] = &args[..]
+        && flag == RUN
+        && name == LOG_LINE
+    {
+        run_writer();
+        return ExitCode::SUCCESS;
+    }
     if Command::new("valgrind").arg("--version").output().is_err() {
         eprintln!("valgrind is not installed: no instructions counted");
         return ExitCode::SUCCESS;
@@ -44,7 +51,7 @@ fn main() -> ExitCode {
     let mut text = format!("# instructions per answer, {}\n", compiler());
     let mut is_good = true;
     let cases = CASES.iter().filter(|case| case.is_built());
-    for name in cases.map(|case| case.name).chain([LOOKUP]) {
+    for name in cases.map(|case| case.name).chain([LOOKUP, LOG_LINE]) {
         let count = match count(name) {
             Ok(count) => count,
             Err(error) => {
@@ -72,10 +79,12 @@ fn main() -> ExitCode {
 fn run(case: &Case) {
     let queries = sample::queries(HOSTS);
     let mut host = case.open(HOSTS);
+    // As a packet thread does.
+    percoredns::telemetry::log::own_lane();
     for query in &queries {
         host.answer(query);
     }
-    // Buffers of log lines are there again, and nothing waits to be written.
+    // Nothing waits to be written.
     percoredns::telemetry::log::flush();
     let total = measured_answers(&mut host, &queries);
     assert!(total > HOSTS, "answers have octets");
@@ -100,14 +109,28 @@ fn run_lookups() {
     assert_eq!(measured_answers(&store, &Pin::new(), keys), HOSTS);
 }
 
+/// What the writer of the log adds to an answer of `cached_full`: reading the query from the lane, and its text. Counted is what runs in the
+/// function that does both, on a thread of its own.
+fn run_writer() {
+    let case = CASES.iter().find(|case| case.name == LOGGED);
+    let queries = sample::queries(HOSTS);
+    let mut host = case.expect("a case that logs").open(HOSTS);
+    percoredns::telemetry::log::own_lane();
+    for query in &queries {
+        host.answer(query);
+    }
+    assert!(percoredns::telemetry::log::flush());
+}
+
 fn count(name: &str) -> Result<u64, String> {
     let own = std::env::current_exe().map_err(|e| e.to_string())?;
+    let function = match name {
+        LOG_LINE => "*Lane::drain*",
+        _ => "*measured_answers*",
+    };
     let output = Command::new("valgrind")
-        .args([
-            "--tool=callgrind",
-            "--callgrind-out-file=/dev/null",
-            "--toggle-collect=*measured_answers*",
-        ])
+        .args(["--tool=callgrind", "--callgrind-out-file=/dev/null"])
+        .arg(format!("--toggle-collect={function}"))
         .arg(own)
         .args([RUN, name])
         .output()
@@ -162,6 +185,9 @@ fn compiler() -> String {
 
 const RUN: &str = "--run";
 const LOOKUP: &str = "cache_lookup";
+const LOG_LINE: &str = "log_line";
+/// The case whose log is written.
+const LOGGED: &str = "cached_full";
 /// As many as the figures are stated for.
 const LOOKUPS: usize = 10_000;
 const BASELINE: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/bench/instructions.txt");

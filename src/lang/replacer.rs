@@ -13,7 +13,8 @@ use crate::lang::duration::GoDuration;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Format {
     parts: Vec<Part>,
-    is_common: bool,
+    /// It is the common format, `Some(true)` with the operation.
+    ready: Option<bool>,
 }
 
 /// What a placeholder stands for.
@@ -90,13 +91,18 @@ impl Format {
             rest = &rest[close + 1..];
         }
         push_literal(&mut parts, rest);
-        let is_common = text == COMMON;
-        Self { parts, is_common }
+        let ready = match text {
+            COMMON => Some(false),
+            COMBINED => Some(true),
+            _ => None,
+        };
+        Self { parts, ready }
     }
 
-    /// Whether this is the format that *log* uses when it is given none.
-    pub fn is_common(&self) -> bool {
-        self.is_common
+    /// Whether this is the format that *log* uses when it is given none, or (`Some(true)`) that one with the operation behind it: lines
+    /// for which there is code of its own.
+    pub fn is_ready(&self) -> Option<bool> {
+        self.ready
     }
 
     /// Parses a format of the *log* plugin, in which `{common}` and `{combined}` stand for whole formats.

@@ -126,7 +126,7 @@ impl Cores {
         let seat = self.tune.core(core).task_seat();
         start_task_thread(spec, move || {
             take(seat, core);
-            log::own_ring();
+            log::own_lane();
             tasks::run(core, count, peers, jobs)
         })
         .map_err(|error| format!("cannot start the task thread of core {core}: {error}"))
@@ -156,7 +156,7 @@ impl Cores {
                 );
             }
             take(place.tune.packet_seat(), core);
-            log::own_ring();
+            log::own_lane();
             if let Err(error) = packets::run(place, commands) {
                 log::error(
                     None,

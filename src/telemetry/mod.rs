@@ -2,7 +2,7 @@
 //!
 //! Runs on: data core writes, control thread reads.
 //!
-//! **Invariant**: a data core writes only cells of its own; a full log ring drops and counts.
+//! **Invariant**: a data core writes only cells of its own; a full lane or ring of the log drops and counts.
 
 pub mod dns;
 pub mod log;

@@ -6,6 +6,7 @@ use std::net::SocketAddr;
 use crate::lang::duration::GoDuration;
 use crate::lang::replacer::{Field, Fields, Format, write_duration, write_flags, write_ip};
 use crate::plugin::{Answer, Metadata, PlainQuery, Proto, Query, SocketAddrSlot};
+use crate::telemetry::log::QueryLine;
 use crate::wire::name::Text;
 use crate::wire::rcode::Rcode;
 use crate::wire::types::{self, Class, Type};
@@ -62,6 +63,7 @@ impl<'a> Facts<'a> {
     }
 
     /// Of a query that was answered on the short way, with `reply`, after so many nanoseconds.
+    #[inline]
     pub(super) fn of_plain(query: &'a PlainQuery<'_>, reply: &[u8], spent_ns: u64) -> Facts<'a> {
         let flags = reply
             .get(2..4)
@@ -84,6 +86,33 @@ impl<'a> Facts<'a> {
             reply_octets: query.written.uncompressed_len,
             meta: None,
         }
+    }
+
+    /// What the writer of the log makes the line of, in the default format or with the operation behind it. `None`: there is no reply, or a
+    /// number that no ordinary message has.
+    #[inline]
+    pub(super) fn line(&self, shows_opcode: bool) -> Option<QueryLine<'a>> {
+        if self.qclass != types::CLASS_IN {
+            return None;
+        }
+        Some(QueryLine {
+            peer: self.peer,
+            id: self.id,
+            qtype: self.qtype,
+            name: self.name,
+            is_tcp: self.proto == Proto::Tcp,
+            query_octets: u16::try_from(self.octets).ok()?,
+            dnssec_ok: self.dnssec_ok,
+            size_limit: u16::try_from(self.size_limit).ok()?,
+            rcode: self.rcode?,
+            reply_flags: self.reply_flags?,
+            reply_octets: u32::try_from(self.reply_octets).ok()?,
+            spent_ns: self.spent_ns,
+            opcode: match shows_opcode {
+                true => Some(u8::try_from(self.opcode).ok()?),
+                false => None,
+            },
+        })
     }
 }
 

@@ -1,6 +1,5 @@
 //! *log*: writes a line for each query and its reply.
 
-mod common;
 mod fields;
 mod setup;
 #[cfg(test)]
@@ -81,13 +80,12 @@ impl Plugin for Log {
 
 impl Rule {
     fn write(&self, facts: Facts<'_>) {
-        let mut room = common::Line::default();
-        if self.format.is_common()
-            && let Some(text) = common::Line::of(&facts, &mut room)
-        {
-            return log::info(None, format_args!("{text}"));
-        }
         let format = &self.format;
+        if let Some(shows_opcode) = format.is_ready()
+            && let Some(line) = facts.line(shows_opcode)
+        {
+            return log::query(&line);
+        }
         log::info(None, format_args!("{}", Line { format, facts }));
     }
 }

@@ -3,12 +3,15 @@
 use std::net::SocketAddr;
 use std::time::Duration;
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::plugin::Proto;
 use crate::runtime::clock::fake::FakeClock;
 use crate::telemetry::log::capture;
 use crate::testing::directive::{query, set_up, set_up_error};
 use crate::wire::edns;
+use crate::wire::name::NameBuf;
 use crate::wire::rcode::Rcode;
 use crate::wire::reply::Section;
 use crate::wire::{flag, types};
@@ -227,5 +230,45 @@ fn wrong_lines_are_refused() {
         ),
     ] {
         assert_eq!(set_up_error::<Log>("log", lines), expect);
+    }
+}
+
+proptest! {
+    #[test]
+    fn the_line_is_that_of_the_format(
+        labels in proptest::collection::vec("[a-zA-Z0-9_-]{1,20}", 0..6),
+        qtype in prop_oneof![Just(1u16), Just(28), Just(65), 0u16..400],
+        peer: SocketAddr, is_tcp: bool, shows_opcode: bool,
+        octets in 0usize..70_000, id: u16, opcode in 0u16..16, dnssec_ok: bool, reply_octets in 0usize..70_000,
+        spent_ns in prop_oneof![0u64..2_000_000, 0u64..2_000_000_000, Just(1_000_000_000), Just(1_000)],
+        rcode: u16, flags: u16,
+    ) {
+        let name = NameBuf::from_text(&format!("{}.", labels.join("."))).unwrap();
+        let facts = Facts {
+            name: name.as_wire(),
+            qtype,
+            qclass: 1,
+            proto: if is_tcp { Proto::Tcp } else { Proto::Udp },
+            octets,
+            peer,
+            local: peer,
+            id,
+            opcode,
+            dnssec_ok,
+            size_limit: 4096,
+            spent_ns,
+            rcode: Some(Rcode(rcode)),
+            reply_flags: Some(flags),
+            reply_octets,
+            meta: None,
+        };
+        let format = Format::parse_log(if shows_opcode { "{combined}" } else { "{common}" });
+        prop_assert_eq!(format.is_ready(), Some(shows_opcode));
+        let mut expected = String::new();
+        format.render(&facts, &mut expected).unwrap();
+        match facts.line(shows_opcode) {
+            Some(line) => prop_assert_eq!(line.to_string(), expected),
+            None => prop_assert!(octets > usize::from(u16::MAX)),
+        }
     }
 }

@@ -121,8 +121,27 @@ fn matches(names: &Matcher, name: &[u8], text: &mut String) -> bool {
     if let Matcher::Exact(_, wire) = names {
         return wire.as_ref().is_some_and(|wire| wire.as_wire() == name);
     }
+    if let Matcher::Suffix(suffix) = names
+        && shows_other_suffix(name, suffix)
+    {
+        return false;
+    }
     render(name, text);
     names.is_match(text)
+}
+
+/// Whether the end of a name in wire form already tells that its text ends otherwise, as is so with nearly all questions. A letter stands in
+/// the text where it stands in the name, counted from the end; what may come from an escape (a digit, a sign) leaves it open.
+fn shows_other_suffix(name: &[u8], suffix: &str) -> bool {
+    for (octet, shown) in name.iter().rev().zip(suffix.bytes().rev()) {
+        match shown {
+            b'.' => {}
+            b'a'..=b'z' | b'-' | b'_' if *octet == shown => {}
+            b'a'..=b'z' | b'-' | b'_' => return true,
+            _ => return false,
+        }
+    }
+    false
 }
 
 fn rename(rule: &NameRule, query: &mut Query, text: &mut String) -> Applied {
@@ -169,3 +188,37 @@ const DONE: Applied = Applied::Yes {
     remap: None,
     option: None,
 };
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #[test]
+        fn a_name_with_another_suffix_is_told_without_its_text(
+            labels in proptest::collection::vec("[ab01.\\\\*_\u{1}\u{b}-]{1,3}", 0..4),
+            suffix in "[ab01.\\\\*_-]{0,5}",
+        ) {
+            let mut wire = Vec::new();
+            for label in &labels {
+                wire.push(label.len() as u8);
+                wire.extend_from_slice(label.as_bytes());
+            }
+            wire.push(0);
+            let suffix = format!("{suffix}.");
+            let text = Text(&wire).to_string();
+            prop_assert!(
+                !(shows_other_suffix(&wire, &suffix) && text.ends_with(&suffix)),
+                "{text} {suffix}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_letter_settles_it() {
+        assert!(shows_other_suffix(b"\x01a\x03org\0", ".old.test."));
+        assert!(!shows_other_suffix(b"\x03old\x04test\0", "old.test."));
+    }
+}

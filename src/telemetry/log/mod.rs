@@ -2,32 +2,36 @@
 //!
 //! Runs on: any thread queues, one writer thread writes.
 //!
-//! **Invariant**: queueing a line takes no lock and never waits for standard output; a full ring drops the
-//! line and counts it in `percoredns_log_dropped_total`.
+//! **Invariant**: queueing a line takes no lock and never waits for standard output; where there is no room the line is dropped and
+//! counted in `percoredns_log_dropped_total`.
 //!
 //! ```text
-//! data core 1 -> ring --\
-//! data core 2 -> ring ---+-> writer thread -> one write(2) per batch
+//! data core 1 -> lane --\
+//! data core 2 -> lane ---+-> writer thread -> one write(2) per batch
 //! all others  -> ring --/
 //! ```
-//! Threads share one ring, which keeps their lines in order of arrival; a thread that logs per query calls
-//! [`own_ring`] once and then shares no cache line with the others. The writer sleeps when all rings are
-//! empty: the first line wakes it, and while lines keep coming it drains on a timer, so that a busy data core
-//! pays for no wake-up.
+//! Threads share one ring, which keeps their lines in order of arrival; a thread that logs per query calls [`own_lane`] once and then shares
+//! no cache line with the others. What *log* says of a query in its default format goes through a lane as numbers ([`query`]) and becomes
+//! text in the writer. The writer sleeps when all is empty: the first line wakes it, and while lines keep coming it drains on a timer, so
+//! that a busy data core pays for no wake-up.
 
 #[cfg(any(test, feature = "testing"))]
 pub mod capture;
+mod lane;
+mod page;
+mod query;
 mod ring;
 #[cfg(test)]
 mod tests;
 mod writer;
 
-use std::cell::RefCell;
+use std::cell::OnceCell;
 use std::fmt;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use ring::Ring;
+pub use query::QueryLine;
+
+use lane::LaneEnd;
 use writer::Writer;
 
 /// Turns debug lines on or off, for the whole process.
@@ -50,7 +54,7 @@ pub fn debug(plugin: Option<&str>, message: fmt::Arguments) {
 
 /// Queues `[INFO] message`, or `[INFO] plugin/NAME: message` if a plugin speaks.
 pub fn info(plugin: Option<&str>, message: fmt::Arguments) {
-    queue("[INFO] ", plugin, message);
+    queue(INFO, plugin, message);
 }
 
 /// Queues `[WARNING] ...`.
@@ -79,13 +83,31 @@ pub fn flush() -> bool {
     Writer::process().flush()
 }
 
-/// Gives this thread a ring of its own until it ends. For data cores, before they serve.
-pub fn own_ring() {
-    // A thread that is ending has no ring any more and logs through the shared one.
+/// Gives this thread a lane of its own until it ends. For data cores, before they serve.
+pub fn own_lane() {
+    // A thread that is ending has no lane any more and logs through the ring.
     let _ = OWN.try_with(|own| {
-        own.borrow_mut()
-            .get_or_insert_with(|| OwnRing(Writer::process().add_ring()));
+        own.get_or_init(|| {
+            let writer = Writer::process();
+            (writer, writer.add_lane())
+        });
     });
+}
+
+/// Queues what *log* says of a query in its default format.
+pub fn query(line: &QueryLine<'_>) {
+    #[cfg(any(test, feature = "testing"))]
+    if capture::take_line(INFO, None, format_args!("{line}")) {
+        return;
+    }
+    let queued = OWN.try_with(|own| {
+        let (writer, lane) = own.get()?;
+        writer.queue_query(lane, line);
+        Some(())
+    });
+    if !matches!(queued, Ok(Some(()))) {
+        Writer::process().queue(None, INFO, None, format_args!("{line}"));
+    }
 }
 
 fn queue(level: &str, plugin: Option<&str>, message: fmt::Arguments) {
@@ -93,30 +115,20 @@ fn queue(level: &str, plugin: Option<&str>, message: fmt::Arguments) {
     if capture::take_line(level, plugin, message) {
         return;
     }
-    let writer = Writer::process();
-    let own = OWN.try_with(|own| match &*own.borrow() {
-        Some(ring) => {
-            writer.queue(&ring.0, level, plugin, message);
-            true
-        }
-        None => false,
+    let queued = OWN.try_with(|own| {
+        let (writer, lane) = own.get()?;
+        writer.queue(Some(lane), level, plugin, message);
+        Some(())
     });
-    if !own.unwrap_or(false) {
-        writer.queue(writer.shared_ring(), level, plugin, message);
-    }
-}
-
-/// A thread's ring; the writer forgets it once the thread has ended and its lines are written.
-struct OwnRing(Arc<Ring>);
-
-impl Drop for OwnRing {
-    fn drop(&mut self) {
-        self.0.close();
+    if !matches!(queued, Ok(Some(()))) {
+        Writer::process().queue(None, level, plugin, message);
     }
 }
 
 thread_local! {
-    static OWN: RefCell<Option<OwnRing>> = const { RefCell::new(None) };
+    /// A thread's lane; the writer forgets it once the thread has ended and its lines are written.
+    static OWN: OnceCell<(&'static Writer, LaneEnd)> = const { OnceCell::new() };
 }
 
+const INFO: &str = "[INFO] ";
 static DEBUG: AtomicBool = AtomicBool::new(false);

@@ -1,7 +1,7 @@
-//! A bounded queue of lines whose buffers go round between one thread and the writer.
+//! A bounded queue of lines whose buffers go round between all threads without a lane and the writer.
 
 use std::fmt::{self, Write};
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use crossbeam::queue::ArrayQueue;
 
@@ -14,7 +14,6 @@ pub(super) struct Ring {
     free: ArrayQueue<String>,
     /// `0 <= made <= capacity of full`
     made: AtomicUsize,
-    closed: AtomicBool,
     dropped: SharedCounter,
 }
 
@@ -24,7 +23,6 @@ impl Ring {
             full: ArrayQueue::new(lines),
             free: ArrayQueue::new(lines),
             made: AtomicUsize::new(0),
-            closed: AtomicBool::new(false),
             dropped,
         }
     }
@@ -64,15 +62,6 @@ impl Ring {
 
     pub(super) fn len(&self) -> usize {
         self.full.len()
-    }
-
-    /// Marks the ring as one that gets no more lines.
-    pub(super) fn close(&self) {
-        self.closed.store(true, Ordering::Release);
-    }
-
-    pub(super) fn is_done(&self) -> bool {
-        self.closed.load(Ordering::Acquire) && self.full.is_empty()
     }
 
     fn buffer(&self) -> Option<String> {

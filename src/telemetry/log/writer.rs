@@ -1,4 +1,4 @@
-//! The thread that writes the lines of all rings to standard output.
+//! The thread that writes the lines of the ring and of all lanes to standard output.
 
 use std::fmt;
 use std::fs::File;
@@ -9,17 +9,20 @@ use std::sync::{Arc, Condvar, Mutex, OnceLock, PoisonError};
 use std::thread::{self, Thread};
 use std::time::{Duration, Instant};
 
+use super::lane::{Lane, LaneEnd};
+use super::page::Page;
+use super::query::QueryLine;
 use super::ring::Ring;
 use crate::limits;
 use crate::telemetry::metrics::registry;
 
-/// Where the rings meet. The process has one, made by its first line.
+/// Where all lines meet. The process has one, made by its first line.
 pub(super) struct Writer {
-    shared: Arc<Ring>,
-    rings: Mutex<Vec<Arc<Ring>>>,
-    /// Counts additions to `rings`, so that the thread copies the list only when it has changed.
-    rings_version: AtomicU64,
-    /// True while the thread is parked, or about to park and yet to look at the rings once more.
+    shared: Ring,
+    lanes: Mutex<Vec<Arc<Lane>>>,
+    /// Counts changes of `lanes`, so that the thread copies the list only when it has changed.
+    lanes_version: AtomicU64,
+    /// True while the thread is parked, or about to park and yet to look for lines once more.
     sleeping: AtomicBool,
     thread: OnceLock<Thread>,
     flush_wanted: AtomicU64,
@@ -42,19 +45,18 @@ impl Writer {
 
     /// Starts a thread that hands each batch to `write`, which says whether it was written.
     pub(super) fn start(write: impl FnMut(&[u8]) -> bool + Send + 'static) -> &'static Writer {
-        let shared = new_ring();
         // Leaked on purpose: the writer serves until the process ends.
         let writer: &'static Writer = Box::leak(Box::new(Writer {
-            rings: Mutex::new(vec![Arc::clone(&shared)]),
-            shared,
-            rings_version: AtomicU64::new(1),
+            shared: Ring::new(limits::LOG_RING_LINES, dropped()),
+            lanes: Mutex::default(),
+            lanes_version: AtomicU64::new(0),
             sleeping: AtomicBool::new(false),
             thread: OnceLock::new(),
             flush_wanted: AtomicU64::new(0),
             flush_done: Mutex::new(0),
             flushed: Condvar::new(),
         }));
-        // Without the thread lines are dropped and counted once the rings are full; queries are answered.
+        // Without the thread lines are dropped and counted once all is full; queries are answered.
         if let Ok(handle) = thread::Builder::new()
             .name("log".into())
             .spawn(move || writer.run(write))
@@ -64,28 +66,34 @@ impl Writer {
         writer
     }
 
-    pub(super) fn shared_ring(&self) -> &Ring {
-        &self.shared
-    }
-
-    pub(super) fn add_ring(&self) -> Arc<Ring> {
-        let ring = new_ring();
-        self.rings
+    /// A lane for one thread.
+    pub(super) fn add_lane(&self) -> LaneEnd {
+        let lane = Arc::new(Lane::new(dropped()));
+        self.lanes
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
-            .push(Arc::clone(&ring));
-        self.rings_version.fetch_add(1, Ordering::Release);
-        ring
+            .push(Arc::clone(&lane));
+        self.lanes_version.fetch_add(1, Ordering::Release);
+        LaneEnd::new(lane)
     }
 
+    /// Queues a line of text in the lane of its thread, where it has one.
     pub(super) fn queue(
         &self,
-        ring: &Ring,
+        lane: Option<&LaneEnd>,
         level: &str,
         plugin: Option<&str>,
         message: fmt::Arguments,
     ) {
-        if ring.push(level, plugin, message) {
+        let of_lane = lane.and_then(|lane| lane.push_text(level, plugin, message));
+        if of_lane.unwrap_or_else(|| self.shared.push(level, plugin, message)) {
+            self.wake();
+        }
+    }
+
+    /// Queues a query in the lane of its thread.
+    pub(super) fn queue_query(&self, lane: &LaneEnd, line: &QueryLine<'_>) {
+        if lane.push_query(line) {
             self.wake();
         }
     }
@@ -125,15 +133,19 @@ impl Writer {
         }
     }
 
-    fn run(&self, mut write: impl FnMut(&[u8]) -> bool) {
-        let mut batch = Vec::with_capacity(4096);
-        let mut rings = Vec::new();
+    fn run(&self, write: impl FnMut(&[u8]) -> bool) {
+        let mut pen = Pen {
+            batch: Vec::with_capacity(4096),
+            page: Page::default(),
+            write,
+        };
+        let mut lanes = Vec::new();
         let mut version = 0;
         let mut flushed = 0;
         loop {
             let wanted = self.flush_wanted.load(Ordering::SeqCst);
-            self.refresh(&mut rings, &mut version);
-            let busy = drain(&rings, &mut batch, &mut write);
+            self.refresh(&mut lanes, &mut version);
+            let busy = pen.drain(&self.shared, &lanes);
             if wanted != flushed {
                 flushed = wanted;
                 *self
@@ -146,11 +158,12 @@ impl Writer {
                 thread::park_timeout(Duration::from_millis(limits::LOG_PAUSE_MS));
                 continue;
             }
-            self.forget_done(&rings);
+            self.forget_done(&lanes);
             self.sleeping.store(true, Ordering::Relaxed);
             fence(Ordering::SeqCst);
-            self.refresh(&mut rings, &mut version);
-            if rings.iter().all(|ring| ring.len() == 0)
+            self.refresh(&mut lanes, &mut version);
+            if self.shared.len() == 0
+                && lanes.iter().all(|lane| lane.is_empty())
                 && self.flush_wanted.load(Ordering::SeqCst) == flushed
             {
                 // The timeout covers the moment in which `thread` is not yet set.
@@ -163,47 +176,70 @@ impl Writer {
         }
     }
 
-    fn refresh(&self, rings: &mut Vec<Arc<Ring>>, version: &mut u64) {
-        let now = self.rings_version.load(Ordering::Acquire);
+    fn refresh(&self, lanes: &mut Vec<Arc<Lane>>, version: &mut u64) {
+        let now = self.lanes_version.load(Ordering::Acquire);
         if now != *version {
             *version = now;
-            rings.clone_from(&self.rings.lock().unwrap_or_else(PoisonError::into_inner));
+            lanes.clone_from(&self.lanes.lock().unwrap_or_else(PoisonError::into_inner));
         }
     }
 
-    fn forget_done(&self, rings: &[Arc<Ring>]) {
-        if rings.iter().any(|ring| ring.is_done()) {
-            self.rings
+    fn forget_done(&self, lanes: &[Arc<Lane>]) {
+        if lanes.iter().any(|lane| lane.is_done()) {
+            self.lanes
                 .lock()
                 .unwrap_or_else(PoisonError::into_inner)
-                .retain(|ring| !ring.is_done());
-            self.rings_version.fetch_add(1, Ordering::Release);
+                .retain(|lane| !lane.is_done());
+            self.lanes_version.fetch_add(1, Ordering::Release);
         }
     }
 }
 
-/// Writes what waits in each ring at the start of the call. Returns whether there was anything.
-fn drain(rings: &[Arc<Ring>], batch: &mut Vec<u8>, write: &mut impl FnMut(&[u8]) -> bool) -> bool {
-    let mut busy = false;
-    for ring in rings {
-        let mut waiting = ring.len();
+/// What the thread writes with.
+struct Pen<W> {
+    batch: Vec<u8>,
+    page: Page,
+    write: W,
+}
+
+impl<W: FnMut(&[u8]) -> bool> Pen<W> {
+    /// Writes what waits at the start of the call. Returns whether there was anything.
+    fn drain(&mut self, shared: &Ring, lanes: &[Arc<Lane>]) -> bool {
+        let mut busy = false;
+        let mut waiting = shared.len();
         while waiting > 0 {
-            let room = limits::LOG_BATCH_OCTETS;
-            let lines = ring.drain(batch, waiting, room);
+            let lines = shared.drain(&mut self.batch, waiting, limits::LOG_BATCH_OCTETS);
             if lines == 0 {
                 break;
             }
             busy = true;
             waiting -= lines;
-            if batch.len() >= room {
-                emit(batch, write);
+            self.emit_full();
+        }
+        for lane in lanes {
+            let end = lane.end();
+            while lane.drain(
+                &mut self.batch,
+                &mut self.page,
+                end,
+                limits::LOG_BATCH_OCTETS,
+            ) > 0
+            {
+                busy = true;
+                self.emit_full();
             }
         }
+        if !self.batch.is_empty() {
+            emit(&mut self.batch, &mut self.write);
+        }
+        busy
     }
-    if !batch.is_empty() {
-        emit(batch, write);
+
+    fn emit_full(&mut self) {
+        if self.batch.len() >= limits::LOG_BATCH_OCTETS {
+            emit(&mut self.batch, &mut self.write);
+        }
     }
-    busy
 }
 
 fn emit(batch: &mut Vec<u8>, write: &mut impl FnMut(&[u8]) -> bool) {
@@ -229,10 +265,6 @@ fn write_all(mut file: &File, mut octets: &[u8]) -> bool {
         }
     }
     true
-}
-
-fn new_ring() -> Arc<Ring> {
-    Arc::new(Ring::new(limits::LOG_RING_LINES, dropped()))
 }
 
 fn dropped() -> crate::telemetry::metrics::SharedCounter {

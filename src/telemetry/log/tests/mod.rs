@@ -1,13 +1,22 @@
 //! Line shape, order, loss and flushing of the log.
 
+mod lanes;
+
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::mpsc::{self, Receiver, Sender};
 use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
 
+use super::lane::{Lane, LaneEnd};
+use super::page::Page;
+use super::query::NAME_ROOM;
+use super::ring::Ring;
 use super::*;
 use crate::limits;
-use crate::telemetry::metrics::Registry;
+use crate::telemetry::metrics::{Registry, SharedCounter};
+use crate::wire::rcode::Rcode;
+use crate::wire::{flag, types};
 
 fn line(level: &str, plugin: Option<&str>, message: &str) -> String {
     let mut text = String::new();
@@ -90,8 +99,7 @@ fn a_long_line_is_cut_at_a_character() {
 
 #[test]
 fn a_full_ring_drops_and_counts_and_recovers() {
-    let registry = Registry::new();
-    let dropped = registry.shared_counter("d_total", "D.", &[]);
+    let dropped = dropped_of_a_test();
     let ring = Ring::new(4, dropped.clone());
     let pushed = (0..10)
         .filter(|i| ring.push("", None, format_args!("{i}")))
@@ -115,15 +123,14 @@ fn a_full_ring_drops_and_counts_and_recovers() {
 
 #[test]
 fn a_drain_stops_at_its_bounds() {
-    let ring = Ring::new(8, Registry::new().shared_counter("d_total", "D.", &[]));
+    let ring = Ring::new(8, dropped_of_a_test());
     (0..8).for_each(|i| assert!(ring.push("", None, format_args!("{i}"))));
     let mut batch = Vec::new();
     assert_eq!(ring.drain(&mut batch, 3, 100), 3);
     assert_eq!(ring.drain(&mut batch, 100, 7), 1);
-    assert_eq!((ring.len(), ring.is_done()), (4, false));
-    ring.close();
+    assert_eq!(ring.len(), 4);
     assert_eq!(ring.drain(&mut batch, 100, 100), 4);
-    assert!(ring.is_done());
+    assert_eq!(ring.len(), 0);
 }
 
 #[test]
@@ -132,15 +139,14 @@ fn flush_waits_for_all_threads_in_their_order() {
     thread::scope(|scope| {
         for id in 0..4 {
             scope.spawn(move || {
-                let ring = writer.add_ring();
+                let lane = writer.add_lane();
                 for n in 0..200 {
-                    writer.queue(&ring, "", None, format_args!("{id} {n}"));
+                    writer.queue(Some(&lane), "", None, format_args!("{id} {n}"));
                 }
-                ring.close();
             });
         }
     });
-    writer.queue(writer.shared_ring(), "", None, format_args!("shared"));
+    writer.queue(None, "", None, format_args!("shared"));
     assert!(writer.flush());
     let text = text(&written);
     assert_eq!(text.lines().count(), 801);
@@ -160,7 +166,7 @@ fn a_line_is_written_without_a_flush() {
     let (wrote, lines): (Sender<Vec<u8>>, Receiver<Vec<u8>>) = mpsc::channel();
     let writer = Writer::start(move |octets| wrote.send(octets.to_vec()).is_ok());
     for n in 0..20 {
-        writer.queue(writer.shared_ring(), "", None, format_args!("{n}"));
+        writer.queue(None, "", None, format_args!("{n}"));
         let got = lines
             .recv_timeout(Duration::from_secs(5))
             .expect("the writer sleeps through a line");
@@ -177,7 +183,7 @@ fn a_stuck_output_never_blocks_the_one_who_logs() {
     let before = dropped_lines();
     // One ring of lines may be in the writer's hands, one may wait; the third has no room.
     for n in 0..limits::LOG_RING_LINES * 3 {
-        writer.queue(writer.shared_ring(), "", None, format_args!("{n}"));
+        writer.queue(None, "", None, format_args!("{n}"));
     }
     assert!(dropped_lines() - before >= limits::LOG_RING_LINES as f64);
     drop(release);
@@ -187,33 +193,34 @@ fn a_stuck_output_never_blocks_the_one_who_logs() {
 fn lines_for_a_closed_output_are_counted() {
     let writer = Writer::start(|_| false);
     let before = dropped_lines();
-    writer.queue(writer.shared_ring(), "", None, format_args!("lost"));
+    writer.queue(None, "", None, format_args!("lost"));
     assert!(writer.flush());
     assert!(dropped_lines() - before >= 1.0);
 }
 
 #[test]
-fn a_finished_ring_is_forgotten() {
-    let (writer, _written) = writer_into_vec();
-    let ring = writer.add_ring();
-    let weak = Arc::downgrade(&ring);
-    writer.queue(&ring, "", None, format_args!("last"));
-    ring.close();
-    drop(ring);
+fn a_finished_lane_is_written_and_forgotten() {
+    let (writer, written) = writer_into_vec();
+    let lane = writer.add_lane();
+    let weak = lane.weak();
+    writer.queue(Some(&lane), "", None, format_args!("last"));
+    drop(lane);
     let gone = (0..500).any(|_| {
         writer.flush();
         thread::sleep(Duration::from_millis(2));
         weak.upgrade().is_none()
     });
     assert!(gone);
+    assert_eq!(text(&written), "last\n");
 }
 
 #[test]
-fn an_own_ring_ends_with_its_thread() {
+fn an_own_lane_ends_with_its_thread() {
     thread::spawn(|| {
-        own_ring();
-        own_ring();
-        plain(format_args!("from a thread with a ring of its own"));
+        own_lane();
+        own_lane();
+        plain(format_args!("from a thread with a lane of its own"));
+        query(&SAMPLE);
     })
     .join()
     .unwrap();
@@ -225,3 +232,23 @@ fn dropped_lines() -> f64 {
         .value("percoredns_log_dropped_total", &[])
         .unwrap_or(0.0)
 }
+
+fn dropped_of_a_test() -> SharedCounter {
+    Registry::new().shared_counter("d_total", "D.", &[])
+}
+
+const SAMPLE: QueryLine = QueryLine {
+    peer: SocketAddr::new(IpAddr::V4(Ipv4Addr::new(192, 0, 2, 10)), 40212),
+    id: 29_008,
+    qtype: types::A,
+    name: b"\x07example\x03org\0",
+    is_tcp: false,
+    query_octets: 29,
+    dnssec_ok: false,
+    size_limit: 512,
+    rcode: Rcode::NOERROR,
+    reply_flags: flag::QR | flag::AA | flag::RD,
+    reply_octets: 56,
+    spent_ns: 37_000,
+    opcode: None,
+};
