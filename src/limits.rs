@@ -187,6 +187,8 @@ pub const CACHE_SNAPSHOT_AGE: Duration = Duration::from_secs(24 * 3600);
 pub const CACHE_FLIGHTS: usize = 16_384;
 /// Seconds after which a claimed refresh counts as lost; longer than an upstream exchange may take.
 pub const CACHE_CLAIM_S: u8 = 10;
+/// Entries from which on a cache counts as larger than what a CPU caches: some 5 MiB.
+pub const CACHE_LARGE: usize = 32_768;
 /// Entries that one *cache* table may be asked to hold: its index alone takes 10 octets for each.
 pub const CACHE_CAPACITY: usize = 1 << 28;
 /// CNAME records followed to see whether an answer answers its question.

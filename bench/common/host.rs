@@ -141,6 +141,10 @@ impl Host {
         for (nth, message) in messages.clone().enumerate() {
             self.look(nth, message);
         }
+        if self.running.is_large() {
+            let glances = self.glances.iter().take(messages.clone().count());
+            glances.for_each(|glance| glance.prefetch_answer(&self.running));
+        }
         messages
             .enumerate()
             .map(|(nth, message)| self.finish(nth, message))

@@ -45,25 +45,35 @@ impl Net {
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct NetSet {
     /// Ascending and apart from each other: first and last address.
-    v4: Vec<(u128, u128)>,
+    v4: Vec<(u32, u32)>,
     v6: Vec<(u128, u128)>,
 }
 
 impl NetSet {
     /// Whether one of the networks holds the address.
     pub fn contains(&self, addr: IpAddr) -> bool {
-        let (bits, number) = number(addr);
-        let ranges = if bits == 32 { &self.v4 } else { &self.v6 };
-        let after = ranges.partition_point(|range| range.0 <= number);
-        after > 0 && ranges[after - 1].1 >= number
+        match addr {
+            IpAddr::V4(ip) => is_in(&self.v4, ip.to_bits()),
+            IpAddr::V6(ip) => is_in(&self.v6, ip.to_bits()),
+        }
     }
+}
+
+#[inline]
+fn is_in<N: Ord + Copy>(ranges: &[(N, N)], number: N) -> bool {
+    let after = ranges.partition_point(|range| range.0 <= number);
+    after > 0 && ranges[after - 1].1 >= number
 }
 
 impl FromIterator<Net> for NetSet {
     fn from_iter<I: IntoIterator<Item = Net>>(nets: I) -> NetSet {
         let (v4, v6): (Vec<Net>, Vec<Net>) = nets.into_iter().partition(|net| net.is_v4);
         NetSet {
-            v4: merge(v4),
+            // Numbers of IPv4 addresses.
+            v4: merge(v4)
+                .into_iter()
+                .map(|(first, last)| (first as u32, last as u32))
+                .collect(),
             v6: merge(v6),
         }
     }

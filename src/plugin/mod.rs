@@ -192,6 +192,16 @@ pub trait Plugin: Sized {
         let _ = plain;
     }
 
+    /// Whether what it answers from is larger than the CPU's caches: [`Plugin::plain_prefetch_answer`] is called then.
+    fn plain_is_large(&self) -> bool {
+        false
+    }
+
+    /// Asks the CPU for the answer itself, when what [`Plugin::plain_prefetch`] asked for had time to arrive.
+    fn plain_prefetch_answer(&self, plain: &Plain) {
+        let _ = plain;
+    }
+
     /// The way down: decides and leaves no trace. An answer is written whole to `out`, but for id and OPT record, and described in
     /// [`PlainQuery::written`].
     fn plain_query<'a>(&'a self, query: &mut PlainQuery<'a>, out: &mut [u8]) -> PlainFlow {

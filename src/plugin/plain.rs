@@ -231,6 +231,19 @@ impl Chain {
         }
     }
 
+    /// Whether [`Chain::prefetch_plain_answer`] is worth its time.
+    pub fn is_large(&self) -> bool {
+        let last = self.plain.rows.last();
+        last.is_some_and(|row| self.rows[row.row].plain_is_large())
+    }
+
+    /// Asks the CPU for the answer to a query; some time after [`Chain::prefetch_plain`].
+    pub fn prefetch_plain_answer(&self, plain: &Plain) {
+        if let Some(row) = self.plain.rows.last() {
+            self.rows[row.row].plain_prefetch_answer(plain);
+        }
+    }
+
     /// Answers a plain query into `out`; returns the length of the reply. `None`: it needs the long way, and nothing has happened.
     pub fn answer_plain<'a>(&'a self, query: &mut PlainQuery<'a>, out: &mut [u8]) -> Option<usize> {
         let rows = &self.plain.rows;

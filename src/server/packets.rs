@@ -184,6 +184,11 @@ impl Thread {
                 glance.prefetch(running);
             }
         }
+        if running.is_large() && count > 1 {
+            for glance in glances.iter() {
+                glance.prefetch_answer(running);
+            }
+        }
         for (nth, glance) in glances.iter().enumerate() {
             let (peer, local) = self.batch.addresses(nth, socket);
             let arrival = Arrival {

@@ -30,6 +30,7 @@ pub struct Running {
     places: Vec<Place>,
     /// What no block has seen, by listener: registered with the first such query.
     dropped: Vec<OnceCell<SiteMetrics>>,
+    is_large: bool,
 }
 
 /// What can be told of plain queries before they are read.
@@ -88,11 +89,13 @@ impl Running {
             .map(|listener| Place::of(listener, &chains));
         let places = places.collect();
         let dropped = config.listeners.iter().map(|_| OnceCell::new()).collect();
+        let is_large = chains.iter().any(|chain| chain.is_large());
         Running {
             config,
             chains,
             places,
             dropped,
+            is_large,
         }
     }
 
@@ -131,6 +134,11 @@ impl Running {
         let label = &self.config.listeners.get(listener as usize)?.label;
         let writers = [""];
         Some(cell.get_or_init(|| SiteMetrics::new(registry(), label, "dropped", "", &writers)))
+    }
+
+    /// Whether some chain answers plain queries from more memory than the CPU caches.
+    pub fn is_large(&self) -> bool {
+        self.is_large
     }
 
     /// Lets every chain let go of what was replaced.

@@ -46,6 +46,13 @@ impl Glance {
         }
     }
 
+    /// Asks the CPU for the answer itself; for all of a batch after [`Glance::prefetch`] of all.
+    pub fn prefetch_answer(&self, running: &Running) {
+        if let Some(chain) = self.place.and_then(|(block, _)| running.chain(block)) {
+            chain.prefetch_plain_answer(&self.plain);
+        }
+    }
+
     /// Answers the message that was looked at into `out`; returns the length of the reply. `None`: it has to go the long way, and nothing
     /// has happened.
     pub fn answer(

@@ -164,6 +164,14 @@ impl Plugin for Cache {
         self.desk.plain_prefetch(plain);
     }
 
+    fn plain_is_large(&self) -> bool {
+        self.desk.config.kept.store.capacity() >= limits::CACHE_LARGE
+    }
+
+    fn plain_prefetch_answer(&self, plain: &Plain) {
+        self.desk.plain_prefetch_answer(plain);
+    }
+
     fn plain_query<'a>(&'a self, query: &mut PlainQuery<'a>, out: &mut [u8]) -> PlainFlow {
         self.desk.plain_query(query, out)
     }

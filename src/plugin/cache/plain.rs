@@ -14,6 +14,10 @@ impl Desk {
         self.config.kept.store.prefetch_bucket(plain.question_hash);
     }
 
+    pub(super) fn plain_prefetch_answer(&self, plain: &Plain) {
+        self.config.kept.store.prefetch_entry(plain.question_hash);
+    }
+
     /// A fresh entry that fits answers. Misses, stale entries, and one that is due to be asked for again go the long way.
     pub(super) fn plain_query<'a>(
         &'a self,

@@ -79,13 +79,19 @@ impl Plugin for Log {
 }
 
 impl Rule {
+    #[inline(always)] // so that facts that the line does not show are not even put together
     fn write(&self, facts: Facts<'_>) {
-        let format = &self.format;
-        if let Some(shows_opcode) = format.is_ready()
+        if let Some(shows_opcode) = self.format.is_ready()
             && let Some(line) = facts.line(shows_opcode)
         {
             return log::query(&line);
         }
+        self.render(facts);
+    }
+
+    #[inline(never)]
+    fn render(&self, facts: Facts<'_>) {
+        let format = &self.format;
         log::info(None, format_args!("{}", Line { format, facts }));
     }
 }

@@ -339,10 +339,9 @@ impl Cells {
 
     #[inline]
     fn observe(&self, units: u64) {
-        let bucket = self
-            .shared
-            .bounds_units
-            .partition_point(|&bound| bound < units);
+        // One after the other: nearly all values lie in the first few buckets.
+        let bounds = self.shared.bounds_units.iter();
+        let bucket = bounds.take_while(|bound| **bound < units).count();
         if let Some(count) = self.shared.counts.get(bucket) {
             raise(count, 1);
         }
