@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 
 use percoredns::cache::Pin;
 use percoredns::corefile::RealSource;
-use percoredns::plugin::{BUILT, Carry, Proto};
+use percoredns::plugin::{BUILT, Carry, Fetch, Proto};
 use percoredns::runtime::{self, Backend, clock};
 use percoredns::server::config::{self, Surroundings};
 use percoredns::server::running::Running;
@@ -127,35 +127,33 @@ impl Case {
 }
 
 impl Host {
-    /// Answers one message as the packet thread does with those of a batch; a query that parks or gets no reply is a mistake of the bench.
+    /// Answers one message as the packet thread does with one that comes alone; a query that parks or gets no reply is a mistake of the bench.
     pub fn answer(&mut self, message: &[u8]) -> usize {
-        self.look(0, message);
+        self.glances[0].look(&self.running, self.arrival.listener, message);
         self.finish(0, message)
     }
 
-    /// Answers at most `BATCH` messages: all are looked at before the first is answered. Returns the octets of all replies.
+    /// Answers at most `BATCH` messages as the packet thread does with a batch. Returns the octets of all replies.
     pub fn answer_batch<'m>(
         &mut self,
         messages: impl Iterator<Item = &'m Vec<u8>> + Clone,
     ) -> usize {
-        for (nth, message) in messages.clone().enumerate() {
-            self.look(nth, message);
+        let (running, listener) = (&self.running, self.arrival.listener);
+        let prefetches = running.prefetches();
+        for (glance, message) in self.glances.iter_mut().zip(messages.clone()) {
+            if glance.look(running, listener, message) && prefetches {
+                glance.prefetch(running, Fetch::Index);
+            }
         }
-        if self.running.is_large() {
-            let glances = self.glances.iter().take(messages.clone().count());
-            glances.for_each(|glance| glance.prefetch_answer(&self.running));
+        if prefetches {
+            for (glance, _) in self.glances.iter().zip(messages.clone()) {
+                glance.prefetch(running, Fetch::Answer);
+            }
         }
         messages
             .enumerate()
             .map(|(nth, message)| self.finish(nth, message))
             .sum()
-    }
-
-    fn look(&mut self, nth: usize, message: &[u8]) {
-        let glance = &mut self.glances[nth];
-        if glance.look(&self.running, self.arrival.listener, message) {
-            glance.prefetch(&self.running);
-        }
     }
 
     fn finish(&mut self, nth: usize, message: &[u8]) -> usize {

@@ -30,7 +30,7 @@ pub use chain::{Chain, Run, TaskCx, TaskEnv, Visit, background, drive, receive};
 pub use expression::QueryEnv;
 pub use metadata_values::Metadata;
 pub use order::PLUGIN_CFG;
-pub use plain::{PlainFlow, PlainPart, PlainQuery};
+pub use plain::{Fetch, PlainFlow, PlainPart, PlainQuery};
 pub use query::{Answer, Arrival, Proto, Query, Route, SocketAddrSlot};
 pub use setup::{
     BlockSettings, Carry, Lifecycle, OpenCx, Periodic, Role, SetupCx, Site, StartHook, Started,
@@ -187,19 +187,10 @@ pub trait Plugin: Sized {
         PlainPart::Bars
     }
 
-    /// Asks the CPU for what [`Plugin::plain_query`] will read first; called for a whole batch before the first answer.
-    fn plain_prefetch(&self, plain: &Plain) {
-        let _ = plain;
-    }
-
-    /// Whether what it answers from is larger than the CPU's caches: [`Plugin::plain_prefetch_answer`] is called then.
-    fn plain_is_large(&self) -> bool {
-        false
-    }
-
-    /// Asks the CPU for the answer itself, when what [`Plugin::plain_prefetch`] asked for had time to arrive.
-    fn plain_prefetch_answer(&self, plain: &Plain) {
-        let _ = plain;
+    /// Asks the CPU for what [`Plugin::plain_query`] will read; called for a whole batch before the first answer, where
+    /// [`PlainPart`] says that it pays.
+    fn plain_prefetch(&self, plain: &Plain, what: Fetch) {
+        let _ = (plain, what);
     }
 
     /// The way down: decides and leaves no trace. An answer is written whole to `out`, but for id and OPT record, and described in

@@ -41,6 +41,8 @@ pub enum PlainPart {
         reply: bool,
         /// [`plain_done`](super::Plugin::plain_done) is called.
         done: bool,
+        /// What it answers from is larger than the CPU's caches, so that [`plain_prefetch`](super::Plugin::plain_prefetch) pays.
+        prefetch: bool,
     },
 }
 
@@ -50,31 +52,45 @@ impl PlainPart {
         query: false,
         reply: false,
         done: false,
+        prefetch: false,
     };
     /// Only a decision on the way down.
     pub const QUERY: PlainPart = PlainPart::Steps {
         query: true,
         reply: false,
         done: false,
+        prefetch: false,
     };
     /// A decision, and something to count when the reply is certain.
     pub const QUERY_DONE: PlainPart = PlainPart::Steps {
         query: true,
         reply: false,
         done: true,
+        prefetch: false,
     };
     /// Only the order of what was written.
     pub const REPLY: PlainPart = PlainPart::Steps {
         query: false,
         reply: true,
         done: false,
+        prefetch: false,
     };
     /// Only counting or logging.
     pub const DONE: PlainPart = PlainPart::Steps {
         query: false,
         reply: false,
         done: true,
+        prefetch: false,
     };
+}
+
+/// What is to be fetched ahead, for a whole batch one after the other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fetch {
+    /// What leads to the answer.
+    Index,
+    /// The answer, which what leads to it tells the place of.
+    Answer,
 }
 
 /// What a step of the short way says.
@@ -177,6 +193,8 @@ pub(super) struct PlainRows {
     rows: Box<[PlainRow]>,
     /// Whether one of them has a step `reply`.
     reorders: bool,
+    /// The first that wants to fetch ahead: what stands below it is asked only where it has no answer.
+    prefetcher: Option<usize>,
 }
 
 struct PlainRow {
@@ -189,11 +207,20 @@ struct PlainRow {
 impl PlainRows {
     /// `parts` are those of all rows, in order.
     pub(super) fn new(parts: impl Iterator<Item = PlainPart>) -> PlainRows {
-        let mut rows = Vec::new();
+        let (mut rows, mut prefetcher) = (Vec::new(), None);
         for (row, part) in parts.enumerate() {
-            let PlainPart::Steps { query, reply, done } = part else {
+            let PlainPart::Steps {
+                query,
+                reply,
+                done,
+                prefetch,
+            } = part
+            else {
                 break;
             };
+            if prefetch && prefetcher.is_none() {
+                prefetcher = Some(row);
+            }
             if query || reply || done {
                 rows.push(PlainRow {
                     row,
@@ -208,6 +235,7 @@ impl PlainRows {
         rows.truncate(deciding.map_or(0, |last| last + 1));
         PlainRows {
             reorders: rows.iter().any(|row| row.reply),
+            prefetcher,
             rows: rows.into(),
         }
     }
@@ -223,24 +251,15 @@ impl Chain {
         !self.plain.is_empty()
     }
 
+    /// Whether [`Chain::prefetch_plain`] is worth its time.
+    pub fn prefetches(&self) -> bool {
+        self.plain.prefetcher.is_some()
+    }
+
     /// Asks the CPU for what the answer to a query will be read from.
-    pub fn prefetch_plain(&self, plain: &Plain) {
-        // What stands above the last row that decides is small: rules, and tables that are in use all the time.
-        if let Some(row) = self.plain.rows.last() {
-            self.rows[row.row].plain_prefetch(plain);
-        }
-    }
-
-    /// Whether [`Chain::prefetch_plain_answer`] is worth its time.
-    pub fn is_large(&self) -> bool {
-        let last = self.plain.rows.last();
-        last.is_some_and(|row| self.rows[row.row].plain_is_large())
-    }
-
-    /// Asks the CPU for the answer to a query; some time after [`Chain::prefetch_plain`].
-    pub fn prefetch_plain_answer(&self, plain: &Plain) {
-        if let Some(row) = self.plain.rows.last() {
-            self.rows[row.row].plain_prefetch_answer(plain);
+    pub fn prefetch_plain(&self, plain: &Plain, what: Fetch) {
+        if let Some(row) = self.plain.prefetcher {
+            self.rows[row].plain_prefetch(plain, what);
         }
     }
 

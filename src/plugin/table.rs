@@ -88,16 +88,8 @@ macro_rules! plugins {
                 match self { $($(#[$attr])* AnyPlugin::$plugin(plugin) => plugin.plain_part(),)* }
             }
 
-            fn plain_prefetch(&self, plain: &Plain) {
-                match self { $($(#[$attr])* AnyPlugin::$plugin(plugin) => plugin.plain_prefetch(plain),)* }
-            }
-
-            fn plain_is_large(&self) -> bool {
-                match self { $($(#[$attr])* AnyPlugin::$plugin(plugin) => plugin.plain_is_large(),)* }
-            }
-
-            fn plain_prefetch_answer(&self, plain: &Plain) {
-                match self { $($(#[$attr])* AnyPlugin::$plugin(plugin) => plugin.plain_prefetch_answer(plain),)* }
+            fn plain_prefetch(&self, plain: &Plain, what: Fetch) {
+                match self { $($(#[$attr])* AnyPlugin::$plugin(plugin) => plugin.plain_prefetch(plain, what),)* }
             }
 
             fn plain_query<'a>(&'a self, query: &mut PlainQuery<'a>, out: &mut [u8]) -> PlainFlow {

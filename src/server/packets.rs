@@ -24,7 +24,7 @@ use super::spread::{Links, Listening, Offer, Spread};
 use super::tasks::{self, Job, Peer, Waiting};
 use crate::cache;
 use crate::limits;
-use crate::plugin::{Proto, Query, Role, Run};
+use crate::plugin::{Fetch, Proto, Query, Role, Run};
 use crate::runtime::{PacketReceiver, Poller, clock};
 use crate::telemetry::metrics::SharedCounter;
 use crate::transport::udp::{Batch, ReplyPath, Socket};
@@ -176,17 +176,18 @@ impl Thread {
         let now_ns = clock::now_ns();
         // Nests with the pin of each lookup, which then costs an increment.
         let pin = cache::Pin::new();
-        // Look at all, fetch all, answer all: while one answer is written the memory of the next arrives.
+        // Look at all, fetch all, answer all: while one answer is written the memory of the next arrives. With one query there is nothing
+        // to do meanwhile.
         let glances = &mut self.glances[..count];
+        let prefetches = running.prefetches() && count > 1;
         for (nth, glance) in glances.iter_mut().enumerate() {
-            // With one query there is nothing to do meanwhile.
-            if glance.look(running, listener, self.batch.query(nth)) && count > 1 {
-                glance.prefetch(running);
+            if glance.look(running, listener, self.batch.query(nth)) && prefetches {
+                glance.prefetch(running, Fetch::Index);
             }
         }
-        if running.is_large() && count > 1 {
+        if prefetches {
             for glance in glances.iter() {
-                glance.prefetch_answer(running);
+                glance.prefetch(running, Fetch::Answer);
             }
         }
         for (nth, glance) in glances.iter().enumerate() {

@@ -30,7 +30,7 @@ pub struct Running {
     places: Vec<Place>,
     /// What no block has seen, by listener: registered with the first such query.
     dropped: Vec<OnceCell<SiteMetrics>>,
-    is_large: bool,
+    prefetches: bool,
 }
 
 /// What can be told of plain queries before they are read.
@@ -89,13 +89,13 @@ impl Running {
             .map(|listener| Place::of(listener, &chains));
         let places = places.collect();
         let dropped = config.listeners.iter().map(|_| OnceCell::new()).collect();
-        let is_large = chains.iter().any(|chain| chain.is_large());
+        let prefetches = chains.iter().any(|chain| chain.prefetches());
         Running {
             config,
             chains,
             places,
             dropped,
-            is_large,
+            prefetches,
         }
     }
 
@@ -136,9 +136,9 @@ impl Running {
         Some(cell.get_or_init(|| SiteMetrics::new(registry(), label, "dropped", "", &writers)))
     }
 
-    /// Whether some chain answers plain queries from more memory than the CPU caches.
-    pub fn is_large(&self) -> bool {
-        self.is_large
+    /// Whether it pays to fetch ahead for a batch of plain queries.
+    pub fn prefetches(&self) -> bool {
+        self.prefetches
     }
 
     /// Lets every chain let go of what was replaced.

@@ -15,7 +15,7 @@ use super::panics;
 use super::running::Running;
 use super::serve::Arrival;
 use crate::cache::Pin;
-use crate::plugin::PlainQuery;
+use crate::plugin::{Fetch, PlainQuery};
 use crate::telemetry::{self, log};
 use crate::wire::direct::Written;
 use crate::wire::plain::Plain;
@@ -40,16 +40,9 @@ impl Glance {
     }
 
     /// Asks the CPU for what [`Glance::answer`] will read.
-    pub fn prefetch(&self, running: &Running) {
+    pub fn prefetch(&self, running: &Running, what: Fetch) {
         if let Some(chain) = self.place.and_then(|(block, _)| running.chain(block)) {
-            chain.prefetch_plain(&self.plain);
-        }
-    }
-
-    /// Asks the CPU for the answer itself; for all of a batch after [`Glance::prefetch`] of all.
-    pub fn prefetch_answer(&self, running: &Running) {
-        if let Some(chain) = self.place.and_then(|(block, _)| running.chain(block)) {
-            chain.prefetch_plain_answer(&self.plain);
+            chain.prefetch_plain(&self.plain, what);
         }
     }
 

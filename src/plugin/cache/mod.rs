@@ -31,7 +31,7 @@ use crate::cache::{Entry, Flights, Key, Pin, ShardWriter, Store};
 use crate::corefile::{Args, SetupError, ZoneName, longest_match};
 use crate::limits;
 use crate::plugin::{
-    Flow, OpenCx, PlainFlow, PlainPart, PlainQuery, Plugin, Query, Role, SetupCx, TaskCx,
+    Fetch, Flow, OpenCx, PlainFlow, PlainPart, PlainQuery, Plugin, Query, Role, SetupCx, TaskCx,
 };
 use crate::runtime::local::Tx;
 use crate::telemetry::metrics::GaugeGuard;
@@ -157,19 +157,16 @@ impl Plugin for Cache {
     }
 
     fn plain_part(&self) -> PlainPart {
-        PlainPart::QUERY_DONE
+        PlainPart::Steps {
+            query: true,
+            reply: false,
+            done: true,
+            prefetch: self.desk.config.kept.store.capacity() >= limits::CACHE_LARGE,
+        }
     }
 
-    fn plain_prefetch(&self, plain: &Plain) {
-        self.desk.plain_prefetch(plain);
-    }
-
-    fn plain_is_large(&self) -> bool {
-        self.desk.config.kept.store.capacity() >= limits::CACHE_LARGE
-    }
-
-    fn plain_prefetch_answer(&self, plain: &Plain) {
-        self.desk.plain_prefetch_answer(plain);
+    fn plain_prefetch(&self, plain: &Plain, what: Fetch) {
+        self.desk.plain_prefetch(plain, what);
     }
 
     fn plain_query<'a>(&'a self, query: &mut PlainQuery<'a>, out: &mut [u8]) -> PlainFlow {

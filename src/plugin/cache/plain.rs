@@ -4,18 +4,18 @@ use super::policy::{self, Choice};
 use super::{Desk, Prefetch};
 use crate::cache::{Entry, Key, Patch};
 use crate::corefile::longest_match;
-use crate::plugin::{PlainFlow, PlainQuery};
+use crate::plugin::{Fetch, PlainFlow, PlainQuery};
 use crate::wire::plain::Plain;
 use crate::wire::rcode::Rcode;
 use crate::wire::{HEADER, flag, types};
 
 impl Desk {
-    pub(super) fn plain_prefetch(&self, plain: &Plain) {
-        self.config.kept.store.prefetch_bucket(plain.question_hash);
-    }
-
-    pub(super) fn plain_prefetch_answer(&self, plain: &Plain) {
-        self.config.kept.store.prefetch_entry(plain.question_hash);
+    pub(super) fn plain_prefetch(&self, plain: &Plain, what: Fetch) {
+        let store = &self.config.kept.store;
+        match what {
+            Fetch::Index => store.prefetch_bucket(plain.question_hash),
+            Fetch::Answer => store.prefetch_entry(plain.question_hash),
+        }
     }
 
     /// A fresh entry that fits answers. Misses, stale entries, and one that is due to be asked for again go the long way.
