@@ -44,11 +44,19 @@ fn run() -> io::Result<()> {
         Line::new("TCP, percoredns on epoll", Client::tcp, epoll.addr),
     ];
     match &ring {
-        Ok(ring) => lines.push(Line::new(
-            "TCP, percoredns on glommio",
-            Client::tcp,
-            ring.addr,
-        )),
+        Ok(ring) => {
+            #[cfg(feature = "glommio")]
+            lines.push(Line::new(
+                "TCP, glommio alone",
+                Client::tcp,
+                glommio_tcp(server_cpu)?,
+            ));
+            lines.push(Line::new(
+                "TCP, percoredns on glommio",
+                Client::tcp,
+                ring.addr,
+            ));
+        }
         Err(error) => println!("no glommio here: {error}"),
     }
     cores::pin_current(client_cpu)?;
@@ -276,6 +284,41 @@ fn plain_tcp(cpu: u32) -> io::Result<SocketAddr> {
         None
     })?;
     Ok(addr)
+}
+
+/// The same with what glommio brings: the least that an answer costs whoever waits in its rings.
+#[cfg(feature = "glommio")]
+fn glommio_tcp(cpu: u32) -> io::Result<SocketAddr> {
+    use glommio::{LocalExecutorBuilder, Placement, net};
+    let (tell, told) = std::sync::mpsc::channel();
+    thread::spawn(move || -> io::Result<()> {
+        let placement = Placement::Fixed(cpu as usize);
+        let executor = LocalExecutorBuilder::new(placement).spin_before_park(Duration::ZERO);
+        executor.make()?.run(async move {
+            let listener = net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+            // Whoever asked is gone only when the bench has failed.
+            let _ = tell.send(listener.local_addr()?);
+            loop {
+                let stream = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                glommio::spawn_local(echo(stream)).detach();
+            }
+        })
+    });
+    told.recv().map_err(io::Error::other)
+}
+
+#[cfg(feature = "glommio")]
+async fn echo(mut stream: glommio::net::TcpStream) {
+    use futures_io::{AsyncRead, AsyncWrite};
+    use std::{future::poll_fn, pin::Pin};
+    let mut buffer = [0; 512];
+    while let Ok(len @ 1..) = poll_fn(|cx| Pin::new(&mut stream).poll_read(cx, &mut buffer)).await {
+        let sent = poll_fn(|cx| Pin::new(&mut stream).poll_write(cx, &buffer[..len])).await;
+        if sent.is_err() {
+            return;
+        }
+    }
 }
 
 /// `example.org A` with the length that TCP puts before it.

@@ -173,7 +173,13 @@ impl<'a, S: Sources> Run<'a, S> {
             let due = (pace.due(now_ns).min(total) - n).min(BURST);
             if due > 0 {
                 for _ in 0..due {
-                    self.push(source, pace.intended_ns(n), now_ns);
+                    // Where more is asked for than can be offered, the time that a query was meant for is soon longer ago than its
+                    // timeout: it would be given up the moment it left.
+                    let intended_ns = match self.load.trains {
+                        true => now_ns,
+                        false => pace.intended_ns(n),
+                    };
+                    self.push(source, intended_ns, now_ns);
                     n += 1;
                     if mixes {
                         source = (source + 1) % sources;

@@ -78,7 +78,8 @@ impl Shard {
             })
         };
         Shard {
-            buckets: Index::new(success_max + denial_max, huge_pages),
+            // Seldom are both tables full, and then a bucket holds two on average, which the tags tell apart.
+            buckets: Index::new(success_max.max(denial_max), huge_pages),
             tables: [counts(success_max), counts(denial_max)],
             writing: AtomicBool::new(false),
             orders: UnsafeCell::new([
