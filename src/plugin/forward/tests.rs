@@ -430,7 +430,7 @@ fn a_query_that_waits_is_small() {
         assert!(cx_size <= 96, "a chain that waits takes {cx_size} octets");
         let cx = TaskCx::new(Rc::new(Env), chain.clone(), 0);
         let own = size_of_val(&forward.ask(0, &mut query, &cx));
-        assert!(own <= 400, "an exchange that waits takes {own} octets");
+        assert!(own <= 352, "an exchange that waits takes {own} octets");
         assert!(size_of::<Query>() <= 384, "{}", size_of::<Query>());
     });
 }
