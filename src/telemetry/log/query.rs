@@ -112,7 +112,7 @@ impl QueryLine<'_> {
     }
 }
 
-/// The line without level and end. [`super::page`] writes the same for nearly all, in a twentieth of the instructions.
+/// The line without level and end. A page of the writer says the same for nearly all, in a twentieth of the instructions.
 impl fmt::Display for QueryLine<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write_ip(self.peer.ip(), f)?;
