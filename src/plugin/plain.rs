@@ -298,3 +298,25 @@ impl Chain {
         rows.all(|row| self.rows[row.row].plain_reply(query, out))
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_row_that_wants_it_fetches_ahead_whatever_answers_below() {
+        let large = PlainPart::Steps {
+            query: true,
+            reply: false,
+            done: true,
+            prefetch: true,
+        };
+        let of = |parts: &[PlainPart]| PlainRows::new(parts.iter().copied()).prefetcher;
+        assert_eq!(
+            of(&[PlainPart::DONE, large, PlainPart::QUERY, large]),
+            Some(1)
+        );
+        assert_eq!(of(&[PlainPart::DONE, PlainPart::QUERY]), None);
+        assert_eq!(of(&[PlainPart::Bars, large]), None);
+    }
+}
