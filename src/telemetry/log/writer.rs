@@ -135,7 +135,8 @@ impl Writer {
 
     fn run(&self, write: impl FnMut(&[u8]) -> bool) {
         let mut pen = Pen {
-            batch: Vec::with_capacity(4096),
+            // As long as it gets, so that it never moves; what is not written to takes no memory.
+            batch: Vec::with_capacity(limits::LOG_BATCH_OCTETS + 2 * limits::LOG_LINE_OCTETS),
             page: Page::default(),
             write,
         };
