@@ -6,6 +6,8 @@ pub mod cache;
 pub mod cli;
 pub mod control;
 pub mod corefile;
+#[cfg(feature = "kubernetes")]
+pub mod kube;
 pub mod lang;
 pub mod limits;
 pub mod plugin;

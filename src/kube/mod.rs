@@ -1,0 +1,7 @@
+//! The names of a Kubernetes cluster: a watcher of its API server, and the store that answers come from.
+//!
+//! Runs on: control thread (watching, writing), data core (reading).
+//!
+//! **Invariant**: readers never wait and never see half of a change; what is known is never forgotten because the API server is away.
+
+pub mod record;
