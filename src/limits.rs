@@ -346,3 +346,18 @@ const _: () = assert!(
 pub const TUNE_FILE_OCTETS: usize = 4 << 20;
 /// Cores that a settings file may name, one for each CPU that Linux can be built for.
 pub const TUNE_CORES: usize = 8_192;
+
+// === kube ===
+
+/// Objects of one kind (namespaces, services, slices, pods) that the store numbers; more than any cluster has been run with.
+pub const KUBE_OBJECTS: u32 = 8 << 20;
+/// Numbers that rest before the oldest of them is used again: a reader may hold one for as long as it answers one batch.
+pub const KUBE_NUMBERS_RESTING: usize = 4_096;
+/// Endpoints of one slice that are kept; the API server takes 1,000.
+pub const KUBE_SLICE_ENDPOINTS: usize = 4_096;
+/// Slices of one service that are kept: at the usual 100 endpoints a slice, 800,000 endpoints.
+pub const KUBE_SERVICE_SLICES: usize = 8_192;
+/// Ports of one service or slice that are kept; the API server takes 100 for a slice, and services of several thousand have been seen.
+pub const KUBE_PORTS: usize = 4_096;
+/// Addresses of one service: cluster, external and load balancer ones, each; the API server takes two, and some tens.
+pub const KUBE_SERVICE_ADDRESSES: usize = 255;

@@ -42,6 +42,7 @@ mod walk;
 
 use crate::wire::name;
 
+pub use crate::runtime::epoch::Pin;
 pub use entry::{Entry, NewEntry, Patch};
 pub use flight::{Flights, Role, Ticket};
 pub use shard::Refused;
@@ -91,28 +92,6 @@ impl<'a> Key<'a> {
             dnssec_ok,
             checking_disabled,
         }
-    }
-}
-
-/// Keeps every entry found under it readable. Taken once per batch of packets and dropped before the thread sleeps, since
-/// nothing that was evicted meanwhile can be freed while it lives.
-pub struct Pin(crossbeam::epoch::Guard);
-
-impl Pin {
-    /// Pins the current thread.
-    pub fn new() -> Self {
-        Pin(crossbeam::epoch::pin())
-    }
-
-    /// Lets go of everything found so far and pins again; cheaper than a new pin.
-    pub fn renew(&mut self) {
-        self.0.repin();
-    }
-}
-
-impl Default for Pin {
-    fn default() -> Self {
-        Pin::new()
     }
 }
 

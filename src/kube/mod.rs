@@ -5,3 +5,4 @@
 //! **Invariant**: readers never wait and never see half of a change; what is known is never forgotten because the API server is away.
 
 pub mod record;
+pub mod store;

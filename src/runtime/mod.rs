@@ -17,6 +17,7 @@ mod busy;
 pub mod cgroup;
 pub mod clock;
 pub mod cores;
+pub mod epoch;
 pub mod local;
 pub mod mailbox;
 mod meter;

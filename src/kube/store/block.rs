@@ -1,0 +1,615 @@
+//! How objects lie in memory: one block of octets each, written by the control thread, read in place by all.
+//!
+//! ```text
+//! service  namespace u32, flags, lengths | name | cluster addresses | slices u32... | ports | other name | ways in from outside
+//! slice    namespace u32, service u32, key u64, counts | cluster | ports | IPv4... | IPv6... | zones | host names | targets
+//! pod      namespace u32, key u64, counts | IPv4... | IPv6... | name | labels
+//! ```
+//! Addresses of a slice are sorted, so that one of a thousand is found by a binary search. Numbers are little-endian and not aligned.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+
+use crate::kube::record::{self, Ingress, Protocol, Reach};
+use crate::limits;
+use crate::wire::name::NameBuf;
+
+// === reading ===
+
+/// A place in a block.
+#[derive(Clone, Copy)]
+pub(super) struct Cursor<'p>(pub(super) &'p [u8]);
+
+impl<'p> Cursor<'p> {
+    /// The next octets. What is written here is read here, so there are as many; if not, there are fewer.
+    #[inline]
+    pub(super) fn take(&mut self, len: usize) -> &'p [u8] {
+        let (head, rest) = self.0.split_at(len.min(self.0.len()));
+        self.0 = rest;
+        head
+    }
+
+    #[inline]
+    pub(super) fn u8(&mut self) -> u8 {
+        self.take(1).first().copied().unwrap_or_default()
+    }
+
+    #[inline]
+    pub(super) fn u16(&mut self) -> u16 {
+        u16::from_le_bytes(self.array())
+    }
+
+    #[inline]
+    pub(super) fn u32(&mut self) -> u32 {
+        u32::from_le_bytes(self.array())
+    }
+
+    #[inline]
+    pub(super) fn u64(&mut self) -> u64 {
+        u64::from_le_bytes(self.array())
+    }
+
+    #[inline]
+    fn array<const N: usize>(&mut self) -> [u8; N] {
+        self.take(N).first_chunk().copied().unwrap_or([0; N])
+    }
+
+    fn ip(&mut self) -> Option<IpAddr> {
+        match self.u8() {
+            4 => Some(Ipv4Addr::from(self.array()).into()),
+            6 => Some(Ipv6Addr::from(self.array()).into()),
+            _ => None,
+        }
+    }
+}
+
+/// A port of a service or slice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Port<'p> {
+    /// 0 where there is none.
+    pub number: u16,
+    /// Its protocol.
+    pub protocol: Protocol,
+    /// Lower-case octets, empty where it has no name.
+    pub name: &'p [u8],
+}
+
+/// Ports one after the other.
+#[derive(Clone)]
+pub struct Ports<'p>(Cursor<'p>);
+
+impl<'p> Iterator for Ports<'p> {
+    type Item = Port<'p>;
+
+    #[inline]
+    fn next(&mut self) -> Option<Port<'p>> {
+        if self.0.0.is_empty() {
+            return None;
+        }
+        let number = self.0.u16();
+        let protocol = match self.0.u8() {
+            0 => Protocol::Tcp,
+            1 => Protocol::Udp,
+            _ => Protocol::Sctp,
+        };
+        let len = usize::from(self.0.u8());
+        let name = self.0.take(len);
+        Some(Port {
+            number,
+            protocol,
+            name,
+        })
+    }
+}
+
+/// Addresses one after the other, each with its family in front.
+#[derive(Clone)]
+pub struct Addresses<'p>(Cursor<'p>);
+
+impl Iterator for Addresses<'_> {
+    type Item = IpAddr;
+
+    fn next(&mut self) -> Option<IpAddr> {
+        self.0.ip()
+    }
+}
+
+/// A way to a service from outside of the cluster.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum External<'p> {
+    /// An address.
+    Ip(IpAddr),
+    /// A name in lower-case wire form.
+    Name(&'p [u8]),
+}
+
+/// Ways in, in the order of the object.
+#[derive(Clone)]
+pub struct Externals<'p>(Cursor<'p>);
+
+impl<'p> Iterator for Externals<'p> {
+    type Item = External<'p>;
+
+    fn next(&mut self) -> Option<External<'p>> {
+        let mut at = self.0;
+        if at.0.is_empty() {
+            return None;
+        }
+        let way = match self.0.ip() {
+            Some(ip) => External::Ip(ip),
+            None => {
+                at.u8();
+                let len = usize::from(at.u8());
+                let name = at.take(len);
+                self.0 = at;
+                External::Name(name)
+            }
+        };
+        Some(way)
+    }
+}
+
+/// The parts of a service's block.
+#[derive(Clone, Copy)]
+pub(super) struct ServiceBlock<'p> {
+    pub(super) namespace: u32,
+    flags: u8,
+    pub(super) name: &'p [u8],
+    cluster: &'p [u8],
+    pub(super) slices: &'p [u8],
+    ports: &'p [u8],
+    /// Wire form, empty where there is none.
+    pub(super) other_name: &'p [u8],
+    external: &'p [u8],
+}
+
+impl<'p> ServiceBlock<'p> {
+    #[inline]
+    pub(super) fn read(octets: &'p [u8]) -> ServiceBlock<'p> {
+        let mut at = Cursor(octets);
+        let namespace = at.u32();
+        let flags = at.u8();
+        let name_len = usize::from(at.u8());
+        let other_len = usize::from(at.u8());
+        let cluster_len = usize::from(at.u16());
+        let ports_len = at.u32() as usize;
+        let slices_len = at.u32() as usize;
+        ServiceBlock {
+            namespace,
+            flags,
+            name: at.take(name_len),
+            cluster: at.take(cluster_len),
+            slices: at.take(slices_len),
+            ports: at.take(ports_len),
+            other_name: at.take(other_len),
+            external: at.0,
+        }
+    }
+
+    pub(super) fn is_present(&self) -> bool {
+        self.flags & PRESENT != 0
+    }
+
+    pub(super) fn is_imported(&self) -> bool {
+        self.flags & IMPORTED != 0
+    }
+
+    pub(super) fn reach(&self) -> Reach {
+        match self.flags & REACH {
+            0 => Reach::ClusterIp,
+            1 => Reach::Headless,
+            _ => Reach::Elsewhere,
+        }
+    }
+
+    pub(super) fn cluster_ips(&self) -> Addresses<'p> {
+        Addresses(Cursor(self.cluster))
+    }
+
+    pub(super) fn ports(&self) -> Ports<'p> {
+        Ports(Cursor(self.ports))
+    }
+
+    pub(super) fn externals(&self) -> Externals<'p> {
+        Externals(Cursor(self.external))
+    }
+
+    pub(super) fn slice_numbers(&self) -> impl Iterator<Item = u32> + Clone + use<'p> {
+        let numbers = self.slices.as_chunks::<4>().0.iter();
+        numbers.map(|number| u32::from_le_bytes(*number))
+    }
+}
+
+/// The parts of a slice's block.
+#[derive(Clone, Copy)]
+pub(super) struct SliceBlock<'p> {
+    pub(super) namespace: u32,
+    pub(super) service: u32,
+    pub(super) key: u64,
+    pub(super) cluster: &'p [u8],
+    ports: &'p [u8],
+    pub(super) v4: &'p [[u8; 4]],
+    pub(super) v6: &'p [[u8; 16]],
+    zones: Texts<'p>,
+    hostnames: Texts<'p>,
+    targets: Texts<'p>,
+}
+
+/// A text for each endpoint, or none at all: where each ends, then all of them.
+#[derive(Clone, Copy)]
+struct Texts<'p> {
+    ends: &'p [[u8; 4]],
+    text: &'p [u8],
+}
+
+impl<'p> Texts<'p> {
+    fn read(at: &mut Cursor<'p>, count: usize) -> Texts<'p> {
+        let ends = at.take(4 * count).as_chunks().0;
+        let len = ends.last().map_or(0, |end| u32::from_le_bytes(*end));
+        Texts {
+            ends,
+            text: at.take(len as usize),
+        }
+    }
+
+    fn nth(&self, nth: usize) -> &'p [u8] {
+        let end_of = |nth: usize| {
+            let end = self.ends.get(nth)?;
+            Some(u32::from_le_bytes(*end) as usize)
+        };
+        let start = nth.checked_sub(1).and_then(end_of).unwrap_or(0);
+        let end = end_of(nth).unwrap_or(0);
+        self.text.get(start..end).unwrap_or_default()
+    }
+}
+
+/// One endpoint of a slice.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Endpoint<'p> {
+    /// Its address.
+    pub ip: IpAddr,
+    /// Lower-case, empty where there is none.
+    pub hostname: &'p [u8],
+    /// The name of the pod, lower-case; empty where there is none or nobody wants it.
+    pub target: &'p [u8],
+    /// The zone of its node; empty where there is none or nobody wants it.
+    pub zone: &'p [u8],
+}
+
+impl<'p> SliceBlock<'p> {
+    #[inline]
+    pub(super) fn read(octets: &'p [u8]) -> SliceBlock<'p> {
+        let mut at = Cursor(octets);
+        let (namespace, service, key) = (at.u32(), at.u32(), at.u64());
+        let flags = at.u8();
+        let cluster_len = usize::from(at.u8());
+        let ports_len = at.u32() as usize;
+        let (v4, v6) = (usize::from(at.u16()), usize::from(at.u16()));
+        let count = |flag: u8| if flags & flag != 0 { v4 + v6 } else { 0 };
+        SliceBlock {
+            namespace,
+            service,
+            key,
+            cluster: at.take(cluster_len),
+            ports: at.take(ports_len),
+            v4: at.take(4 * v4).as_chunks().0,
+            v6: at.take(16 * v6).as_chunks().0,
+            zones: Texts::read(&mut at, count(ZONES)),
+            hostnames: Texts::read(&mut at, count(HOSTNAMES)),
+            targets: Texts::read(&mut at, count(TARGETS)),
+        }
+    }
+
+    pub(super) fn ports(&self) -> Ports<'p> {
+        Ports(Cursor(self.ports))
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.v4.len() + self.v6.len()
+    }
+
+    pub(super) fn nth(&self, nth: usize) -> Option<Endpoint<'p>> {
+        let ip = match self.v4.get(nth) {
+            Some(v4) => Ipv4Addr::from(*v4).into(),
+            None => Ipv6Addr::from(*self.v6.get(nth - self.v4.len())?).into(),
+        };
+        Some(Endpoint {
+            ip,
+            hostname: self.hostnames.nth(nth),
+            target: self.targets.nth(nth),
+            zone: self.zones.nth(nth),
+        })
+    }
+
+    /// The endpoint with that address.
+    pub(super) fn at(&self, ip: IpAddr) -> Option<Endpoint<'p>> {
+        let nth = match ip {
+            IpAddr::V4(ip) => self.v4.binary_search(&ip.octets()).ok()?,
+            IpAddr::V6(ip) => self.v4.len() + self.v6.binary_search(&ip.octets()).ok()?,
+        };
+        self.nth(nth)
+    }
+
+    pub(super) fn ips(&self) -> impl Iterator<Item = IpAddr> + use<'p> {
+        let v4 = self.v4.iter().map(|ip| Ipv4Addr::from(*ip).into());
+        v4.chain(self.v6.iter().map(|ip| Ipv6Addr::from(*ip).into()))
+    }
+
+    /// Host names and targets, as they are looked up by.
+    pub(super) fn names(&self) -> impl Iterator<Item = &'p [u8]> + use<'p> {
+        let (hostnames, targets) = (self.hostnames, self.targets);
+        let names = (0..hostnames.ends.len()).map(move |nth| hostnames.nth(nth));
+        names
+            .chain((0..targets.ends.len()).map(move |nth| targets.nth(nth)))
+            .filter(|name| !name.is_empty())
+    }
+}
+
+/// The parts of a pod's block.
+#[derive(Clone, Copy)]
+pub(super) struct PodBlock<'p> {
+    pub(super) namespace: u32,
+    pub(super) key: u64,
+    v4: &'p [[u8; 4]],
+    v6: &'p [[u8; 16]],
+    /// Empty where nobody wants names.
+    pub(super) name: &'p [u8],
+    labels: &'p [u8],
+}
+
+impl<'p> PodBlock<'p> {
+    pub(super) fn read(octets: &'p [u8]) -> PodBlock<'p> {
+        let mut at = Cursor(octets);
+        let (namespace, key) = (at.u32(), at.u64());
+        let (v4, v6, name_len) = (at.u8(), at.u8(), at.u8());
+        PodBlock {
+            namespace,
+            key,
+            v4: at.take(4 * usize::from(v4)).as_chunks().0,
+            v6: at.take(16 * usize::from(v6)).as_chunks().0,
+            name: at.take(usize::from(name_len)),
+            labels: at.0,
+        }
+    }
+
+    pub(super) fn ips(&self) -> impl Iterator<Item = IpAddr> + use<'p> {
+        let v4 = self.v4.iter().map(|ip| Ipv4Addr::from(*ip).into());
+        v4.chain(self.v6.iter().map(|ip| Ipv6Addr::from(*ip).into()))
+    }
+
+    pub(super) fn labels(&self) -> impl Iterator<Item = (&'p [u8], &'p [u8])> + use<'p> {
+        let mut at = Cursor(self.labels);
+        std::iter::from_fn(move || {
+            if at.0.is_empty() {
+                return None;
+            }
+            let (key, value) = (usize::from(at.u16()), usize::from(at.u8()));
+            Some((at.take(key), at.take(value)))
+        })
+    }
+}
+
+// === writing ===
+
+/// Names that stand for a service: those of ServiceImports are apart from those of Services.
+pub(super) struct Head<'a> {
+    pub(super) namespace: u32,
+    pub(super) name: &'a [u8],
+    pub(super) is_imported: bool,
+}
+
+/// What is written of a service itself; `None` for one that only has slices so far.
+pub(super) struct Body<'a> {
+    pub(super) reach: Reach,
+    pub(super) cluster_ips: &'a [IpAddr],
+    pub(super) ports: &'a [record::Port],
+    pub(super) external_name: &'a str,
+    pub(super) external_ips: &'a [IpAddr],
+    pub(super) ingress: &'a [Ingress],
+}
+
+pub(super) fn write_service(
+    out: &mut Vec<u8>,
+    head: &Head<'_>,
+    body: Option<&Body<'_>>,
+    slices: &[u8],
+) {
+    out.clear();
+    let (mut cluster, mut ports, mut external) = (Vec::new(), Vec::new(), Vec::new());
+    let mut other = NameBuf::ROOT;
+    let mut flags = if head.is_imported { IMPORTED } else { 0 };
+    if let Some(body) = body {
+        flags |= PRESENT | body.reach as u8;
+        let few = limits::KUBE_SERVICE_ADDRESSES;
+        for (nth, ip) in body.cluster_ips.iter().enumerate().take(few) {
+            // Each once, as indexes lead to it.
+            if !body.cluster_ips[..nth].contains(ip) {
+                put_ip(&mut cluster, *ip);
+            }
+        }
+        put_ports(&mut ports, body.ports);
+        if body.reach == Reach::Elsewhere {
+            // A name that is none leaves the service without an answer.
+            other = NameBuf::from_text(body.external_name)
+                .unwrap_or(NameBuf::ROOT)
+                .to_lower();
+        }
+        body.external_ips
+            .iter()
+            .take(few)
+            .for_each(|ip| put_ip(&mut external, *ip));
+        for way in body.ingress.iter().take(few) {
+            match way {
+                Ingress::Ip(ip) => put_ip(&mut external, *ip),
+                Ingress::Host(host) => {
+                    if let Ok(name) = NameBuf::from_text(host) {
+                        let name = name.to_lower();
+                        external.extend([0, name.as_wire().len() as u8]);
+                        external.extend(name.as_wire());
+                    }
+                }
+            }
+        }
+    }
+    let other = if other == NameBuf::ROOT {
+        &[][..]
+    } else {
+        other.as_wire()
+    };
+    out.extend(head.namespace.to_le_bytes());
+    out.extend([flags, head.name.len() as u8, other.len() as u8]);
+    out.extend((cluster.len() as u16).to_le_bytes());
+    out.extend((ports.len() as u32).to_le_bytes());
+    out.extend((slices.len() as u32).to_le_bytes());
+    for part in [head.name, &cluster, slices, &ports, other, &external] {
+        out.extend(part);
+    }
+}
+
+/// The block with other slices.
+pub(super) fn with_slices(old: &ServiceBlock<'_>, slices: &[u8], out: &mut Vec<u8>) {
+    out.clear();
+    out.extend(old.namespace.to_le_bytes());
+    out.extend([old.flags, old.name.len() as u8, old.other_name.len() as u8]);
+    out.extend((old.cluster.len() as u16).to_le_bytes());
+    out.extend((old.ports.len() as u32).to_le_bytes());
+    out.extend((slices.len() as u32).to_le_bytes());
+    for part in [
+        old.name,
+        old.cluster,
+        slices,
+        old.ports,
+        old.other_name,
+        old.external,
+    ] {
+        out.extend(part);
+    }
+}
+
+/// What of an endpoint is kept beside its address and host name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Keep {
+    /// The names of pods: of endpoints (`endpoint_pod_names`), and of pods themselves with their labels (metadata).
+    pub targets: bool,
+    /// Zones (`zonal`).
+    pub zones: bool,
+    /// Names and labels of pods.
+    pub pods: bool,
+}
+
+pub(super) fn write_slice(
+    out: &mut Vec<u8>,
+    slice: &record::Slice,
+    place: (u32, u32, u64),
+    keep: Keep,
+) {
+    out.clear();
+    let mut endpoints: Vec<&record::Endpoint> = slice
+        .endpoints
+        .iter()
+        .take(limits::KUBE_SLICE_ENDPOINTS)
+        .collect();
+    // IPv4 first, as the families are read.
+    endpoints.sort_by_key(|endpoint| endpoint.ip);
+    endpoints.dedup_by_key(|endpoint| endpoint.ip);
+    let v4 = endpoints.partition_point(|endpoint| endpoint.ip.is_ipv4());
+    let mut ports = Vec::new();
+    put_ports(&mut ports, &slice.ports);
+    let has = |text: fn(&record::Endpoint) -> &str, flag: u8, is_kept: bool| {
+        let has = is_kept && endpoints.iter().any(|endpoint| !text(endpoint).is_empty());
+        if has { flag } else { 0 }
+    };
+    let flags = has(|e| &e.zone, ZONES, keep.zones)
+        | has(|e| &e.hostname, HOSTNAMES, true)
+        | has(|e| &e.target, TARGETS, keep.targets);
+    let cluster = &slice.cluster.as_bytes()[..slice.cluster.len().min(255)];
+    let (namespace, service, key) = place;
+    out.extend(namespace.to_le_bytes());
+    out.extend(service.to_le_bytes());
+    out.extend(key.to_le_bytes());
+    out.extend([flags, cluster.len() as u8]);
+    out.extend((ports.len() as u32).to_le_bytes());
+    out.extend((v4 as u16).to_le_bytes());
+    out.extend(((endpoints.len() - v4) as u16).to_le_bytes());
+    out.extend(cluster);
+    out.extend(&ports);
+    endpoints
+        .iter()
+        .for_each(|endpoint| put_octets(out, endpoint.ip));
+    if flags & ZONES != 0 {
+        put_texts(out, endpoints.iter().map(|endpoint| &*endpoint.zone));
+    }
+    if flags & HOSTNAMES != 0 {
+        put_texts(out, endpoints.iter().map(|endpoint| &*endpoint.hostname));
+    }
+    if flags & TARGETS != 0 {
+        put_texts(out, endpoints.iter().map(|endpoint| &*endpoint.target));
+    }
+}
+
+pub(super) fn write_pod(out: &mut Vec<u8>, pod: &record::Pod, place: (u32, u64), keep: Keep) {
+    out.clear();
+    let mut ips: Vec<IpAddr> = pod
+        .ips
+        .iter()
+        .take(limits::KUBE_SERVICE_ADDRESSES)
+        .copied()
+        .collect();
+    ips.sort_unstable();
+    ips.dedup();
+    let v4 = ips.partition_point(IpAddr::is_ipv4);
+    let name = if keep.pods { pod.name.as_bytes() } else { &[] };
+    let name = &name[..name.len().min(255)];
+    out.extend(place.0.to_le_bytes());
+    out.extend(place.1.to_le_bytes());
+    out.extend([v4 as u8, (ips.len() - v4) as u8, name.len() as u8]);
+    ips.iter().for_each(|ip| put_octets(out, *ip));
+    out.extend(name);
+    let labels = pod.labels.iter().filter(|_| keep.pods);
+    // The API server takes keys of 317 octets and values of 63.
+    let is_sane = |row: &&(String, String)| row.0.len() <= 512 && row.1.len() <= 255;
+    for (key, value) in labels.filter(is_sane) {
+        out.extend((key.len() as u16).to_le_bytes());
+        out.push(value.len() as u8);
+        out.extend(key.bytes().chain(value.bytes()));
+    }
+}
+
+fn put_ip(out: &mut Vec<u8>, ip: IpAddr) {
+    out.push(if ip.is_ipv4() { 4 } else { 6 });
+    put_octets(out, ip);
+}
+
+fn put_octets(out: &mut Vec<u8>, ip: IpAddr) {
+    match ip {
+        IpAddr::V4(ip) => out.extend(ip.octets()),
+        IpAddr::V6(ip) => out.extend(ip.octets()),
+    }
+}
+
+fn put_ports(out: &mut Vec<u8>, ports: &[record::Port]) {
+    for port in ports.iter().take(limits::KUBE_PORTS) {
+        let name = &port.name.as_bytes()[..port.name.len().min(63)];
+        out.extend(port.number.to_le_bytes());
+        out.extend([port.protocol as u8, name.len() as u8]);
+        out.extend(name.iter().map(u8::to_ascii_lowercase));
+    }
+}
+
+fn put_texts<'a>(out: &mut Vec<u8>, texts: impl Iterator<Item = &'a str> + Clone) {
+    let mut end = 0u32;
+    let cut = |text: &'a str| &text.as_bytes()[..text.len().min(253)];
+    for text in texts.clone() {
+        end += cut(text).len() as u32;
+        out.extend(end.to_le_bytes());
+    }
+    for text in texts {
+        out.extend(cut(text).iter().map(u8::to_ascii_lowercase));
+    }
+}
+
+const REACH: u8 = 3;
+const IMPORTED: u8 = 4;
+const PRESENT: u8 = 8;
+const ZONES: u8 = 1;
+const HOSTNAMES: u8 = 2;
+const TARGETS: u8 = 4;

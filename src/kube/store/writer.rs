@@ -1,0 +1,803 @@
+//! The one who writes: it turns what a watcher hears into blocks, and publishes those that differ from what is there.
+//!
+//! A list marks what it names with its stamp; what has an older one when the list ends is gone. So a relist of an unchanged cluster
+//! changes nothing, and takes no memory but for one object at a time.
+
+use std::net::IpAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+
+use super::block::{self, Body, Head, Keep, PodBlock, ServiceBlock, SliceBlock};
+use super::index::{Fill, Index};
+use super::shelf::Numbers;
+use super::{Kinds, Namespace, Store, ip_hash, name_hash, service_hash};
+use crate::kube::record::{self, Kind, Object, Sink};
+use crate::limits;
+use crate::runtime::clock;
+use crate::runtime::epoch::Pin;
+use crate::wire::name;
+
+/// Writes one store.
+pub struct Writer {
+    store: Arc<Store>,
+    keep: Keep,
+    namespaces: Family,
+    services: Family,
+    slices: Family,
+    pods: Family,
+    /// Blocks that name the namespace, by its number.
+    tenants: Vec<u32>,
+    /// Counts the lists of each kind.
+    lists: [u32; KINDS],
+    fills: Fills,
+    slice_keys: Index,
+    pod_keys: Index,
+    /// A block in the making.
+    scratch: Vec<u8>,
+}
+
+/// The numbers of one kind of blocks.
+#[derive(Default)]
+struct Family {
+    numbers: Numbers,
+    /// The list that named the block last, by number.
+    stamps: Vec<u32>,
+    /// Objects that are there.
+    len: usize,
+}
+
+#[derive(Default)]
+struct Fills {
+    namespaces: Fill,
+    services: Fill,
+    service_ips: Fill,
+    endpoint_ips: Fill,
+    endpoint_names: Fill,
+    slice_keys: Fill,
+    pod_ips: Fill,
+    pod_keys: Fill,
+}
+
+impl Family {
+    fn take(&mut self) -> Option<u32> {
+        let number = self.numbers.take()?;
+        let len = (number as usize + 1).max(self.stamps.len());
+        self.stamps.resize(len, 0);
+        Some(number)
+    }
+
+    fn mark(&mut self, number: u32, list: u32) {
+        if let Some(stamp) = self.stamps.get_mut(number as usize) {
+            *stamp = list;
+        }
+    }
+
+    fn is_unmarked(&self, number: u32, list: u32) -> bool {
+        self.stamps
+            .get(number as usize)
+            .is_some_and(|stamp| *stamp != list)
+    }
+}
+
+impl Writer {
+    /// A writer of an empty store; there must be no other.
+    pub fn new(store: Arc<Store>, keep: Keep) -> Writer {
+        Writer {
+            store,
+            keep,
+            namespaces: Family::default(),
+            services: Family::default(),
+            slices: Family::default(),
+            pods: Family::default(),
+            tenants: Vec::new(),
+            lists: [0; KINDS],
+            fills: Fills::default(),
+            slice_keys: Index::default(),
+            pod_keys: Index::default(),
+            scratch: Vec::new(),
+        }
+    }
+
+    /// The store.
+    pub fn store(&self) -> &Arc<Store> {
+        &self.store
+    }
+
+    /// What of endpoints and pods is kept from now on.
+    pub fn set_keep(&mut self, keep: Keep) {
+        self.keep = keep;
+    }
+
+    /// What is kept.
+    pub fn keep(&self) -> Keep {
+        self.keep
+    }
+
+    /// Objects of a kind that are there.
+    pub fn len(&self, kind: Kind) -> usize {
+        match kind {
+            Kind::Namespace => self.namespaces.len,
+            Kind::Service | Kind::Import => self.services.len,
+            Kind::Slice => self.slices.len,
+            Kind::Pod => self.pods.len,
+        }
+    }
+
+    fn changed(&self, is_external: bool) {
+        let status = &self.store.status;
+        status.modified_s.store(clock::wall_s(), Ordering::Relaxed);
+        if is_external {
+            status
+                .externally_modified_s
+                .store(clock::wall_s(), Ordering::Relaxed);
+        }
+        status.changes.fetch_add(1, Ordering::Relaxed);
+    }
+
+    // === namespaces ===
+
+    /// The number of the name, taken now if it has none. Whoever keeps it counts as a tenant.
+    fn namespace(&mut self, name: &str) -> Option<u32> {
+        if let Some(number) = self.find_namespace(name) {
+            return Some(number);
+        }
+        let number = self.namespaces.take()?;
+        let len = self.namespaces.stamps.len();
+        self.tenants.resize(len, 0);
+        self.tenants[number as usize] = 0;
+        self.write_namespace(number, name.as_bytes(), false);
+        let hash = name_hash(name.as_bytes(), 0);
+        self.store
+            .namespace_index
+            .insert(&mut self.fills.namespaces, hash, number);
+        Some(number)
+    }
+
+    fn find_namespace(&self, name: &str) -> Option<u32> {
+        let pin = Pin::new();
+        let mut found = self
+            .store
+            .namespace_index
+            .find(name_hash(name.as_bytes(), 0), &pin);
+        found.find(|number| {
+            let block = self.store.namespaces.load(*number, &pin);
+            block.and_then(|block| block.get(1..)) == Some(name.as_bytes())
+        })
+    }
+
+    fn write_namespace(&self, number: u32, name: &[u8], exists: bool) {
+        let mut block = Vec::with_capacity(1 + name.len());
+        block.push(u8::from(exists));
+        block.extend(name);
+        self.store.namespaces.replace(number, &block);
+    }
+
+    fn exists(&self, number: u32) -> bool {
+        let pin = Pin::new();
+        let block = self.store.namespaces.load(number, &pin);
+        block
+            .and_then(<[u8]>::first)
+            .is_some_and(|exists| *exists != 0)
+    }
+
+    fn put_namespace(&mut self, name: &str) {
+        let Some(number) = self.namespace(name) else {
+            return;
+        };
+        self.namespaces
+            .mark(number, self.lists[Kind::Namespace as usize]);
+        if !self.exists(number) {
+            self.write_namespace(number, name.as_bytes(), true);
+            self.namespaces.len += 1;
+            self.changed(false);
+        }
+    }
+
+    fn remove_namespace(&mut self, number: u32) {
+        if !self.exists(number) {
+            return;
+        }
+        let pin = Pin::new();
+        let name = self.store.view(&pin).namespace_name(Namespace(number));
+        self.write_namespace(number, name, false);
+        self.namespaces.len -= 1;
+        self.changed(false);
+        self.forget_namespace(number);
+    }
+
+    fn add_tenant(&mut self, namespace: u32) {
+        if let Some(tenants) = self.tenants.get_mut(namespace as usize) {
+            *tenants += 1;
+        }
+    }
+
+    fn drop_tenant(&mut self, namespace: u32) {
+        if let Some(tenants) = self.tenants.get_mut(namespace as usize) {
+            *tenants = tenants.saturating_sub(1);
+        }
+        self.forget_namespace(namespace);
+    }
+
+    /// Lets the number go if nothing needs it any more.
+    fn forget_namespace(&mut self, number: u32) {
+        if self.tenants.get(number as usize) != Some(&0) || self.exists(number) {
+            return;
+        }
+        let pin = Pin::new();
+        let name = self.store.view(&pin).namespace_name(Namespace(number));
+        let hash = name_hash(name, 0);
+        if self
+            .store
+            .namespace_index
+            .remove(&mut self.fills.namespaces, hash, number)
+        {
+            self.store.namespaces.clear(number);
+            self.namespaces.numbers.give_back(number);
+        }
+    }
+
+    // === services ===
+
+    fn find_service(&self, namespace: u32, name: &[u8], is_imported: bool) -> Option<u32> {
+        let pin = Pin::new();
+        let mut found = self
+            .store
+            .service_index
+            .find(service_hash(namespace, name, is_imported), &pin);
+        found.find(|number| {
+            let block = self
+                .store
+                .services
+                .load(*number, &pin)
+                .map(ServiceBlock::read);
+            block.is_some_and(|block| {
+                block.namespace == namespace
+                    && block.name == name
+                    && block.is_imported() == is_imported
+            })
+        })
+    }
+
+    /// The number of the service, made now with nothing in it if there is none.
+    fn service(&mut self, head: &Head<'_>) -> Option<u32> {
+        if let Some(number) = self.find_service(head.namespace, head.name, head.is_imported) {
+            return Some(number);
+        }
+        let number = self.services.take()?;
+        block::write_service(&mut self.scratch, head, None, &[]);
+        self.store.services.replace(number, &self.scratch);
+        let hash = service_hash(head.namespace, head.name, head.is_imported);
+        self.store
+            .service_index
+            .insert(&mut self.fills.services, hash, number);
+        self.add_tenant(head.namespace);
+        Some(number)
+    }
+
+    fn put_service(&mut self, namespace: &str, name: &str, is_imported: bool, body: &Body<'_>) {
+        let Some(namespace) = self.namespace(namespace) else {
+            return;
+        };
+        let head = Head {
+            namespace,
+            name: name.as_bytes(),
+            is_imported,
+        };
+        let Some(number) = self.service(&head) else {
+            return;
+        };
+        let kind = if is_imported {
+            Kind::Import
+        } else {
+            Kind::Service
+        };
+        self.services.mark(number, self.lists[kind as usize]);
+        self.write_service(number, &head, Some(body));
+    }
+
+    /// Publishes the service if it is not as it was.
+    fn write_service(&mut self, number: u32, head: &Head<'_>, body: Option<&Body<'_>>) {
+        let pin = Pin::new();
+        let store = Arc::clone(&self.store);
+        let Some(old_octets) = store.services.load(number, &pin) else {
+            return;
+        };
+        let old = ServiceBlock::read(old_octets);
+        block::write_service(&mut self.scratch, head, body, old.slices);
+        if self.scratch == old_octets {
+            return;
+        }
+        let new = ServiceBlock::read(&self.scratch);
+        self.services.len += usize::from(new.is_present());
+        self.services.len -= usize::from(old.is_present());
+        if !head.is_imported {
+            let (old_ips, new_ips) = (old.cluster_ips(), new.cluster_ips());
+            let fill = &mut self.fills.service_ips;
+            for ip in new_ips
+                .clone()
+                .filter(|ip| !old_ips.clone().any(|known| known == *ip))
+            {
+                store.service_ips.insert(fill, ip_hash(ip), number);
+            }
+            store.services.replace(number, &self.scratch);
+            for ip in old_ips.filter(|ip| !new_ips.clone().any(|known| known == *ip)) {
+                store.service_ips.remove(fill, ip_hash(ip), number);
+            }
+        } else {
+            store.services.replace(number, &self.scratch);
+        }
+        let is_external = !old.externals().eq(new.externals());
+        self.changed(is_external);
+        self.forget_service(number);
+    }
+
+    fn remove_service(&mut self, number: u32) {
+        let pin = Pin::new();
+        let store = Arc::clone(&self.store);
+        let Some(octets) = store.services.load(number, &pin) else {
+            return;
+        };
+        let old = ServiceBlock::read(octets);
+        let head = Head {
+            namespace: old.namespace,
+            name: old.name,
+            is_imported: old.is_imported(),
+        };
+        self.write_service(number, &head, None);
+    }
+
+    /// Takes the block away if neither the service nor a slice of it is left.
+    fn forget_service(&mut self, number: u32) {
+        let pin = Pin::new();
+        let store = Arc::clone(&self.store);
+        let Some(octets) = store.services.load(number, &pin) else {
+            return;
+        };
+        let block = ServiceBlock::read(octets);
+        if block.is_present() || !block.slices.is_empty() {
+            return;
+        }
+        let hash = service_hash(block.namespace, block.name, block.is_imported());
+        store
+            .service_index
+            .remove(&mut self.fills.services, hash, number);
+        store.services.clear(number);
+        self.services.numbers.give_back(number);
+        self.drop_tenant(block.namespace);
+    }
+
+    fn write_slices(&mut self, service: u32, slices: &[u8]) {
+        let pin = Pin::new();
+        let store = Arc::clone(&self.store);
+        let Some(octets) = store.services.load(service, &pin) else {
+            return;
+        };
+        block::with_slices(&ServiceBlock::read(octets), slices, &mut self.scratch);
+        store.services.replace(service, &self.scratch);
+    }
+
+    /// False if the service has as many slices as are kept.
+    fn attach(&mut self, service: u32, slice: u32) -> bool {
+        let pin = Pin::new();
+        let store = Arc::clone(&self.store);
+        let Some(octets) = store.services.load(service, &pin) else {
+            return false;
+        };
+        let mut slices = ServiceBlock::read(octets).slices.to_vec();
+        if slices.len() / 4 >= limits::KUBE_SERVICE_SLICES {
+            return false;
+        }
+        slices.extend(slice.to_le_bytes());
+        self.write_slices(service, &slices);
+        true
+    }
+
+    fn detach(&mut self, service: u32, slice: u32) {
+        let pin = Pin::new();
+        let store = Arc::clone(&self.store);
+        let Some(octets) = store.services.load(service, &pin) else {
+            return;
+        };
+        let numbers = ServiceBlock::read(octets).slice_numbers();
+        let left: Vec<u8> = numbers
+            .filter(|number| *number != slice)
+            .flat_map(u32::to_le_bytes)
+            .collect();
+        self.write_slices(service, &left);
+        self.forget_service(service);
+    }
+
+    // === slices ===
+
+    fn find_slice(&self, key: u64) -> Option<u32> {
+        let pin = Pin::new();
+        let mut found = self.slice_keys.find(key as u32, &pin);
+        found.find(|number| {
+            let block = self.store.slices.load(*number, &pin).map(SliceBlock::read);
+            block.is_some_and(|block| block.key == key)
+        })
+    }
+
+    fn put_slice(&mut self, slice: &record::Slice) {
+        let key = slice_key(slice);
+        let known = self.find_slice(key);
+        if slice.service.is_empty() {
+            // It belonged to a service and does not any more.
+            known
+                .into_iter()
+                .for_each(|number| self.remove_slice(number));
+            return;
+        }
+        let Some(namespace) = self.namespace(&slice.namespace) else {
+            return;
+        };
+        let head = Head {
+            namespace,
+            name: slice.service.as_bytes(),
+            is_imported: slice.is_imported,
+        };
+        let Some(service) = self.service(&head) else {
+            return;
+        };
+        let number = match known {
+            Some(number) if self.slice_service(number) == Some(service) => number,
+            known => {
+                known
+                    .into_iter()
+                    .for_each(|number| self.remove_slice(number));
+                match self.new_slice(namespace, service, key) {
+                    Some(number) => number,
+                    None => return,
+                }
+            }
+        };
+        self.slices.mark(number, self.lists[Kind::Slice as usize]);
+        self.write_slice(number, slice, (namespace, service, key));
+    }
+
+    fn slice_service(&self, number: u32) -> Option<u32> {
+        let pin = Pin::new();
+        let octets = self.store.slices.load(number, &pin)?;
+        Some(SliceBlock::read(octets).service)
+    }
+
+    /// A slice with nothing in it, which its service knows of.
+    fn new_slice(&mut self, namespace: u32, service: u32, key: u64) -> Option<u32> {
+        let number = self.slices.take()?;
+        let empty = record::Slice::default();
+        block::write_slice(
+            &mut self.scratch,
+            &empty,
+            (namespace, service, key),
+            self.keep,
+        );
+        self.store.slices.replace(number, &self.scratch);
+        if !self.attach(service, number) {
+            self.store.slices.clear(number);
+            self.slices.numbers.give_back(number);
+            return None;
+        }
+        self.slice_keys
+            .insert(&mut self.fills.slice_keys, key as u32, number);
+        self.slices.len += 1;
+        Some(number)
+    }
+
+    fn write_slice(&mut self, number: u32, slice: &record::Slice, place: (u32, u32, u64)) {
+        let pin = Pin::new();
+        let store = Arc::clone(&self.store);
+        let Some(old_octets) = store.slices.load(number, &pin) else {
+            return;
+        };
+        let old = SliceBlock::read(old_octets);
+        block::write_slice(&mut self.scratch, slice, place, self.keep);
+        if self.scratch == old_octets {
+            return;
+        }
+        let new = SliceBlock::read(&self.scratch);
+        // Readers verify at the block, so what leads to it is put first and taken away last.
+        let fills = &mut self.fills;
+        for ip in new.ips().filter(|ip| old.at(*ip).is_none()) {
+            store
+                .endpoint_ips
+                .insert(&mut fills.endpoint_ips, ip_hash(ip), number);
+        }
+        let (old_names, new_names) = (hashes(&old), hashes(&new));
+        for hash in new_names
+            .iter()
+            .filter(|hash| old_names.binary_search(hash).is_err())
+        {
+            store
+                .endpoint_names
+                .insert(&mut fills.endpoint_names, *hash, number);
+        }
+        store.slices.replace(number, &self.scratch);
+        for ip in old.ips().filter(|ip| new.at(*ip).is_none()) {
+            store
+                .endpoint_ips
+                .remove(&mut fills.endpoint_ips, ip_hash(ip), number);
+        }
+        for hash in old_names
+            .iter()
+            .filter(|hash| new_names.binary_search(hash).is_err())
+        {
+            store
+                .endpoint_names
+                .remove(&mut fills.endpoint_names, *hash, number);
+        }
+        self.changed(false);
+    }
+
+    fn remove_slice(&mut self, number: u32) {
+        let pin = Pin::new();
+        let store = Arc::clone(&self.store);
+        let Some(octets) = store.slices.load(number, &pin) else {
+            return;
+        };
+        let old = SliceBlock::read(octets);
+        let place = (old.namespace, old.service, old.key);
+        self.write_slice(number, &record::Slice::default(), place);
+        self.detach(old.service, number);
+        store.slices.clear(number);
+        self.slice_keys
+            .remove(&mut self.fills.slice_keys, old.key as u32, number);
+        self.slices.numbers.give_back(number);
+        self.slices.len -= 1;
+    }
+
+    // === pods ===
+
+    fn find_pod(&self, key: u64) -> Option<u32> {
+        let pin = Pin::new();
+        let mut found = self.pod_keys.find(key as u32, &pin);
+        found.find(|number| {
+            let block = self.store.pods.load(*number, &pin).map(PodBlock::read);
+            block.is_some_and(|block| block.key == key)
+        })
+    }
+
+    fn put_pod(&mut self, pod: &record::Pod) {
+        let key = key(&pod.namespace, &pod.name);
+        let known = self.find_pod(key);
+        if pod.ips.is_empty() {
+            known.into_iter().for_each(|number| self.remove_pod(number));
+            return;
+        }
+        let Some(namespace) = self.namespace(&pod.namespace) else {
+            return;
+        };
+        let number = match known {
+            Some(number) => number,
+            None => {
+                let Some(number) = self.pods.take() else {
+                    return;
+                };
+                block::write_pod(
+                    &mut self.scratch,
+                    &record::Pod::default(),
+                    (namespace, key),
+                    self.keep,
+                );
+                self.store.pods.replace(number, &self.scratch);
+                self.pod_keys
+                    .insert(&mut self.fills.pod_keys, key as u32, number);
+                self.add_tenant(namespace);
+                self.pods.len += 1;
+                number
+            }
+        };
+        self.pods.mark(number, self.lists[Kind::Pod as usize]);
+        self.write_pod(number, pod, (namespace, key));
+    }
+
+    fn write_pod(&mut self, number: u32, pod: &record::Pod, place: (u32, u64)) {
+        let pin = Pin::new();
+        let store = Arc::clone(&self.store);
+        let Some(old_octets) = store.pods.load(number, &pin) else {
+            return;
+        };
+        let old = PodBlock::read(old_octets);
+        block::write_pod(&mut self.scratch, pod, place, self.keep);
+        if self.scratch == old_octets {
+            return;
+        }
+        let new = PodBlock::read(&self.scratch);
+        let has = |block: &PodBlock<'_>, ip: IpAddr| block.ips().any(|known| known == ip);
+        let fill = &mut self.fills.pod_ips;
+        for ip in new.ips().filter(|ip| !has(&old, *ip)) {
+            store.pod_ips.insert(fill, ip_hash(ip), number);
+        }
+        store.pods.replace(number, &self.scratch);
+        for ip in old.ips().filter(|ip| !has(&new, *ip)) {
+            store.pod_ips.remove(fill, ip_hash(ip), number);
+        }
+        self.changed(false);
+    }
+
+    fn remove_pod(&mut self, number: u32) {
+        let pin = Pin::new();
+        let store = Arc::clone(&self.store);
+        let Some(octets) = store.pods.load(number, &pin) else {
+            return;
+        };
+        let old = PodBlock::read(octets);
+        self.write_pod(number, &record::Pod::default(), (old.namespace, old.key));
+        store.pods.clear(number);
+        self.pod_keys
+            .remove(&mut self.fills.pod_keys, old.key as u32, number);
+        self.pods.numbers.give_back(number);
+        self.pods.len -= 1;
+        self.drop_tenant(old.namespace);
+    }
+
+    // === lists ===
+
+    fn family(&self, kind: Kind) -> &Family {
+        match kind {
+            Kind::Namespace => &self.namespaces,
+            Kind::Service | Kind::Import => &self.services,
+            Kind::Slice => &self.slices,
+            Kind::Pod => &self.pods,
+        }
+    }
+
+    /// Removes what the list did not name.
+    fn sweep(&mut self, kind: Kind) {
+        let list = self.lists[kind as usize];
+        let family = self.family(kind);
+        let numbers = family.numbers.all();
+        let numbers: Vec<u32> = numbers
+            .filter(|number| family.is_unmarked(*number, list))
+            .collect();
+        for number in numbers {
+            match kind {
+                Kind::Namespace => self.remove_namespace(number),
+                Kind::Service | Kind::Import => {
+                    if self.is_of(number, kind) {
+                        self.remove_service(number);
+                    }
+                }
+                Kind::Slice => self.remove_slice(number),
+                Kind::Pod => self.remove_pod(number),
+            }
+        }
+    }
+
+    /// Whether a service's block is of that kind: both share their numbers, not their lists.
+    fn is_of(&self, number: u32, kind: Kind) -> bool {
+        let pin = Pin::new();
+        let octets = self.store.services.load(number, &pin);
+        octets.is_some_and(|octets| {
+            ServiceBlock::read(octets).is_imported() == (kind == Kind::Import)
+        })
+    }
+
+    fn set_bit(&self, bits: &std::sync::atomic::AtomicU32, kind: Kind) {
+        bits.fetch_or(Kinds::NONE.and(kind).0, Ordering::AcqRel);
+    }
+}
+
+impl Sink for Writer {
+    fn list_begins(&mut self, kind: Kind) {
+        let list = &mut self.lists[kind as usize];
+        *list = list.wrapping_add(1);
+    }
+
+    fn put(&mut self, object: &Object) {
+        match object {
+            Object::Namespace(name) => self.put_namespace(name),
+            Object::Service(service) => {
+                let body = Body {
+                    reach: service.reach,
+                    cluster_ips: &service.cluster_ips,
+                    ports: &service.ports,
+                    external_name: &service.external_name,
+                    external_ips: &service.external_ips,
+                    ingress: &service.ingress,
+                };
+                self.put_service(&service.namespace, &service.name, false, &body);
+            }
+            Object::Import(import) => {
+                let body = Body {
+                    reach: match import.is_headless {
+                        true => record::Reach::Headless,
+                        false => record::Reach::ClusterIp,
+                    },
+                    cluster_ips: &import.ips,
+                    ports: &import.ports,
+                    external_name: "",
+                    external_ips: &[],
+                    ingress: &[],
+                };
+                self.put_service(&import.namespace, &import.name, true, &body);
+            }
+            Object::Slice(slice) => self.put_slice(slice),
+            Object::Pod(pod) => self.put_pod(pod),
+        }
+    }
+
+    fn remove(&mut self, object: &Object) {
+        match object {
+            Object::Namespace(name) => {
+                let number = self.find_namespace(name);
+                number
+                    .into_iter()
+                    .for_each(|number| self.remove_namespace(number));
+            }
+            Object::Service(record::Service {
+                namespace, name, ..
+            })
+            | Object::Import(record::Import {
+                namespace, name, ..
+            }) => {
+                let is_imported = object.kind() == Kind::Import;
+                let number = self.find_namespace(namespace).and_then(|namespace| {
+                    self.find_service(namespace, name.as_bytes(), is_imported)
+                });
+                number
+                    .into_iter()
+                    .for_each(|number| self.remove_service(number));
+            }
+            Object::Slice(slice) => {
+                let number = self.find_slice(slice_key(slice));
+                number
+                    .into_iter()
+                    .for_each(|number| self.remove_slice(number));
+            }
+            Object::Pod(pod) => {
+                let number = self.find_pod(key(&pod.namespace, &pod.name));
+                number
+                    .into_iter()
+                    .for_each(|number| self.remove_pod(number));
+            }
+        }
+    }
+
+    fn list_ends(&mut self, kind: Kind) {
+        self.sweep(kind);
+        self.set_bit(&self.store.status.synced, kind);
+        self.heard(kind);
+    }
+
+    fn heard(&mut self, kind: Kind) {
+        self.set_bit(&self.store.status.live, kind);
+    }
+
+    fn lost(&mut self, kind: Kind) {
+        let status = &self.store.status;
+        let bit = Kinds::NONE.and(kind).0;
+        let before = status.live.fetch_and(!bit, Ordering::AcqRel);
+        if before & bit != 0 {
+            status.lost_ns.store(clock::now_ns(), Ordering::Release);
+        }
+    }
+}
+
+fn slice_key(slice: &record::Slice) -> u64 {
+    key(&slice.namespace, &slice.name)
+}
+
+/// Of an object by its names; two of 64 bits are equal for one pair in 2^64.
+fn key(namespace: &str, name: &str) -> u64 {
+    let namespace = name::hash(namespace.as_bytes());
+    name::question_hash(
+        namespace.rotate_left(17) ^ name::hash(name.as_bytes()),
+        0,
+        0,
+        false,
+        false,
+    )
+}
+
+/// Hashes under which the endpoints of a slice are found by name, sorted, each once.
+fn hashes(block: &SliceBlock<'_>) -> Vec<u32> {
+    let mut hashes: Vec<u32> = block
+        .names()
+        .map(|name| name_hash(name, block.service))
+        .collect();
+    hashes.sort_unstable();
+    hashes.dedup();
+    hashes
+}
+
+const KINDS: usize = Kind::Import as usize + 1;
