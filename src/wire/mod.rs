@@ -26,6 +26,7 @@ pub mod rcode;
 pub mod rdata;
 pub mod reply;
 pub mod scrub;
+pub mod sheet;
 pub mod types;
 
 /// Octets of the header of a message (RFC 1035 section 4.1.1).
