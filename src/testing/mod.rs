@@ -7,5 +7,7 @@
 pub mod directive;
 pub mod files;
 pub mod host;
+#[cfg(feature = "kubernetes")]
+pub mod kube_api;
 
 pub use host::{Host, Seen, check, check_seen};

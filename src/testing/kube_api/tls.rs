@@ -1,0 +1,118 @@
+//! Certificates of the server and of its clients, from an authority that the test makes.
+
+use std::path::Path;
+use std::sync::Arc;
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
+    KeyUsagePurpose,
+};
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls::crypto::ring;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::server::WebPkiClientVerifier;
+use tokio_rustls::rustls::{RootCertStore, ServerConfig};
+
+use crate::testing::files::Dir;
+
+/// A certificate authority, whose files are in a directory that goes with it.
+pub struct Authority {
+    dir: Dir,
+    certificate: CertificateDer<'static>,
+    issuer: Issuer<'static, KeyPair>,
+    wants_client: bool,
+}
+
+impl Authority {
+    /// An authority whose servers take every client. Its certificate is in `ca.crt`.
+    pub fn new() -> Authority {
+        let mut params = params("percoredns test authority", &[]);
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.key_usages = vec![
+            KeyUsagePurpose::KeyCertSign,
+            KeyUsagePurpose::DigitalSignature,
+        ];
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.self_signed(&key).expect("a certificate");
+        let dir = Dir::new();
+        dir.write("ca.crt", &certificate.pem());
+        Authority {
+            dir,
+            certificate: certificate.into(),
+            issuer: Issuer::new(params, key),
+            wants_client: false,
+        }
+    }
+
+    /// The same, whose servers take only clients with a certificate of it.
+    pub fn with_clients() -> Authority {
+        Authority {
+            wants_client: true,
+            ..Authority::new()
+        }
+    }
+
+    /// Where the files are.
+    pub fn path(&self) -> &Path {
+        self.dir.path()
+    }
+
+    /// The whole path of the authority's certificate.
+    pub fn ca_file(&self) -> String {
+        self.dir
+            .path()
+            .join("ca.crt")
+            .to_string_lossy()
+            .into_owned()
+    }
+
+    /// Makes a client's certificate and key, and returns the whole paths of their files, `NAME.crt` and `NAME.key`. Made again under the same
+    /// name it is a rotation.
+    pub fn client(&self, name: &str) -> (String, String) {
+        let mut params = params(name, &[]);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        (
+            self.dir.write(&format!("{name}.crt"), &certificate.pem()),
+            self.dir.write(&format!("{name}.key"), &key.serialize_pem()),
+        )
+    }
+
+    /// What a server of this authority accepts connections with.
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        let mut params = params("kube-apiserver", &["127.0.0.1", "localhost", "kubernetes"]);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let key = KeyPair::generate().expect("a key");
+        let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
+        let provider = Arc::new(ring::default_provider());
+        let config = ServerConfig::builder_with_provider(Arc::clone(&provider))
+            .with_safe_default_protocol_versions()
+            .expect("versions of the provider");
+        let config = if self.wants_client {
+            let mut roots = RootCertStore::empty();
+            roots.add(self.certificate.clone()).expect("a root");
+            let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+            config.with_client_cert_verifier(verifier.build().expect("a verifier"))
+        } else {
+            config.with_no_client_auth()
+        };
+        let chain = vec![certificate.into()];
+        let config = config.with_single_cert(chain, PrivateKeyDer::from(key));
+        TlsAcceptor::from(Arc::new(config.expect("a certificate with its key")))
+    }
+}
+
+impl Default for Authority {
+    fn default() -> Authority {
+        Authority::new()
+    }
+}
+
+fn params(name: &str, hosts: &[&str]) -> CertificateParams {
+    let hosts: Vec<String> = hosts.iter().map(|host| (*host).to_owned()).collect();
+    let mut params = CertificateParams::new(hosts).expect("names that DNS takes");
+    params.distinguished_name.push(DnType::CommonName, name);
+    params.use_authority_key_identifier_extension = true;
+    params
+}
