@@ -9,6 +9,7 @@ use serde_json::Value;
 use crate::testing::kube_api::Api;
 
 pub(super) const JSON: &str = "application/json";
+pub(super) const PROTOBUF: &str = "application/vnd.kubernetes.protobuf";
 
 /// An answer, of which the body is read as it comes.
 pub(super) struct Answer<S> {

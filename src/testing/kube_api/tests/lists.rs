@@ -266,3 +266,34 @@ fn encodings_are_agreed_on() {
     assert_eq!(type_of(&both, path), (200, "application/json".into()));
     assert_eq!(type_of(protobuf, path).0, 406);
 }
+
+#[test]
+fn the_types_of_the_kubernetes_api_take_a_generated_cluster() {
+    use k8s_openapi::List;
+    use k8s_openapi::api::core::v1::{Namespace, Pod, Service};
+    use k8s_openapi::api::discovery::v1::EndpointSlice;
+
+    let api = Api::new();
+    api.load(crate::testing::kube_api::Cluster::new(100, 3, 350));
+    let octets = |path: &str| get(&api, path).octets().unwrap();
+    let services: List<Service> = serde_json::from_slice(&octets("/api/v1/services")).unwrap();
+    let slices: List<EndpointSlice> = serde_json::from_slice(&octets(SLICES)).unwrap();
+    let pods: List<Pod> = serde_json::from_slice(&octets("/api/v1/pods")).unwrap();
+    let spaces: List<Namespace> = serde_json::from_slice(&octets("/api/v1/namespaces")).unwrap();
+    assert_eq!(
+        (services.items.len(), pods.items.len(), spaces.items.len()),
+        (100, 350, 7)
+    );
+    let headless = services
+        .items
+        .iter()
+        .filter_map(|service| service.spec.as_ref());
+    let headless = headless.filter(|spec| spec.cluster_ip.as_deref() == Some("None"));
+    assert_eq!(headless.count(), 12);
+    let endpoints = slices
+        .items
+        .iter()
+        .filter_map(|slice| slice.endpoints.as_ref());
+    let endpoints: usize = endpoints.map(Vec::len).sum();
+    assert_eq!(endpoints, api.len(Kind::Slice) * 3);
+}

@@ -3,6 +3,8 @@
 mod client;
 mod faults;
 mod lists;
+mod protobuf;
+mod secure;
 mod watches;
 
 use std::time::{Duration, Instant};
