@@ -9,10 +9,11 @@ use hyper::{Method, Request, Response, StatusCode};
 use super::ask::Ask;
 use super::body::{Gone, Out, Payload};
 use super::encode::Encoding;
+use super::object::Entry;
 use super::script::{Asked, Verb, WatchList};
-use super::state::Page;
 use super::watch::Watch;
 use super::{Failure, Shared};
+use crate::kube::record::Kind;
 
 /// Answers one request.
 pub(super) async fn respond<B>(shared: Arc<Shared>, request: Request<B>) -> Response<Payload> {
@@ -33,32 +34,15 @@ pub(super) async fn respond<B>(shared: Arc<Shared>, request: Request<B>) -> Resp
         Some(Ok(ask)) => (ask.verb, Some(ask.kind)),
         _ => (Verb::Other, None),
     };
-    let (script, refusal) = {
-        let mut state = shared.lock();
-        let refusal = state.script.refuse(verb, kind);
-        (state.script.clone(), refusal)
-    };
+    let script = shared.lock().script.clone();
     if script.delay_ms > 0 {
         tokio::time::sleep(Duration::from_millis(script.delay_ms)).await;
     }
-    let wanted = script.token.map(|token| format!("Bearer {token}"));
     let encoding = Encoding::accept(&accept, kind, script.is_json_only);
-    let refused = if wanted.is_some_and(|wanted| wanted != credentials) {
-        Some(Failure::new(401, "Unauthorized"))
-    } else if let Some(refusal) = refusal {
-        let message = format!("the test wants this request to fail with {}", refusal.code);
-        Some(Failure {
-            retry_after_s: refusal.retry_after_s,
-            ..Failure::new(refusal.code, message)
-        })
-    } else if encoding.is_none() {
-        Some(Failure::new(
-            406,
-            "only the following media types are accepted: application/json",
-        ))
-    } else {
-        None
-    };
+    let refused = refuse(&shared, &credentials, verb, kind).or_else(|| {
+        let message = "only the following media types are accepted: application/json";
+        encoding.is_none().then(|| Failure::new(406, message))
+    });
     let encoding = encoding.unwrap_or(Encoding::Json);
     let answer = match (refused, ask) {
         (Some(failure), _) => Err(failure),
@@ -77,6 +61,21 @@ pub(super) async fn respond<B>(shared: Arc<Shared>, request: Request<B>) -> Resp
         code: response.status().as_u16(),
     });
     response
+}
+
+/// Who asks comes before what the script says: a request without the token uses up no refusal.
+fn refuse(shared: &Shared, credentials: &str, verb: Verb, kind: Option<Kind>) -> Option<Failure> {
+    let mut state = shared.lock();
+    let token = state.script.token.as_ref();
+    if token.is_some_and(|token| credentials.strip_prefix("Bearer ") != Some(token)) {
+        return Some(Failure::new(401, "Unauthorized"));
+    }
+    let refusal = state.script.refuse(verb, kind)?;
+    let message = format!("the test wants this request to fail with {}", refusal.code);
+    Some(Failure {
+        retry_after_s: refusal.retry_after_s,
+        ..Failure::new(refusal.code, message)
+    })
 }
 
 fn perform(
@@ -154,10 +153,22 @@ fn list(shared: &Arc<Shared>, ask: Ask, encoding: Encoding) -> Result<Response<P
             )
         });
     };
+    // A real server knows how many are left if there is no selector; here later pages do not say, since counting takes longer than listing.
+    let is_counted = page.last.is_some() && ask.next.is_empty() && ask.selector.is_all();
+    let remaining = is_counted.then(|| state.len(ask.kind) - limit);
     let trouble = state.script.trouble(Verb::List, ask.kind);
     drop(state);
     let (out, payload) = Out::new(trouble);
-    tokio::spawn(write_list(out, encoding, ask, version, page));
+    let head = encoding.list_head(
+        ask.kind,
+        version,
+        &page
+            .last
+            .map_or_else(String::new, |last| token(version, &last)),
+        remaining,
+        &page.entries,
+    );
+    tokio::spawn(write_list(out, encoding, head, page.entries));
     Ok(build(payload, encoding, false))
 }
 
@@ -165,17 +176,10 @@ fn list(shared: &Arc<Shared>, ask: Ask, encoding: Encoding) -> Result<Response<P
 async fn write_list(
     mut out: Out,
     encoding: Encoding,
-    ask: Ask,
-    version: u64,
-    page: Page,
+    head: Vec<u8>,
+    items: Vec<Entry>,
 ) -> Result<(), Gone> {
-    let next = page.rest.as_ref().map(|(last, _)| token(version, last));
-    // With a selector a real server does not know how many are left.
-    let remaining = page.rest.map(|(_, more)| more);
-    let remaining = remaining.filter(|_| ask.selector.is_all());
-    let next = next.unwrap_or_default();
-    let items = &page.entries;
-    let mut chunk = encoding.list_head(ask.kind, version, &next, remaining, items);
+    let mut chunk = head;
     for (number, entry) in items.iter().enumerate() {
         encoding.item(&mut chunk, entry, number == 0);
         if chunk.len() >= CHUNK {

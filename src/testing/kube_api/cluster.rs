@@ -160,8 +160,8 @@ impl Cluster {
         let count = u64::from(self.namespaces());
         // The square of an even spread over [0, 1), in 32 bits of fraction.
         let spread = u64::from(number.wrapping_mul(0x9e37_79b1));
-        let skewed = spread * spread >> 32;
-        namespace((skewed * count >> 32) as u32)
+        let skewed = (spread * spread) >> 32;
+        namespace(((skewed * count) >> 32) as u32)
     }
 
     fn slices_per_service(&self) -> u32 {

@@ -138,6 +138,7 @@ impl Api {
         let mut life = self.life();
         if let Some(old) = life.take() {
             old.end();
+            self.shared.change(State::begin_anew);
         }
         let (shared, tls) = (&self.shared, self.tls.clone());
         let begun = Life::begin(&self.worker, shared, tls, self.addr);

@@ -53,8 +53,8 @@ pub(super) enum Event {
 /// Part of a list.
 pub(super) struct Page {
     pub(super) entries: Vec<Entry>,
-    /// The key of the last entry when more follow, and how many do.
-    pub(super) rest: Option<(Arc<str>, usize)>,
+    /// The key of the last entry when more follow.
+    pub(super) last: Option<Arc<str>>,
 }
 
 impl Default for State {
@@ -166,22 +166,19 @@ impl State {
         let unchanged = now.filter(|(key, _)| !then.contains_key(key));
         let old = then.iter().filter(|(key, _)| key.as_ref() > after);
         let old = old.filter_map(|(key, entry)| Some((*key, (*entry)?)));
+        let wanted = merge(unchanged, old).filter(|(_, entry)| takes(selector, entry));
         let mut page = Page {
             entries: Vec::new(),
-            rest: None,
+            last: None,
         };
-        let mut last = None;
-        for (key, entry) in merge(unchanged, old) {
-            if !takes(selector, entry) {
-                continue;
+        let mut last: Option<&Arc<str>> = None;
+        for (key, entry) in wanted {
+            if page.entries.len() == limit {
+                page.last = last.cloned();
+                break;
             }
-            if page.entries.len() < limit {
-                page.entries.push(entry.clone());
-                last = Some(key);
-                continue;
-            }
-            let more = page.rest.map_or(0, |(_, more)| more) + 1;
-            page.rest = last.map(|last| (Arc::clone(last), more));
+            page.entries.push(entry.clone());
+            last = Some(key);
         }
         Some(page)
     }

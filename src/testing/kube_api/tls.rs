@@ -66,8 +66,8 @@ impl Authority {
             .into_owned()
     }
 
-    /// Makes a client's certificate and key, and returns the whole paths of their files, `NAME.crt` and `NAME.key`. Made again under the same
-    /// name it is a rotation.
+    /// Makes a client's certificate and key, and returns the whole paths of their files, `NAME.crt` and `NAME.key`. Made again under
+    /// the same name it is a rotation.
     pub fn client(&self, name: &str) -> (String, String) {
         let mut params = params(name, &[]);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];

@@ -101,6 +101,17 @@ fn a_polite_stop_keeps_watches() {
 }
 
 #[test]
+fn a_start_after_a_polite_stop_is_a_new_process() {
+    let api = served(1);
+    let target = format!("/api/v1/services?watch=1&resourceVersion={}", api.version());
+    let mut old = get(&api, &target);
+    api.drain();
+    api.start();
+    old.octets().unwrap_err();
+    assert_eq!(get(&api, &target).told(), "ERROR 410");
+}
+
+#[test]
 fn a_list_breaks_in_the_middle_of_an_object() {
     let api = served(2);
     let whole = get(&api, LIST).octets().unwrap();

@@ -1,6 +1,6 @@
 //! Lists and their pages.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::client::{ask, get, name, names};
 use super::{pod, served, service};
@@ -9,6 +9,20 @@ use crate::testing::kube_api::{Api, Stored, Verb};
 
 const SLICES: &str = "/apis/discovery.k8s.io/v1/endpointslices";
 const IMPORTS: &str = "/apis/multicluster.x-k8s.io/v1alpha1/serviceimports";
+
+/// A port of UDP.
+fn port(name: &str, number: u16) -> Port {
+    Port {
+        name: name.into(),
+        protocol: Protocol::Udp,
+        number,
+    }
+}
+
+/// The first item of a list.
+fn only(api: &Api, path: &str) -> Value {
+    get(api, path).json()["items"][0].clone()
+}
 
 #[test]
 fn a_list_says_what_it_is() {
@@ -38,14 +52,9 @@ fn a_list_says_what_it_is() {
 }
 
 #[test]
-fn every_kind_has_its_form() {
+fn services_and_namespaces_have_their_form() {
     let api = Api::new();
     api.put(Object::Namespace("ns".into()));
-    let port = |name: &str, number| Port {
-        name: name.into(),
-        protocol: Protocol::Udp,
-        number,
-    };
     api.put(Object::Service(Service {
         namespace: "ns".into(),
         name: "out".into(),
@@ -59,6 +68,28 @@ fn every_kind_has_its_form() {
         ports: vec![port("dns", 53)],
         ..Service::default()
     }));
+    assert_eq!(
+        only(&api, "/api/v1/namespaces")["status"]["phase"],
+        "Active"
+    );
+    let service = only(&api, "/api/v1/services");
+    assert_eq!(service["spec"]["type"], "ExternalName");
+    assert_eq!(service["spec"]["externalName"], "example.net");
+    assert_eq!(service["spec"]["externalIPs"], json!(["192.0.2.7"]));
+    assert!(service["spec"].get("clusterIP").is_none());
+    assert_eq!(
+        service["spec"]["ports"],
+        json!([{ "name": "dns", "protocol": "UDP", "port": 53 }])
+    );
+    assert_eq!(
+        service["status"]["loadBalancer"]["ingress"],
+        json!([{ "hostname": "lb" }, { "ip": "::7" }])
+    );
+}
+
+#[test]
+fn slices_imports_and_pods_have_their_form() {
+    let api = Api::new();
     let endpoint = |ip: &str| Endpoint {
         ip: ip.parse().unwrap(),
         hostname: "h".into(),
@@ -85,22 +116,7 @@ fn every_kind_has_its_form() {
     }));
     api.put(pod("ns", "p", "web"));
 
-    let only = |path: &str| get(&api, path).json()["items"][0].clone();
-    assert_eq!(only("/api/v1/namespaces")["status"]["phase"], "Active");
-    let service = only("/api/v1/services");
-    assert_eq!(service["spec"]["type"], "ExternalName");
-    assert_eq!(service["spec"]["externalName"], "example.net");
-    assert_eq!(service["spec"]["externalIPs"], json!(["192.0.2.7"]));
-    assert!(service["spec"].get("clusterIP").is_none());
-    assert_eq!(
-        service["spec"]["ports"],
-        json!([{ "name": "dns", "protocol": "UDP", "port": 53 }])
-    );
-    assert_eq!(
-        service["status"]["loadBalancer"]["ingress"],
-        json!([{ "hostname": "lb" }, { "ip": "::7" }])
-    );
-    let slice = only(SLICES);
+    let slice = only(&api, SLICES);
     assert_eq!(
         slice["metadata"]["labels"]["kubernetes.io/service-name"],
         "s"
@@ -113,11 +129,11 @@ fn every_kind_has_its_form() {
     assert_eq!(slice["endpoints"][0]["conditions"]["ready"], true);
     assert_eq!(slice["endpoints"][1]["conditions"]["ready"], false);
     assert_eq!(slice["ports"], json!([{ "protocol": "UDP" }]));
-    let import = only(IMPORTS);
+    let import = only(&api, IMPORTS);
     assert_eq!(import["kind"], "ServiceImport");
     assert_eq!(import["spec"]["type"], "Headless");
     assert_eq!(import["spec"]["ips"], json!(["10.1.1.1"]));
-    let pod = only("/api/v1/pods");
+    let pod = only(&api, "/api/v1/pods");
     assert_eq!(pod["status"]["podIPs"], json!([{ "ip": "10.128.0.7" }]));
     assert_eq!(pod["metadata"]["labels"], json!({ "app": "web" }));
 }
@@ -158,7 +174,7 @@ fn pages_show_the_moment_of_the_first() {
     api.put(service("ns", "s2a"));
     api.put(service("ns", "s4"));
     api.remove(Kind::Service, "ns", "s2");
-    let next = |list: &serde_json::Value| {
+    let next = |list: &Value| {
         let token = list["metadata"]["continue"].as_str().unwrap();
         get(&api, &format!("/api/v1/services?limit=2&continue={token}")).json()
     };
