@@ -361,3 +361,57 @@ pub const KUBE_SERVICE_SLICES: usize = 8_192;
 pub const KUBE_PORTS: usize = 4_096;
 /// Addresses of one service: cluster, external and load balancer ones, each; the API server takes two, and some tens.
 pub const KUBE_SERVICE_ADDRESSES: usize = 255;
+/// Octets of one object, in either encoding: a slice of 1,000 endpoints, the most that there is, has 300 KB of JSON; etcd takes 1.5 MB.
+pub const KUBE_OBJECT_OCTETS: usize = 4 << 20;
+/// Addresses of one object: the API takes 1,000 endpoints of 100 addresses each in a slice.
+pub const KUBE_ADDRESSES: usize = 100_000;
+/// Addresses of one pod, which has one of each family.
+pub const KUBE_POD_ADDRESSES: usize = 32;
+/// Labels of one pod, all of which are kept as metadata.
+pub const KUBE_LABELS: usize = 1_024;
+/// Octets that are decoded before other work of the control thread has its turn: less than a millisecond.
+pub const KUBE_DECODE_OCTETS: usize = 64 << 10;
+/// Octets that are read of the body of an error response, for its message.
+pub const KUBE_ERROR_OCTETS: usize = 64 << 10;
+/// Octets of a file with credentials; a bundle of all public CAs has 250 KB.
+pub const KUBE_CREDENTIAL_OCTETS: u64 = 4 << 20;
+/// Shortest pause between two looks at the files with credentials.
+pub const KUBE_CREDENTIALS_S: u64 = 1;
+/// Seconds between two log lines about skipped objects, or failures, of one kind.
+pub const KUBE_SKIPPED_LOG_S: u64 = 60;
+/// Objects on one page of a list; what client-go asks for.
+pub const KUBE_PAGE: u32 = 500;
+/// Requests a second and at once where the Corefile says 0; client-go's numbers.
+pub const KUBE_QPS: f64 = 5.0;
+/// See [`KUBE_QPS`].
+pub const KUBE_BURST: u32 = 10;
+/// Shortest and longest time that a watch is asked for, between which chance decides, so that not all servers reconnect at once.
+pub const KUBE_WATCH_S_MIN: u64 = 300;
+/// See [`KUBE_WATCH_S_MIN`].
+pub const KUBE_WATCH_S_MAX: u64 = 600;
+/// How much longer than asked a watch may be silent before its connection counts as dead.
+pub const KUBE_WATCH_MARGIN_S: u64 = 30;
+/// Silence after which a watch counts as dead whose server sends bookmarks, which it does once a minute.
+pub const KUBE_BOOKMARK_S_MAX: u64 = 130;
+/// Silence within a list, or before the end of the initial events of a watch, after which the connection counts as dead.
+pub const KUBE_LIST_SILENCE_S: u64 = 30;
+/// Until a connection is there.
+pub const KUBE_CONNECT_S: u64 = 5;
+/// Until the head of a response is there: a list may have to come from etcd.
+pub const KUBE_RESPONSE_S: u64 = 60;
+/// A watch that ends sooner without an event has failed, whatever its status says.
+pub const KUBE_WATCH_SHORT_S: u64 = 1;
+/// Shortest pause after a failure; each further one doubles it.
+pub const KUBE_RETRY_MS_MIN: u64 = 200;
+/// Longest pause: what is known must be current within 5 s after the server is ready again.
+pub const KUBE_RETRY_MS_MAX: u64 = 3_000;
+/// Longest pause while connections are refused, which costs nobody anything.
+pub const KUBE_REFUSED_MS_MAX: u64 = 1_000;
+/// Longest pause that a server may ask for with Retry-After.
+pub const KUBE_RETRY_AFTER_S_MAX: u64 = 30;
+/// How long lists are used after a server could not stream one.
+pub const KUBE_STREAM_LIST_RETRY_S: u64 = 600;
+
+const _: () = assert!(KUBE_WATCH_S_MIN < KUBE_WATCH_S_MAX);
+const _: () =
+    assert!(KUBE_RETRY_MS_MIN < KUBE_REFUSED_MS_MAX && KUBE_REFUSED_MS_MAX < KUBE_RETRY_MS_MAX);

@@ -4,5 +4,9 @@
 //!
 //! **Invariant**: readers never wait and never see half of a change; what is known is never forgotten because the API server is away.
 
+pub mod access;
+mod client;
+mod decode;
 pub mod record;
 pub mod store;
+pub mod watch;

@@ -20,6 +20,19 @@ pub enum Kind {
     Import,
 }
 
+impl Kind {
+    /// The plural that the API server and the log call it by.
+    pub fn name(self) -> &'static str {
+        match self {
+            Kind::Namespace => "namespaces",
+            Kind::Service => "services",
+            Kind::Slice => "endpointslices",
+            Kind::Pod => "pods",
+            Kind::Import => "serviceimports",
+        }
+    }
+}
+
 /// One object.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Object {
