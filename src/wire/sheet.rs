@@ -99,6 +99,11 @@ impl<'o> Sheet<'o> {
         self.is_cut
     }
 
+    /// Whether nothing was written, nor would have been with more room.
+    pub fn is_empty(&self) -> bool {
+        self.counts == [0; 3] && !self.is_cut
+    }
+
     /// Writes an address record.
     #[inline]
     pub fn address(&mut self, owner: &Name<'_>, ttl_s: u32, ip: IpAddr) {

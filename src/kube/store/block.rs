@@ -428,10 +428,10 @@ pub(super) fn write_service(
         }
         put_ports(&mut ports, body.ports);
         if body.reach == Reach::Elsewhere {
-            // A name that is none leaves the service without an answer.
-            other = NameBuf::from_text(body.external_name)
-                .unwrap_or(NameBuf::ROOT)
-                .to_lower();
+            // A name that is none leaves the service without an answer, and an address is no name.
+            let is_address = body.external_name.parse::<IpAddr>().is_ok();
+            let text = if is_address { "." } else { body.external_name };
+            other = NameBuf::from_text(text).unwrap_or(NameBuf::ROOT).to_lower();
         }
         body.external_ips
             .iter()

@@ -399,6 +399,16 @@ impl<'p> Slice<'p> {
         (0..block.len()).filter_map(move |nth| block.nth(nth))
     }
 
+    /// Whether one of its endpoints has that address.
+    pub fn holds(&self, ip: IpAddr) -> bool {
+        self.block.at(ip).is_some()
+    }
+
+    /// Whether both are the same object.
+    pub fn is(&self, other: &Slice<'_>) -> bool {
+        self.block.key == other.block.key
+    }
+
     /// The octets of the IPv4 addresses.
     #[inline]
     pub fn v4(&self) -> &'p [[u8; 4]] {
