@@ -6,7 +6,13 @@
 
 pub mod access;
 mod client;
+mod cluster;
 mod decode;
 pub mod record;
+pub mod schema;
+pub mod served;
 pub mod store;
 pub mod watch;
+
+pub use cluster::{Cluster, Selectors};
+pub use served::Served;

@@ -33,7 +33,8 @@ pub use order::PLUGIN_CFG;
 pub use plain::{Fetch, PlainFlow, PlainPart, PlainQuery};
 pub use query::{Answer, Arrival, Proto, Query, Route, SocketAddrSlot};
 pub use setup::{
-    BlockSettings, Carry, Lifecycle, OpenCx, Periodic, Role, SetupCx, Site, StartHook, Started,
+    BlockSettings, Carry, Lifecycle, Offers, OpenCx, Periodic, Role, SetupCx, Site, StartHook,
+    Started,
 };
 
 use crate::corefile::{Args, SetupError};
@@ -54,6 +55,8 @@ pub mod forward;
 pub mod header;
 pub mod health;
 pub mod hosts;
+#[cfg(feature = "kubernetes")]
+pub mod kubernetes;
 pub mod loadbalance;
 pub mod local;
 pub mod log;
@@ -103,6 +106,8 @@ plugins! {
     #[cfg(feature = "template")]
     "template" => template::Template,
     "hosts" => hosts::Hosts,
+    #[cfg(feature = "kubernetes")]
+    "kubernetes" => kubernetes::Kubernetes, // below hosts, above file: a name of the cluster is its own
     "file" => file::File,
     "loop" => loop_::Loop,
     "forward" => forward::Forward,

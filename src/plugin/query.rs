@@ -13,10 +13,12 @@ use std::any::Any;
 use std::cell::Cell;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
+use std::ops::Deref;
 
 use super::metadata_values::Metadata;
 use super::names::Names;
 use crate::limits;
+use crate::wire::direct::Written;
 use crate::wire::edns::Edns;
 use crate::wire::name::{self, NameBuf};
 use crate::wire::query::Parsed;
@@ -129,6 +131,20 @@ pub struct Query {
     is_renamed: bool,
     /// Made for the first and then kept: few queries have one, and thousands may wait.
     stash: Option<Box<Stash>>,
+}
+
+/// A question section in wire form.
+pub struct QuestionSection {
+    octets: [u8; limits::NAME_OCTETS + 4],
+    len: usize,
+}
+
+impl Deref for QuestionSection {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.octets[..self.len]
+    }
 }
 
 /// What plugins keep for their way back, each with its row.
@@ -344,6 +360,40 @@ impl Query {
     /// Returns an rcode without a reply and without an error to log.
     pub fn unwritten(&mut self, rcode: Rcode) {
         self.answer = Answer::Unwritten(rcode);
+    }
+
+    /// The question section of a reply that is written straight to wire: with the client's own name where the plugins see the same, which
+    /// keeps its case.
+    pub fn question_section(&self) -> QuestionSection {
+        let name = match self.is_rewritten() {
+            true => self.names.seen(),
+            false => self.names.asked(),
+        };
+        let mut section = QuestionSection {
+            octets: [0; limits::NAME_OCTETS + 4],
+            len: name.len() + 4,
+        };
+        section.octets[..name.len()].copy_from_slice(name);
+        let [t0, t1] = self.qtype.to_be_bytes();
+        let [c0, c1] = self.qclass.to_be_bytes();
+        section.octets[name.len()..section.len].copy_from_slice(&[t0, t1, c0, c1]);
+        section
+    }
+
+    /// Takes over a reply that was written straight to wire, to the start of `message`, for [`Query::question_section`].
+    pub fn take_over(&mut self, written: &Written, message: &[u8]) {
+        let copied = self.flags & (flag::RD | flag::CD);
+        let is_rewritten = self.is_rewritten();
+        let reply = self.respond();
+        let message = message.get(..written.len).unwrap_or_default();
+        reply.set_packed(written.uncompressed_len, |out| {
+            out.extend_from_slice(message);
+        });
+        reply.flags |= copied;
+        // The client's own question has other octets to point to.
+        if is_rewritten && reply.open().is_err() {
+            self.unwritten(Rcode::SERVFAIL);
+        }
     }
 
     /// Writes the reply as the client gets it into `out`; returns its length. `echoed` are local EDNS options to let through.

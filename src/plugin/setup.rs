@@ -3,12 +3,15 @@
 use std::any::{Any, TypeId};
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
 use crate::admin;
 use crate::control;
 use crate::corefile::ZoneName;
+#[cfg(feature = "kubernetes")]
+use crate::kube;
+use crate::runtime::epoch::Pin;
 use crate::transport::interfaces::Host;
 use crate::tune::{CoreSettings, Settings};
 
@@ -41,6 +44,35 @@ pub struct BlockSettings {
     pub view: Option<String>,
     /// EDNS option codes that replies may echo (*rewrite*); they count for the whole process.
     pub echoed_options: Vec<u16>,
+    /// What rows of the block have for each other.
+    pub offers: Arc<Offers>,
+}
+
+/// What a row offers to other rows of its block, those above it too: they take it along in `setup` and look into it once all are set up.
+#[derive(Default)]
+pub struct Offers {
+    /// The cluster that the block serves (*kubernetes*).
+    #[cfg(feature = "kubernetes")]
+    pub cluster: OnceLock<Arc<kube::Served>>,
+}
+
+impl Offers {
+    /// Whether a row of the block has the name in memory, as it is now: what was kept of it elsewhere would only be older.
+    #[inline]
+    pub fn owns(&self, name: &[u8], pin: &Pin) -> bool {
+        #[cfg(feature = "kubernetes")]
+        if let Some(served) = self.cluster.get() {
+            return served.owns(served.view(pin), name);
+        }
+        let _ = (name, pin);
+        false
+    }
+}
+
+impl std::fmt::Debug for Offers {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("Offers")
+    }
 }
 
 impl Default for BlockSettings {
@@ -59,6 +91,7 @@ impl Default for BlockSettings {
             any_class: false,
             view: None,
             echoed_options: Vec::new(),
+            offers: Arc::default(),
         }
     }
 }

@@ -31,7 +31,8 @@ use crate::cache::{Entry, Flights, Key, Pin, ShardWriter, Store};
 use crate::corefile::{Args, SetupError, ZoneName, longest_match};
 use crate::limits;
 use crate::plugin::{
-    Fetch, Flow, OpenCx, PlainFlow, PlainPart, PlainQuery, Plugin, Query, Role, SetupCx, TaskCx,
+    Fetch, Flow, Offers, OpenCx, PlainFlow, PlainPart, PlainQuery, Plugin, Query, Role, SetupCx,
+    TaskCx,
 };
 use crate::runtime::local::Tx;
 use crate::telemetry::metrics::GaugeGuard;
@@ -56,6 +57,8 @@ pub struct Config {
     stale: Option<Stale>,
     prefer_positive: bool,
     kept: Arc<Kept>,
+    /// A cluster that the block serves: its names are never kept.
+    offers: Arc<Offers>,
 }
 
 /// What one of the two tables keeps, and for how long.
@@ -191,6 +194,9 @@ impl Plugin for Cache {
 impl Desk {
     fn on_query(&self, query: &mut Query) -> Flow {
         if longest_match(&self.config.zones, query.name()).is_none() {
+            return Flow::Next;
+        }
+        if self.config.offers.owns(query.name(), &Pin::new()) {
             return Flow::Next;
         }
         let counters = self.metrics.of(query);

@@ -29,7 +29,7 @@ impl Desk {
             [zone] => zone.is_suffix_of(plain.name()),
             zones => longest_match(zones, plain.name()).is_some(),
         };
-        if !is_mine {
+        if !is_mine || self.config.offers.owns(plain.name(), query.pin) {
             return PlainFlow::Next;
         }
         let found = self.config.kept.store.lookup(query.pin, &key(plain));
@@ -62,13 +62,13 @@ impl Desk {
     }
 
     pub(super) fn plain_done(&self, query: &PlainQuery<'_>) {
+        // Without one, the name was not looked up here.
+        let Some(entry) = &query.entry else { return };
         let counters = self.metrics.of_site(query.site);
         counters.requests.inc();
-        if let Some(entry) = &query.entry {
-            counters.hit(entry.table());
-            if let Some(prefetch) = &self.config.prefetch {
-                entry.record_hit(query.arrival.now_ns, prefetch.gap_ns);
-            }
+        counters.hit(entry.table());
+        if let Some(prefetch) = &self.config.prefetch {
+            entry.record_hit(query.arrival.now_ns, prefetch.gap_ns);
         }
     }
 

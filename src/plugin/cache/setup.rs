@@ -180,6 +180,7 @@ impl Options {
             prefetch: self.prefetch,
             stale: self.stale,
             prefer_positive: self.prefer_positive,
+            offers: Arc::clone(&cx.settings.offers),
             kept,
         })
     }
