@@ -11,6 +11,7 @@ mod example;
 mod fuzz;
 mod interop;
 mod listeners;
+mod migrate;
 mod packets;
 mod process;
 mod reload;

@@ -309,6 +309,7 @@ fn imports_of_files_are_named() {
 const MOVED: &str = "# migrated: moved, for the first 'forward' that matches is taken, and of 'proxy' the one with the longest zone";
 
 proptest::proptest! {
+    #![proptest_config(proptest::prelude::ProptestConfig { cases: 512, failure_persistence: None, ..Default::default() })]
     /// Whatever the text, `migrate` does not panic, and what it prints holds nothing old.
     #[test]
     fn any_text_is_migrated_once(words in proptest::collection::vec(proptest::sample::select(WORDS), 0..40)) {
