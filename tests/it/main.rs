@@ -10,6 +10,8 @@ mod corefiles;
 mod example;
 mod fuzz;
 mod interop;
+#[cfg(feature = "kubernetes")]
+mod kubernetes_files;
 mod listeners;
 mod migrate;
 mod packets;
