@@ -139,7 +139,11 @@ fn check_pod(workload: &Value, config_map: &Value, service_account: &Value, core
     );
     at(container, "/resources/requests/memory");
     at(container, "/resources/limits/memory");
-    // Probes and ports are where the Corefile puts them.
+    check_ports(container, corefile);
+}
+
+/// Probes and ports are where the Corefile puts them.
+fn check_ports(container: &Value, corefile: &Corefile) {
     for (probe, path, directive, default) in [
         ("livenessProbe", "/health", "health", ":8080"),
         ("readinessProbe", "/ready", "ready", ":8181"),
@@ -403,7 +407,11 @@ fn the_chart_installs_what_the_manifests_do() {
             assert_eq!(nodes, &resources["nodeSelector"]);
         }
     }
-    // What stands in a template outside of its actions, and must not drift from the manifests.
+}
+
+/// What stands in a template outside of its actions must not drift from the manifests.
+#[test]
+fn lines_of_the_templates_are_lines_of_the_manifests() {
     let plain = |name: &str| {
         let text = read(&folder(name));
         let lines = text

@@ -60,7 +60,7 @@ fn option(shape: &Shape<'_>, line: &Range<usize>, out: &mut Translation) -> Resu
             return Err(shape.err(
                 at,
                 "'protocol https_google' of 'proxy' is gone, as is Google's service; \
-                 remove the line to ask the upstreams in plain DNS, or forward to a resolver over TLS",
+                 remove the line to ask the upstreams in plain DNS",
             ));
         }
         ["protocol", "grpc", ..] => {

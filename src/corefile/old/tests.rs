@@ -108,7 +108,7 @@ fn what_has_no_equivalent_is_an_error() {
     check(
         ". {\n proxy . 8.8.8.8 {\n  protocol https_google\n }\n}",
         "Corefile:3 - Error during parsing: 'protocol https_google' of 'proxy' is gone, as is Google's service; \
-         remove the line to ask the upstreams in plain DNS, or forward to a resolver over TLS",
+         remove the line to ask the upstreams in plain DNS",
     );
     check(
         ". {\n proxy . 192.0.2.1:443 {\n  protocol grpc insecure\n }\n}",
