@@ -86,6 +86,8 @@ pub const IMPORT_FILES: usize = 100_000;
 pub const ENV_OCTETS: usize = 16 << 20;
 /// Warnings kept of one parse: an import inside a loop of imports could repeat them.
 pub const COREFILE_WARNINGS: usize = 100;
+/// Names, and zones, of one *federation*: each name becomes a rule in which all zones stand, so that the text grows by their product.
+pub const FEDERATION_NAMES: usize = 64;
 
 const _: () =
     assert!(COREFILE_OCTETS <= COREFILE_TOTAL_OCTETS && COREFILE_OCTETS < u32::MAX as usize);

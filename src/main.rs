@@ -9,11 +9,13 @@ use percoredns::{cli, plugin, server, tune, version};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    if std::env::args_os()
-        .nth(1)
-        .is_some_and(|word| word == tune::command::NAME)
-    {
-        let exit = tune::command::run(std::env::args_os().skip(2));
+    let rest = || std::env::args_os().skip(2);
+    let exit = match std::env::args_os().nth(1) {
+        Some(word) if word == tune::command::NAME => Some(tune::command::run(rest())),
+        Some(word) if word == cli::migrate::NAME => Some(cli::migrate::run(rest())),
+        _ => None,
+    };
+    if let Some(exit) = exit {
         show(&exit.stdout, &exit.stderr);
         return ExitCode::from(exit.code);
     }

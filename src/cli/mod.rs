@@ -4,7 +4,10 @@
 //!
 //! **Invariant**: `parse` does no I/O: what to print and the exit code are values.
 
+#[cfg(feature = "kubernetes")]
+mod config_map;
 pub mod flag;
+pub mod migrate;
 
 use std::ffi::OsString;
 use std::fs::File;

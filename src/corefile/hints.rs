@@ -7,13 +7,8 @@ pub fn of(name: &str) -> Option<&'static str> {
     find(REMOVED).or_else(|| find(OUTSIDE))
 }
 
-/// Gone from CoreDNS, or never right.
+/// Gone from CoreDNS, or never right. What can be translated is in `old`.
 const REMOVED: &[(&str, &str)] = &[
-    ("proxy", "removed in CoreDNS 1.5.0: use 'forward'"),
-    (
-        "federation",
-        "removed in CoreDNS 1.7.0: use 'rewrite' for the federated names",
-    ),
     ("startup", "removed from CoreDNS: use 'on startup COMMAND'"),
     (
         "shutdown",
@@ -144,7 +139,7 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert_eq!(names.len(), count);
-        assert!(of("proxy").is_some_and(|hint| hint.contains("'forward'")));
+        assert!(of("reverse").is_some_and(|hint| hint.contains("'template'")));
         assert_eq!(of("forward"), None);
     }
 }

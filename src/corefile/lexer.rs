@@ -1,5 +1,6 @@
 //! Text to tokens.
 
+use std::ops::Range;
 use std::sync::Arc;
 
 use super::Token;
@@ -25,26 +26,56 @@ impl Budget {
 /// Quirks that Corefiles in the field may lean on: a carriage return outside quotes vanishes even inside a word; a `#`
 /// glued to a word hides text only up to the next white space; the token of an unterminated quote runs to the end.
 pub(super) fn lex(file: &Arc<str>, text: &str, budget: &mut Budget) -> Option<Vec<Token>> {
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let mut lexer = Lexer {
-        chars: text.chars(),
-        line: 1,
-    };
     let mut tokens = Vec::new();
-    while let Some((line, text)) = lexer.next_token() {
-        budget.spend(text.len())?;
-        tokens.push(Token {
+    each_token(file, text, budget, |token, _| tokens.push(token))?;
+    Some(tokens)
+}
+
+/// The same tokens, and where in `text` each of them stands, its quotes included.
+pub(super) fn lex_places(
+    file: &Arc<str>,
+    text: &str,
+    budget: &mut Budget,
+) -> Option<(Vec<Token>, Vec<Range<usize>>)> {
+    let (mut tokens, mut places) = (Vec::new(), Vec::new());
+    each_token(file, text, budget, |token, place| {
+        tokens.push(token);
+        places.push(place);
+    })?;
+    Some((tokens, places))
+}
+
+fn each_token(
+    file: &Arc<str>,
+    text: &str,
+    budget: &mut Budget,
+    mut take: impl FnMut(Token, Range<usize>),
+) -> Option<()> {
+    let mut lexer = Lexer {
+        chars: text.strip_prefix('\u{feff}').unwrap_or(text).chars(),
+        line: 1,
+        start: 0,
+        end: 0,
+    };
+    while let Some((line, word)) = lexer.next_token() {
+        budget.spend(word.len())?;
+        let token = Token {
             file: file.clone(),
             line,
-            text,
-        });
+            text: word,
+        };
+        take(token, text.len() - lexer.start..text.len() - lexer.end);
     }
-    Some(tokens)
+    Some(())
 }
 
 struct Lexer<'t> {
     chars: std::str::Chars<'t>,
     line: u32,
+    /// Octets from the first character of the token to the end of the text.
+    start: usize,
+    /// Octets from behind the token to the end of the text.
+    end: usize,
 }
 
 impl Lexer<'_> {
@@ -53,7 +84,10 @@ impl Lexer<'_> {
         let mut start = self.line;
         // Lost with each token: why `foo#bar baz` gives `foo` and `baz`.
         let mut in_comment = false;
-        for ch in self.chars.by_ref() {
+        loop {
+            let here = self.chars.as_str().len();
+            self.end = here;
+            let Some(ch) = self.chars.next() else { break };
             if ch == '\r' {
                 continue;
             }
@@ -73,8 +107,11 @@ impl Lexer<'_> {
             }
             if word.is_empty() {
                 start = self.line;
+                self.start = here;
                 if ch == '"' {
-                    return self.quoted().map(|text| (start, text));
+                    let text = self.quoted();
+                    self.end = self.chars.as_str().len();
+                    return text.map(|text| (start, text));
                 }
             }
             word.push(ch);

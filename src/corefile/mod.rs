@@ -2,8 +2,8 @@
 //!
 //! Runs on: pure.
 //!
-//! **Invariant**: knows no plugin: it hands out tokens with their file and line, never a meaning. Any input text gives
-//! blocks or an error, in time and memory bounded by `limits`.
+//! **Invariant**: knows no plugin: it hands out tokens with their file and line, never a meaning. Only `old` knows words of directives,
+//! those that are gone, and what is written today. Any input text gives blocks or an error, in time and memory bounded by `limits`.
 
 use std::sync::Arc;
 
@@ -17,6 +17,7 @@ pub mod hints;
 mod host_port;
 pub(crate) mod import;
 mod lexer;
+pub mod old;
 mod parser;
 mod zone_name;
 pub mod zones;

@@ -1,5 +1,6 @@
 //! Tokens to server blocks: keys, snippets, imports, directives and their braces.
 
+use std::cmp::Reverse;
 use std::collections::HashMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -7,7 +8,7 @@ use std::sync::Arc;
 use super::import::{absolute, join};
 use super::lexer::{Budget, lex};
 use super::{
-    Corefile, Directive, Known, ParseError, ServerBlock, SetupError, Source, Token, env, hints,
+    Corefile, Directive, Known, ParseError, ServerBlock, SetupError, Source, Token, env, hints, old,
 };
 use crate::limits;
 
@@ -98,7 +99,7 @@ impl<'s> Parser<'s> {
                 // A file of a single block needs no braces: this token is its first directive.
                 self.step_back();
             }
-            self.directives(&mut block)?;
+            self.directives(&mut block, &keys)?;
             if braced && self.val() != "}" {
                 return Err(self.syntax_err("}"));
             }
@@ -106,7 +107,7 @@ impl<'s> Parser<'s> {
         let keep = !keys.is_empty();
         Ok(keep.then_some(ServerBlock {
             keys,
-            directives: block.directives,
+            directives: block.finish(),
         }))
     }
 
@@ -154,26 +155,31 @@ impl<'s> Parser<'s> {
     }
 
     /// The directives of a block up to its closing brace, which becomes the current token, or the end of the file.
-    fn directives(&mut self, block: &mut BlockBuilder) -> Result<(), ParseError> {
+    fn directives(&mut self, block: &mut BlockBuilder, keys: &[Token]) -> Result<(), ParseError> {
         while self.next() {
             match self.val() {
                 "}" => break,
                 "import" => self.import()?,
-                _ => self.directive(block)?,
+                _ => {
+                    let tokens = self.directive()?;
+                    self.add_directive(block, keys, tokens)?;
+                }
             }
         }
         Ok(())
     }
 
-    /// One directive: to the end of its line, or to the end of the braces that it opens.
-    fn directive(&mut self, block: &mut BlockBuilder) -> Result<(), ParseError> {
-        let name = self.expand(self.val().to_owned())?;
-        self.check_known(&name)?;
-        let tokens = block.tokens_of(&name);
-        tokens.extend(self.current().map(|token| Token {
-            text: name.clone(),
+    /// The tokens of one directive: to the end of its line, or to the end of the braces that it opens.
+    fn directive(&mut self) -> Result<Vec<Token>, ParseError> {
+        let text = self.expand(self.val().to_owned())?;
+        let name = self.current().map(|token| Token {
+            text,
             ..token.clone()
-        }));
+        });
+        let mut tokens: Vec<Token> = name.into_iter().collect();
+        if let Some(name) = tokens.first().filter(|name| !old::is_removed(&name.text)) {
+            self.check_known(name)?;
+        }
         let mut nesting = 0_usize;
         while self.next() {
             // An opening brace belongs to the directive even on a line of its own, so it is looked at first.
@@ -201,23 +207,60 @@ impl<'s> Parser<'s> {
         if nesting > 0 {
             return Err(self.err("Unexpected EOF"));
         }
+        Ok(tokens)
+    }
+
+    /// Adds one directive to its block, after translating what is old in it.
+    fn add_directive(
+        &mut self,
+        block: &mut BlockBuilder,
+        keys: &[Token],
+        tokens: Vec<Token>,
+    ) -> Result<(), ParseError> {
+        let Some(translation) = old::translate(&tokens, keys)? else {
+            block.add(tokens);
+            return Ok(());
+        };
+        self.warn(translation.warning(&tokens));
+        let new = translation.apply(&tokens);
+        for token in &new {
+            self.budget
+                .spend(token.text.len())
+                .ok_or_else(|| self.err(TOO_LARGE))?;
+        }
+        if let Some(name) = new.first() {
+            self.check_known(name)?;
+        }
+        match translation.zone_labels {
+            Some(labels) => block.longest_first.push((labels, new)),
+            None => block.add(new),
+        }
         Ok(())
     }
 
-    fn check_known(&self, name: &str) -> Result<(), ParseError> {
-        let hint = match (self.known)(name) {
+    fn check_known(&self, name: &Token) -> Result<(), ParseError> {
+        let Token { file, line, text } = name;
+        let hint = match (self.known)(text) {
             Known::Yes => return Ok(()),
             Known::NotBuilt => {
-                return Err(self.err(format!(
-                    "directive '{name}' is part of CoreDNS but not built into percoredns yet; \
+                let message = format!(
+                    "directive '{text}' is part of CoreDNS but not built into percoredns yet; \
                      remove it or serve this block with CoreDNS"
-                )));
+                );
+                return Err(SetupError::at(file.clone(), *line, message));
             }
             Known::Outside(hint) => Some(hint),
-            Known::No => hints::of(name),
+            Known::No => hints::of(text),
         };
         let hint = hint.map(|hint| format!(" ({hint})")).unwrap_or_default();
-        Err(self.err(format!("Unknown directive '{name}'{hint}")))
+        let message = format!("Unknown directive '{text}'{hint}");
+        Err(SetupError::at(file.clone(), *line, message))
+    }
+
+    fn warn(&mut self, message: String) {
+        if self.warnings.len() < limits::COREFILE_WARNINGS {
+            self.warnings.push(message);
+        }
     }
 
     fn define_snippet(&mut self, name: String) -> Result<(), ParseError> {
@@ -349,10 +392,7 @@ impl Parser<'_> {
             if !path.contains(['*', '?', '[', ']']) {
                 return Err(self.err(format!("File to import not found: {pattern}")));
             }
-            if self.warnings.len() < limits::COREFILE_WARNINGS {
-                self.warnings
-                    .push(format!("No files matching import glob pattern: {pattern}"));
-            }
+            self.warn(format!("No files matching import glob pattern: {pattern}"));
         }
         let mut tokens = Vec::new();
         for path in matches {
@@ -434,20 +474,32 @@ impl Parser<'_> {
 struct BlockBuilder {
     directives: Vec<Directive>,
     index: HashMap<String, usize>,
+    /// Occurrences to be added at the end, that of the zone with most labels first; see `old::Translation`.
+    longest_first: Vec<(usize, Vec<Token>)>,
 }
 
 impl BlockBuilder {
-    /// The tokens of the directive called `name`, which is added if it is new.
-    fn tokens_of(&mut self, name: &str) -> &mut Vec<Token> {
-        let next = self.directives.len();
-        let at = *self.index.entry(name.to_owned()).or_insert(next);
-        if at == next {
-            self.directives.push(Directive {
-                name: name.to_owned(),
-                tokens: Vec::new(),
-            });
+    /// Adds one occurrence of the directive whose name is the first token; nothing if there is none.
+    fn add(&mut self, tokens: Vec<Token>) {
+        let Some(name) = tokens.first().map(|token| token.text.clone()) else {
+            return;
+        };
+        match self.index.get(&name) {
+            Some(at) => self.directives[*at].tokens.extend(tokens),
+            None => {
+                self.index.insert(name.clone(), self.directives.len());
+                self.directives.push(Directive { name, tokens });
+            }
         }
-        &mut self.directives[at].tokens
+    }
+
+    fn finish(mut self) -> Vec<Directive> {
+        let mut waiting = std::mem::take(&mut self.longest_first);
+        waiting.sort_by_key(|(labels, _)| Reverse(*labels));
+        for (_, tokens) in waiting {
+            self.add(tokens);
+        }
+        self.directives
     }
 }
 

@@ -59,7 +59,7 @@ impl Source for FakeSource {
 
 pub(super) fn parse_all(text: &str, source: &FakeSource) -> Result<Corefile, ParseError> {
     let known = |name: &str| match name {
-        "foo" | "proxy" | "alternate" => Known::No,
+        "foo" | "reverse" | "proxy" | "federation" | "alternate" => Known::No,
         "outside" => Known::Outside("a hint"),
         "later" => Known::NotBuilt,
         _ => Known::Yes,
@@ -143,8 +143,8 @@ fn errors_have_their_place_and_wording() {
         "Corefile:3 - Error during parsing: Unknown directive 'foo'",
     );
     check(
-        ". {\n proxy . 1.1.1.1\n}",
-        "Corefile:2 - Error during parsing: Unknown directive 'proxy' (removed in CoreDNS 1.5.0: use 'forward')",
+        ". {\n reverse\n}",
+        "Corefile:2 - Error during parsing: Unknown directive 'reverse' (removed from CoreDNS: use 'template')",
     );
     check(
         ". {\n outside\n}",

@@ -10,7 +10,10 @@ mod corefiles;
 mod example;
 mod fuzz;
 mod interop;
+#[cfg(feature = "kubernetes")]
+mod kubernetes_files;
 mod listeners;
+mod migrate;
 mod packets;
 mod process;
 mod reload;

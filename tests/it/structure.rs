@@ -178,7 +178,7 @@ fn blocks<'a>(text: &'a str, language: &str) -> Vec<&'a str> {
 }
 
 /// Builds a configuration; nothing is bound. Files that the example names need not exist where the directive allows that.
-fn load(corefile: &str) -> Result<(), String> {
+pub fn load(corefile: &str) -> Result<(), String> {
     let around = Surroundings {
         source: &RealSource,
         tune: &Arc::new(Settings::floating(2)),

@@ -305,17 +305,16 @@ fn mistakes_stop_the_start() {
         (format!("file {bad}"), format!("{bad}: dns: bad A: bad IPv4 address: \"x\" at line: 2:5")),
         (format!("file {good} {{\n reload\n}}"), "reload duration value is expected".into()),
         (format!("file {good} {{\n reload 5\n}}"), "plugin/file: time: missing unit in duration \"5\"".into()),
-        (format!("file {good} {{\n transfer to *\n}}"), "Corefile:3 - Error during parsing: unknown property 'transfer'".into()),
+        (format!("file {good} {{\n transfer from *\n}}"), "Corefile:3 - Error during parsing: unknown property 'transfer'".into()),
         ("file /none/db {\n reload 0\n}".into(), "plugin/file: open /none/db: no such file or directory".into()),
     ] {
         assert_eq!(set_up_error::<File>("file", &lines), expect, "{lines}");
     }
-    assert!(
-        set_up(&format!("file {good} {{\n reload 0\n}}"))
-            .life
-            .periodic
-            .is_empty()
-    );
+    // The second is how CoreDNS wrote it up to 1.7.
+    for option in ["reload 0", "no_reload\n transfer to *"] {
+        let lines = format!("file {good} {{\n {option}\n}}");
+        assert!(set_up(&lines).life.periodic.is_empty(), "{option}");
+    }
 }
 
 // === a whole server ===
