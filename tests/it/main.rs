@@ -11,6 +11,8 @@ mod example;
 mod fuzz;
 mod interop;
 #[cfg(feature = "kubernetes")]
+mod kubernetes;
+#[cfg(feature = "kubernetes")]
 mod kubernetes_files;
 mod listeners;
 mod migrate;
