@@ -93,85 +93,53 @@ fn is_within(ip: IpAddr, network: &str, bits: &str) -> bool {
 mod tests {
     use super::*;
 
+    fn chosen(server: &str, written: Option<&str>, exceptions: &str) -> Option<String> {
+        let server = server.parse().unwrap();
+        let proxy = Some("proxy:3128");
+        let chosen = choose(&server, written, proxy, Some(exceptions)).unwrap();
+        chosen.map(|uri| uri.to_string())
+    }
+
     #[test]
-    fn which_proxy() {
-        let proxy = Some("http://proxy:3128");
-        for (server, written, proxy, exceptions, expect) in [
-            ("https://10.0.0.1:6443", None, None, None, None),
-            (
-                "https://10.0.0.1:6443",
-                None,
-                proxy,
-                None,
-                Some("http://proxy:3128/"),
-            ),
-            (
-                "https://10.0.0.1",
-                None,
-                Some("proxy:3128"),
-                None,
-                Some("http://proxy:3128/"),
-            ),
-            ("https://10.0.0.1", None, proxy, Some("10.0.0.1"), None),
-            ("https://10.0.0.1", None, proxy, Some("10.0.0.2, *"), None),
-            ("https://10.1.0.1", None, proxy, Some("x,10.0.0.0/8"), None),
-            (
-                "https://10.1.0.1",
-                None,
-                proxy,
-                Some("10.0.0.0/16"),
-                Some("http://proxy:3128/"),
-            ),
-            ("https://11.0.0.1", None, proxy, Some("10.0.0.0/0"), None),
-            (
-                "https://[fd00::1]:6443",
-                None,
-                proxy,
-                Some("fd00::/64"),
-                None,
-            ),
-            (
-                "https://[fd00::1]:6443",
-                None,
-                proxy,
-                Some("fd00::/129"),
-                Some("http://proxy:3128/"),
-            ),
-            (
-                "https://api.Example.org",
-                None,
-                proxy,
-                Some(".example.org"),
-                None,
-            ),
-            (
-                "https://api.example.org",
-                None,
-                proxy,
-                Some("example.org"),
-                None,
-            ),
-            (
-                "https://api.example.org",
-                None,
-                proxy,
-                Some("ample.org"),
-                Some("http://proxy:3128/"),
-            ),
-            ("https://127.0.0.1:6443", None, proxy, None, None),
-            (
-                "https://127.0.0.1:6443",
-                Some("http://other:1"),
-                proxy,
-                Some("*"),
-                Some("http://other:1/"),
-            ),
+    fn what_needs_no_proxy() {
+        for (server, exceptions) in [
+            ("https://10.0.0.1", "10.0.0.1"),
+            ("https://10.0.0.1", "10.0.0.2, *"),
+            ("https://10.1.0.1", "x,10.0.0.0/8"),
+            ("https://11.0.0.1", "10.0.0.0/0"),
+            ("https://[fd00::1]:6443", "fd00::/64"),
+            ("https://api.Example.org", ".example.org"),
+            ("https://api.example.org", "*.example.org"),
+            ("https://api.example.org", "example.org"),
+            ("https://127.0.0.1:6443", ""),
+            ("https://localhost", ""),
         ] {
-            let server = server.parse().unwrap();
-            let chosen = choose(&server, written, proxy, exceptions).unwrap();
-            let chosen = chosen.map(|uri| uri.to_string());
-            assert_eq!(chosen.as_deref(), expect, "{server} {exceptions:?}");
+            assert_eq!(
+                chosen(server, None, exceptions),
+                None,
+                "{server} {exceptions}"
+            );
         }
+        let server = "https://10.0.0.1".parse().unwrap();
+        assert_eq!(choose(&server, None, None, None), Ok(None));
+    }
+
+    #[test]
+    fn what_goes_through_it() {
+        for (server, exceptions) in [
+            ("https://10.0.0.1:6443", ""),
+            ("https://10.1.0.1", "10.0.0.0/16"),
+            ("https://10.1.0.1", "10.0.0.0/x,fd00::/8"),
+            ("https://[fd00::1]:6443", "fd00::/129"),
+            ("https://api.example.org", "ample.org"),
+        ] {
+            let proxy = chosen(server, None, exceptions);
+            let expect = Some("http://proxy:3128/");
+            assert_eq!(proxy.as_deref(), expect, "{server} {exceptions}");
+        }
+        // What the kubeconfig names is meant for this server.
+        let written = chosen("https://127.0.0.1", Some("http://other:1"), "*");
+        assert_eq!(written.as_deref(), Some("http://other:1/"));
     }
 
     #[test]

@@ -176,33 +176,6 @@ fn a_slice_with_everything() {
                      {"addresses":["10.1.0.3","bad"],"conditions":{},"hostname":"Not A Label"},
                      {"addresses":["10.1.0.4"],"conditions":{"ready":null},"deprecatedTopology":{"a":"b"}}],
         "ports":[{"name":"sql","port":5432,"protocol":"TCP"},{"name":"any","port":null}]}"#;
-    let endpoints = [
-        [
-            field(1, "10.1.0.1"),
-            field(2, number(1, 1)),
-            field(3, "db-0"),
-            field(
-                4,
-                [field(1, "Pod"), field(2, "shop"), field(3, "db-0.x")].concat(),
-            ),
-            field(6, "n"),
-            field(7, "eu-1a"),
-        ]
-        .concat(),
-        [
-            field(1, "10.1.0.2"),
-            field(2, [number(1, 0), number(2, 1)].concat()),
-        ]
-        .concat(),
-        [
-            field(1, "10.1.0.3"),
-            field(1, "bad"),
-            field(2, ""),
-            field(3, "Not A Label"),
-        ]
-        .concat(),
-        [field(1, "10.1.0.4"), entry(5, "a", "b")].concat(),
-    ];
     let sql = [field(1, "sql"), field(2, "TCP"), number(3, 5432)].concat();
     let labels = [
         entry(11, "kubernetes.io/service-name", "db"),
@@ -214,7 +187,7 @@ fn a_slice_with_everything() {
     ];
     let protobuf = [
         meta("shop", "db-x7k2p", "1", &labels),
-        endpoints.iter().flat_map(|one| field(2, one)).collect(),
+        endpoints_in_protobuf(),
         field(3, sql),
         field(3, field(1, "any")),
         field(4, "IPv4"),
@@ -242,6 +215,38 @@ fn a_slice_with_everything() {
         ..Slice::default()
     };
     check(Kind::Slice, json, protobuf.concat(), Object::Slice(expect));
+}
+
+/// Those of [`a_slice_with_everything`].
+fn endpoints_in_protobuf() -> Vec<u8> {
+    let endpoints = [
+        [
+            field(1, "10.1.0.1"),
+            field(2, number(1, 1)),
+            field(3, "db-0"),
+            field(
+                4,
+                [field(1, "Pod"), field(2, "shop"), field(3, "db-0.x")].concat(),
+            ),
+            field(6, "n"),
+            field(7, "eu-1a"),
+        ]
+        .concat(),
+        [
+            field(1, "10.1.0.2"),
+            field(2, [number(1, 0), number(2, 1)].concat()),
+        ]
+        .concat(),
+        [
+            field(1, "10.1.0.3"),
+            field(1, "bad"),
+            field(2, ""),
+            field(3, "Not A Label"),
+        ]
+        .concat(),
+        [field(1, "10.1.0.4"), entry(5, "a", "b")].concat(),
+    ];
+    endpoints.iter().flat_map(|one| field(2, one)).collect()
 }
 
 #[test]
