@@ -77,7 +77,7 @@ fn main() -> ExitCode {
 }
 
 fn run(case: &Case) {
-    let queries = sample::queries(HOSTS);
+    let queries = case.queries(HOSTS);
     let mut host = case.open(HOSTS);
     // As a packet thread does.
     percoredns::telemetry::log::own_lane();

@@ -14,7 +14,7 @@ pub mod plugin;
 pub mod runtime;
 pub mod server;
 pub mod telemetry;
-#[cfg(any(test, feature = "testing"))]
+#[cfg(any(test, feature = "kube-api", feature = "testing"))]
 pub mod testing;
 pub mod transport;
 pub mod tune;

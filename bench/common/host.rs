@@ -18,6 +18,7 @@ use percoredns::server::short::Glance;
 use percoredns::server::tasks::{self, Env, Peer};
 use percoredns::tune::{CoreSettings, Settings};
 
+use super::cluster::{self, Ask};
 use super::sample;
 
 /// A server in hand.
@@ -38,6 +39,8 @@ pub struct Case {
     pub name: &'static str,
     directives: &'static [&'static str],
     corefile: &'static str,
+    /// What is asked where it is not a host.
+    ask: Option<Ask>,
 }
 
 /// The ways that are measured. `ZONE` and `HOSTS` stand for files with the hosts of `sample`, `CAPACITY` for room for all of them.
@@ -46,16 +49,19 @@ pub const CASES: &[Case] = &[
         name: "whoami",
         directives: &["whoami"],
         corefile: ".:53 {\n whoami\n}\n",
+        ask: None,
     },
     Case {
         name: "zone",
         directives: &["file"],
         corefile: ".:53 {\n file ZONE example.org\n}\n",
+        ask: None,
     },
     Case {
         name: "cached",
         directives: &["cache", "file"],
         corefile: ".:53 {\n cache 86400 {\n  success CAPACITY\n }\n file ZONE example.org\n}\n",
+        ask: None,
     },
     // What an edge resolver has in front of its cache.
     Case {
@@ -63,6 +69,7 @@ pub const CASES: &[Case] = &[
         directives: &["errors", "prometheus", "loadbalance", "cache", "file"],
         corefile: ".:53 {\n errors\n prometheus 127.0.0.1:0\n loadbalance\n cache 86400 {\n  success CAPACITY\n }\n \
                    file ZONE example.org\n}\n",
+        ask: None,
     },
     // The same with a line in the log for each query, rules that concern other names, and an access list.
     Case {
@@ -79,18 +86,74 @@ pub const CASES: &[Case] = &[
         ],
         corefile: ".:53 {\n errors\n log\n prometheus 127.0.0.1:0\n loadbalance\n rewrite name suffix .old.test .example.org\n \
                    acl {\n  block net 192.0.2.0/24\n }\n cache 86400 {\n  success CAPACITY\n }\n file ZONE example.org\n}\n",
+        ask: None,
     },
     Case {
         name: "hosts",
         directives: &["hosts"],
         corefile: ".:53 {\n hosts HOSTS\n}\n",
+        ask: None,
+    },
+    Case {
+        name: "cluster",
+        ask: Some(Ask::Address),
+        ..CLUSTER
+    },
+    Case {
+        name: "cluster_ipv6",
+        ask: Some(Ask::Ipv6),
+        ..CLUSTER
+    },
+    Case {
+        name: "cluster_port",
+        ask: Some(Ask::Port),
+        ..CLUSTER
+    },
+    Case {
+        name: "cluster_pointer",
+        ask: Some(Ask::Pointer),
+        ..CLUSTER
+    },
+    Case {
+        name: "cluster_search",
+        ask: Some(Ask::Search),
+        ..CLUSTER
+    },
+    // As kubeadm has it, but for the log.
+    Case {
+        name: "cluster_chain",
+        directives: &["errors", "prometheus", "loadbalance", "cache", "kubernetes"],
+        corefile: ".:53 {\n errors\n prometheus 127.0.0.1:0\n loadbalance\n cache 30\n \
+                   kubernetes cluster.local in-addr.arpa ip6.arpa {\n  endpoint CLUSTER\n  pods insecure\n  \
+                   fallthrough in-addr.arpa ip6.arpa\n }\n}\n",
+        ask: Some(Ask::Address),
     },
 ];
+
+const CLUSTER: Case = Case {
+    name: "",
+    directives: &["kubernetes"],
+    corefile: ".:53 {\n kubernetes cluster.local in-addr.arpa ip6.arpa {\n  endpoint CLUSTER\n }\n}\n",
+    ask: None,
+};
 
 impl Case {
     /// Whether this build has all that it needs.
     pub fn is_built(&self) -> bool {
         self.directives.iter().all(|name| BUILT.contains(name))
+    }
+
+    /// A query for each of `hosts` names.
+    pub fn queries(&self, hosts: usize) -> Vec<Vec<u8>> {
+        match self.ask {
+            Some(ask) => cluster::queries(ask, hosts),
+            None => sample::queries(hosts),
+        }
+    }
+
+    /// The rcode of its answers.
+    pub fn rcode(&self) -> u8 {
+        if self.ask == Some(Ask::Search) { 3 } else { 0 }
     }
 
     /// Opens it for `hosts` hosts and asks for each once, so that caches are warm.
@@ -108,8 +171,9 @@ impl Case {
             .corefile
             .replace("ZONE", zone.to_str().expect("a plain path"))
             .replace("HOSTS", table.to_str().expect("a plain path"))
+            .replace("CLUSTER", cluster::URL)
             .replace("CAPACITY", &hosts.max(100_000).to_string());
-        let running = open(&corefile, sample::queries(hosts));
+        let running = open(&corefile, self.ask.map(|_| hosts), self.queries(hosts));
         let arrival = Arrival {
             now_ns: clock::now_ns(),
             ..arrival()
@@ -184,16 +248,21 @@ impl Drop for Host {
     }
 }
 
-fn open(corefile: &str, warm: Vec<Vec<u8>>) -> Rc<Running> {
+/// `cluster`: how many services are asked for.
+fn open(corefile: &str, cluster: Option<usize>, warm: Vec<Vec<u8>>) -> Rc<Running> {
+    let carry = Carry::default();
     let around = Surroundings {
         source: &RealSource,
         tune: &Arc::new(Settings::floating(1)),
         default_port: 53,
-        carry: &Carry::default(),
+        carry: &carry,
         generation: 1,
     };
     let built = config::build("Corefile", corefile, &around)
         .unwrap_or_else(|error| panic!("{corefile}\n{error}"));
+    cluster
+        .into_iter()
+        .for_each(|count| cluster::fill(&carry, count));
     let config = Arc::new(built.config);
     runtime::block_on(Backend::Epoll, async move {
         let peer = Peer::new(runtime::mailbox(1).0, &CoreSettings::default());

@@ -6,12 +6,17 @@ use percoredns::wire::name::NameBuf;
 
 /// A query for an A record of `name` as dig sends it: RD and AD, an OPT record with a client cookie.
 pub fn query(name: &str) -> Vec<u8> {
+    query_for(name, 1)
+}
+
+/// The same for records of another type.
+pub fn query_for(name: &str, qtype: u8) -> Vec<u8> {
     let mut message = b"\x12\x34\x01\x20\0\x01\0\0\0\0\0\x01".to_vec();
     for label in name.split('.').filter(|label| !label.is_empty()) {
         message.push(label.len() as u8);
         message.extend_from_slice(label.as_bytes());
     }
-    message.extend_from_slice(b"\0\0\x01\0\x01");
+    message.extend_from_slice(&[0, 0, qtype, 0, 1]);
     message.extend_from_slice(b"\0\0\x29\x04\xd0\0\0\0\0\0\x0c\0\x0a\0\x08COOKIE42");
     message
 }

@@ -4,10 +4,13 @@
 //!
 //! **Invariant**: nothing outside tests depends on it.
 
+#[cfg(any(test, feature = "testing"))]
 pub mod directive;
 pub mod files;
+#[cfg(any(test, feature = "testing"))]
 pub mod host;
-#[cfg(feature = "kubernetes")]
+#[cfg(feature = "kube-api")]
 pub mod kube_api;
 
+#[cfg(any(test, feature = "testing"))]
 pub use host::{Host, Seen, check, check_seen};

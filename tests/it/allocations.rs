@@ -66,12 +66,12 @@ struct Core {
 }
 
 impl Core {
-    fn open(corefile: &str) -> Core {
+    fn open(corefile: &str, carry: &Carry) -> Core {
         let around = Surroundings {
             source: &RealSource,
             tune: &Arc::new(Settings::floating(1)),
             default_port: 53,
-            carry: &Carry::default(),
+            carry,
             generation: 1,
         };
         let built = config::build("Corefile", corefile, &around);
@@ -116,9 +116,21 @@ impl Core {
 /// Asks each query a hundred times after a warm-up and counts allocations.
 #[track_caller]
 fn check(corefile: &str, queries: &'static [(&'static str, &'static str)]) {
+    check_filled(corefile, |_| {}, queries);
+}
+
+/// The same after `fill` has put something into what the configuration made.
+#[track_caller]
+fn check_filled(
+    corefile: &str,
+    fill: impl FnOnce(&Carry) + 'static,
+    queries: &'static [(&'static str, &'static str)],
+) {
     let corefile = corefile.to_owned();
     let done = runtime::block_on(Backend::Epoll, async move {
-        let mut core = Core::open(&corefile);
+        let carry = Carry::default();
+        let mut core = Core::open(&corefile, &carry);
+        fill(&carry);
         let queries = queries
             .iter()
             .map(|(query, want)| (client::query(7, query), *want));
@@ -218,6 +230,67 @@ fn a_cache_hit_allocates_nothing() {
                 ("www.example.org AAAA +do", "NOERROR"),
                 ("example.org MX", "NOERROR"),
                 ("missing.example.org A", "NXDOMAIN"),
+            ],
+        );
+    }
+}
+
+/// All that pods ask of their cluster, and a cache in front makes no difference.
+#[cfg(feature = "kubernetes")]
+#[test]
+fn the_names_of_a_cluster_allocate_nothing() {
+    use percoredns::kube::access::{Access, Source};
+    use percoredns::kube::record::{Kind, Sink};
+    use percoredns::kube::{self, Selectors};
+    use percoredns::testing::kube_api::Cluster;
+
+    let fill = |carry: &Carry| {
+        let access = Access {
+            source: Source::Endpoint {
+                url: "http://127.0.0.1:9".into(),
+                tls: None,
+            },
+            qps: 0.0,
+            burst: 0,
+            in_flight: 0,
+        };
+        let key = kube::Cluster::key(&access, &Selectors::default());
+        let cluster = carry.obtain::<kube::Cluster>(&key, || panic!("kubernetes has made it"));
+        let mut writer = cluster.writer().lock().unwrap();
+        let made = Cluster::new(30, 3, 0);
+        for (kind, count) in [(Kind::Namespace, 2), (Kind::Service, 30), (Kind::Slice, 30)] {
+            writer.list_begins(kind);
+            (0..count).for_each(|number| writer.put(&made.object(kind, number).object));
+            writer.list_ends(kind);
+        }
+    };
+    for chain in [
+        "",
+        "cache 30",
+        "errors\n  prometheus localhost:0\n  loadbalance\n  cache 30",
+    ] {
+        check_filled(
+            &format!(
+                ".:53 {{\n  {chain}\n  kubernetes cluster.local in-addr.arpa {{\n    endpoint http://127.0.0.1:9\n    pods insecure\n  }}\n}}\n"
+            ),
+            fill,
+            &[
+                ("kubernetes.default.svc.cluster.local A", "NOERROR"),
+                (
+                    "Kubernetes.Default.svc.cluster.local A bufsize=1232",
+                    "NOERROR",
+                ),
+                ("kubernetes.default.svc.cluster.local AAAA", "NOERROR"),
+                ("kubernetes.default.svc.cluster.local SRV", "NOERROR"),
+                (
+                    "_https._tcp.kubernetes.default.svc.cluster.local SRV",
+                    "NOERROR",
+                ),
+                ("10-1-2-3.default.pod.cluster.local A", "NOERROR"),
+                ("www.example.com.default.svc.cluster.local A", "NXDOMAIN"),
+                ("example.com.svc.cluster.local A", "NXDOMAIN"),
+                ("example.com.cluster.local A", "NXDOMAIN"),
+                ("1.0.96.10.in-addr.arpa PTR", "NOERROR"),
             ],
         );
     }

@@ -250,7 +250,7 @@ impl Config {
             return Found::NoName;
         };
         let is_endpoint = matches!(asked.part, Part::Endpoint { .. } | Part::Zone { .. });
-        let found = match (service.reach(), asked.part) {
+        match (service.reach(), asked.part) {
             (Reach::Elsewhere, Part::Whole) if !service.other_name().is_empty() => {
                 Found::Alias(service.other_name())
             }
@@ -297,8 +297,7 @@ impl Config {
                     false => Found::NoName,
                 }
             }
-        };
-        found
+        }
     }
 
     fn has_endpoints(&self, service: Service<'_>) -> bool {
