@@ -115,22 +115,59 @@ impl<'o> Sheet<'o> {
 
     /// Writes addresses of QNAME, the rdata of `N` octets each, which *loadbalance* may permute.
     pub fn addresses<const N: usize>(&mut self, ttl_s: u32, addresses: &[[u8; N]]) {
+        let stride = POINTER + RECORD + N;
         let rtype = if N == 4 { types::A } else { types::AAAA };
-        for address in addresses {
-            let is_next = self.section == Section::Answer && self.run.count == self.counts[0];
-            if !self.octets(&QNAME, rtype, ttl_s, address) {
-                return;
-            }
-            let octets = usize::from(self.run.octets);
-            if is_next && (octets == 0 || octets == N) {
-                if self.run.count == 0 {
+        let mut head = [0; POINTER + RECORD];
+        head[..2].copy_from_slice(&(0xc000 | HEADER as u16).to_be_bytes());
+        head[2..4].copy_from_slice(&rtype.to_be_bytes());
+        head[4..6].copy_from_slice(&types::CLASS_IN.to_be_bytes());
+        head[6..10].copy_from_slice(&ttl_s.to_be_bytes());
+        head[10..].copy_from_slice(&(N as u16).to_be_bytes());
+        let room = self.out.get_mut(self.at..).unwrap_or_default();
+        let fitting = if self.is_cut { 0 } else { room.len() / stride };
+        let count = addresses.len().min(fitting);
+        let records = room.chunks_exact_mut(stride);
+        for (record, address) in records.zip(&addresses[..count]) {
+            record[..head.len()].copy_from_slice(&head);
+            record[head.len()..].copy_from_slice(address);
+        }
+        let nth = self.section as usize;
+        let octets = usize::from(self.run.octets);
+        if self.section == Section::Answer
+            && self.run.count == self.counts[0]
+            && (octets == 0 || octets == N)
+        {
+            if octets == 0 {
+                self.run = AddressRun {
                     // A question is at most 259 octets long.
-                    self.run.rdata_at = (self.at - N) as u16;
-                    self.run.stride = (POINTER + RECORD + N) as u16;
-                    self.run.octets = N as u8;
-                }
-                self.run.count += 1;
+                    rdata_at: (self.at + head.len()) as u16,
+                    stride: stride as u16,
+                    count: 0,
+                    octets: N as u8,
+                };
             }
+            self.run.count += count as u16;
+        }
+        // A message has fewer records than 65,536.
+        self.counts[nth] += count as u16;
+        self.at += count * stride;
+        self.full_len += count * (stride - POINTER + self.name_len);
+        self.is_cut |= count < addresses.len();
+    }
+
+    /// Writes a record that is in wire form already, its pointers into the question included; `full_len` is what it would take
+    /// uncompressed.
+    #[inline]
+    pub fn prepared(&mut self, record: &[u8], full_len: usize) {
+        let end = self.at + record.len();
+        match self.out.get_mut(self.at..end) {
+            Some(room) if !self.is_cut => {
+                room.copy_from_slice(record);
+                self.at = end;
+                self.full_len += full_len;
+                self.counts[self.section as usize] += 1;
+            }
+            _ => self.is_cut = true,
         }
     }
 
@@ -411,6 +448,7 @@ mod tests {
     fn addresses_of_the_question_form_a_run() {
         let mut out = [0; 512];
         let mut sheet = Sheet::new(&mut out, QUESTION).unwrap();
+        sheet.addresses::<4>(7, &[]);
         sheet.addresses(7, &[[192, 0, 2, 1]]);
         sheet.addresses(7, &[[192, 0, 2, 2], [192, 0, 2, 3]]);
         let written = sheet.finish(Rcode::NOERROR);
@@ -453,5 +491,32 @@ mod tests {
             );
             assert_eq!(reply.has_flag(flag::TC), kinds.len() < 3);
         }
+    }
+
+    #[test]
+    fn a_record_that_was_written_before_is_taken_as_it_is() {
+        let mut first = [0; 512];
+        let mut sheet = Sheet::new(&mut first, QUESTION).unwrap();
+        sheet.pointer(
+            &QNAME,
+            types::CNAME,
+            7,
+            &Name {
+                labels: &[b"other"],
+                rest: Rest::Asked(ZONE),
+            },
+        );
+        let written = sheet.finish(Rcode::NOERROR);
+        let start = HEADER + QUESTION.len();
+        let record = first[start..written.len].to_vec();
+        let mut second = [0; 512];
+        let mut sheet = Sheet::new(&mut second, QUESTION).unwrap();
+        sheet.prepared(&record, written.uncompressed_len - start);
+        assert_eq!(sheet.finish(Rcode::NOERROR), written);
+        assert_eq!(first, second);
+        let mut short = [0; HEADER + QUESTION.len() + 5];
+        let mut sheet = Sheet::new(&mut short, QUESTION).unwrap();
+        sheet.prepared(&record, 40);
+        assert!(sheet.is_cut());
     }
 }
