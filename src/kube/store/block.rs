@@ -148,6 +148,10 @@ impl<'p> Iterator for Externals<'p> {
     }
 }
 
+/// The addresses among ways in.
+pub(super) type ExternalIps<'p> =
+    std::iter::FilterMap<Externals<'p>, fn(External<'p>) -> Option<IpAddr>>;
+
 /// The parts of a service's block.
 #[derive(Clone, Copy)]
 pub(super) struct ServiceBlock<'p> {
@@ -211,6 +215,13 @@ impl<'p> ServiceBlock<'p> {
 
     pub(super) fn externals(&self) -> Externals<'p> {
         Externals(Cursor(self.external))
+    }
+
+    pub(super) fn external_ips(&self) -> ExternalIps<'p> {
+        self.externals().filter_map(|way| match way {
+            External::Ip(ip) => Some(ip),
+            External::Name(_) => None,
+        })
     }
 
     pub(super) fn slice_numbers(&self) -> impl Iterator<Item = u32> + Clone + use<'p> {
@@ -433,22 +444,7 @@ pub(super) fn write_service(
             let text = if is_address { "." } else { body.external_name };
             other = NameBuf::from_text(text).unwrap_or(NameBuf::ROOT).to_lower();
         }
-        body.external_ips
-            .iter()
-            .take(few)
-            .for_each(|ip| put_ip(&mut external, *ip));
-        for way in body.ingress.iter().take(few) {
-            match way {
-                Ingress::Ip(ip) => put_ip(&mut external, *ip),
-                Ingress::Host(host) => {
-                    if let Ok(name) = NameBuf::from_text(host) {
-                        let name = name.to_lower();
-                        external.extend([0, name.as_wire().len() as u8]);
-                        external.extend(name.as_wire());
-                    }
-                }
-            }
-        }
+        write_externals(&mut external, body);
     }
     let other = if other == NameBuf::ROOT {
         &[][..]
@@ -462,6 +458,37 @@ pub(super) fn write_service(
     out.extend((slices.len() as u32).to_le_bytes());
     for part in [head.name, &cluster, slices, &ports, other, &external] {
         out.extend(part);
+    }
+}
+
+/// Each way in once, as an index leads to addresses, and a name is looked up.
+fn write_externals(out: &mut Vec<u8>, body: &Body<'_>) {
+    let few = limits::KUBE_SERVICE_ADDRESSES;
+    let mut ips: Vec<IpAddr> = Vec::new();
+    let mut put_new = |out: &mut Vec<u8>, ip: IpAddr| {
+        if !ips.contains(&ip) {
+            ips.push(ip);
+            put_ip(out, ip);
+        }
+    };
+    for ip in body.external_ips.iter().take(few) {
+        put_new(out, *ip);
+    }
+    let mut names: Vec<NameBuf> = Vec::new();
+    for way in body.ingress.iter().take(few) {
+        match way {
+            Ingress::Ip(ip) => put_new(out, *ip),
+            Ingress::Host(host) => {
+                let name = NameBuf::from_text(host).map(NameBuf::to_lower);
+                if let Ok(name) = name
+                    && !names.contains(&name)
+                {
+                    out.extend([0, name.as_wire().len() as u8]);
+                    out.extend(name.as_wire());
+                    names.push(name);
+                }
+            }
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //!   name  --service index-->  service block --slice numbers--> slice blocks (endpoints)
-//!   address --service_ips, endpoint_ips, pod_ips--> numbers, verified at the block
+//!   address --service_ips, external_ips, endpoint_ips, pod_ips--> numbers, verified at the block
 //! ```
 //! An index may lead to a block that has been replaced meanwhile, so whatever it gives is compared with what was looked for.
 
@@ -37,6 +37,7 @@ pub struct Store {
     services: Shelf,
     service_index: Index,
     service_ips: Index,
+    external_ips: Index,
     slices: Shelf,
     endpoint_ips: Index,
     endpoint_names: Index,
@@ -71,6 +72,7 @@ impl Store {
             services: Shelf::default(),
             service_index: Index::default(),
             service_ips: Index::default(),
+            external_ips: Index::default(),
             slices: Shelf::default(),
             endpoint_ips: Index::default(),
             endpoint_names: Index::default(),
@@ -219,6 +221,16 @@ impl<'p> View<'p> {
             let is_it = service.block.is_present()
                 && !service.block.is_imported()
                 && service.cluster_ips().any(|known| known == ip);
+            is_it.then_some(service)
+        })
+    }
+
+    /// Services that are reached at that address from outside of the cluster.
+    pub fn services_exposed_at(self, ip: IpAddr) -> impl Iterator<Item = Service<'p>> {
+        let found = self.store.external_ips.find(ip_hash(ip), self.pin);
+        found.filter_map(move |number| {
+            let service = self.numbered(number)?;
+            let is_it = service.block.external_ips().any(|known| known == ip);
             is_it.then_some(service)
         })
     }

@@ -108,6 +108,53 @@ fn a_service_is_found_by_name_and_by_address() {
 }
 
 #[test]
+fn ways_in_from_outside_are_found_by_address_and_go() {
+    let (store, mut writer) = store();
+    let with = |external: &[&str], ingress: &[record::Ingress]| {
+        Object::Service(record::Service {
+            external_ips: external.iter().map(|text| ip(text)).collect(),
+            ingress: ingress.to_vec(),
+            ..service("prod", "web", &["10.0.0.1"])
+        })
+    };
+    let host = |name: &str| record::Ingress::Host(name.into());
+    let found = |address: &str| {
+        let pin = Pin::new();
+        let view = store.view(&pin);
+        view.services_exposed_at(ip(address)).count()
+    };
+    writer.put(&Object::Namespace("prod".into()));
+    writer.put(&with(
+        &["192.0.2.1", "2001:db8::1"],
+        &[
+            record::Ingress::Ip(ip("192.0.2.1")),
+            host("LB.example.com"),
+            host("lb.example.com."),
+            host("no..name"),
+        ],
+    ));
+    let pin = Pin::new();
+    let view = store.view(&pin);
+    let web = view.service(view.namespace(b"prod").unwrap(), b"web", false);
+    let name = b"\x02lb\x07example\x03com\x00";
+    assert!(web.unwrap().externals().eq([
+        External::Ip(ip("192.0.2.1")),
+        External::Ip(ip("2001:db8::1")),
+        External::Name(name),
+    ]));
+    assert_eq!(["192.0.2.1", "2001:db8::1"].map(found), [1, 1]);
+    assert_eq!(["10.0.0.1", "192.0.2.2"].map(found), [0, 0]);
+    assert_eq!(view.services_at(ip("192.0.2.1")).count(), 0);
+    writer.put(&with(&["192.0.2.2"], &[]));
+    assert_eq!(
+        ["192.0.2.1", "2001:db8::1", "192.0.2.2"].map(found),
+        [0, 0, 1]
+    );
+    writer.remove(&with(&[], &[]));
+    assert_eq!(["192.0.2.1", "192.0.2.2"].map(found), [0, 0]);
+}
+
+#[test]
 fn slices_may_come_before_their_service_and_stay_after_it() {
     let (store, mut writer) = store();
     writer.put(&Object::Namespace("db".into()));

@@ -51,6 +51,7 @@ struct Fills {
     namespaces: Fill,
     services: Fill,
     service_ips: Fill,
+    external_ips: Fill,
     endpoint_ips: Fill,
     endpoint_names: Fill,
     slice_keys: Fill,
@@ -310,21 +311,31 @@ impl Writer {
         let new = ServiceBlock::read(&self.scratch);
         self.services.len += usize::from(new.is_present());
         self.services.len -= usize::from(old.is_present());
-        if !head.is_imported {
-            let (old_ips, new_ips) = (old.cluster_ips(), new.cluster_ips());
-            let fill = &mut self.fills.service_ips;
-            for ip in new_ips
-                .clone()
-                .filter(|ip| !old_ips.clone().any(|known| known == *ip))
-            {
-                store.service_ips.insert(fill, ip_hash(ip), number);
-            }
-            store.services.replace(number, &self.scratch);
-            for ip in old_ips.filter(|ip| !new_ips.clone().any(|known| known == *ip)) {
-                store.service_ips.remove(fill, ip_hash(ip), number);
-            }
-        } else {
-            store.services.replace(number, &self.scratch);
+        // Those of the cluster set are not found by address.
+        let most = if head.is_imported { 0 } else { usize::MAX };
+        let (old_ips, new_ips) = (old.cluster_ips().take(most), new.cluster_ips().take(most));
+        let (old_ways, new_ways) = (old.external_ips(), new.external_ips());
+        let fills = &mut self.fills;
+        for ip in without(new_ips.clone(), &old_ips) {
+            store
+                .service_ips
+                .insert(&mut fills.service_ips, ip_hash(ip), number);
+        }
+        for ip in without(new_ways.clone(), &old_ways) {
+            store
+                .external_ips
+                .insert(&mut fills.external_ips, ip_hash(ip), number);
+        }
+        store.services.replace(number, &self.scratch);
+        for ip in without(old_ips, &new_ips) {
+            store
+                .service_ips
+                .remove(&mut fills.service_ips, ip_hash(ip), number);
+        }
+        for ip in without(old_ways, &new_ways) {
+            store
+                .external_ips
+                .remove(&mut fills.external_ips, ip_hash(ip), number);
         }
         let is_external = !old.externals().eq(new.externals());
         self.changed(is_external);
@@ -771,6 +782,14 @@ impl Sink for Writer {
             status.lost_ns.store(clock::now_ns(), Ordering::Release);
         }
     }
+}
+
+/// Those of `some` that are not among `others`.
+fn without<'i>(
+    some: impl Iterator<Item = IpAddr> + 'i,
+    others: &'i (impl Iterator<Item = IpAddr> + Clone),
+) -> impl Iterator<Item = IpAddr> + 'i {
+    some.filter(|ip| !others.clone().any(|known| known == *ip))
 }
 
 fn slice_key(slice: &record::Slice) -> u64 {
