@@ -4,8 +4,10 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::Cluster;
+use super::labels::{DASHED, write_dashed};
+use super::record::Reach;
 use super::schema::{self, Branch, Request, Schema, is_reverse, reverse_address};
-use super::store::{Endpoint, Kinds, Namespace, View};
+use super::store::{Endpoint, Kinds, Namespace, Service, Slice, View};
 use crate::corefile::{Fall, ZoneName, longest_match};
 use crate::runtime::epoch::Pin;
 
@@ -120,26 +122,26 @@ impl Served {
             None => write_dashed(endpoint.ip, room),
         }
     }
-}
 
-/// An address as a label: dashes for dots or colons, and a zero behind a last dash.
-pub fn write_dashed(ip: IpAddr, room: &mut [u8; DASHED]) -> &[u8] {
-    use std::io::Write;
-    let mut rest = &mut room[..];
-    // There is room for the longest address.
-    let _ = write!(rest, "{ip}");
-    let mut len = DASHED - rest.len();
-    for octet in &mut room[..len] {
-        if matches!(octet, b'.' | b':') {
-            *octet = b'-';
-        }
+    /// The slices that this server is an endpoint of, each with its service: all of a headless service, otherwise one for each service.
+    pub fn own_slices<'p>(
+        &'p self,
+        view: View<'p>,
+    ) -> impl Iterator<Item = (Slice<'p>, Service<'p>)> {
+        let all = move || {
+            let found = self.local_ips.iter();
+            let found = found.flat_map(move |local| view.slices_at(*local));
+            found.filter_map(|(slice, _)| Some((slice, slice.service()?)))
+        };
+        // It has a few addresses and is behind a few services.
+        let new = move |(nth, (slice, service)): (usize, (Slice<'p>, Service<'p>))| {
+            let is_same = |earlier: (Slice<'p>, Service<'p>)| match service.reach() {
+                Reach::Headless => earlier.0.is(&slice),
+                _ => earlier.1.is(&service),
+            };
+            let is_new = !all().take(nth).any(is_same);
+            is_new.then_some((slice, service))
+        };
+        all().enumerate().filter_map(new)
     }
-    if room[..len].ends_with(b"-") {
-        room[len] = b'0';
-        len += 1;
-    }
-    &room[..len]
 }
-
-/// Room for the longest dashed address and a zero.
-pub const DASHED: usize = 46;

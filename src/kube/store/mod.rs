@@ -315,6 +315,11 @@ impl<'p> Service<'p> {
         self.block.other_name
     }
 
+    /// Whether both are the same object.
+    pub fn is(&self, other: &Service<'_>) -> bool {
+        self.number == other.number
+    }
+
     /// Ways in from outside of the cluster.
     pub fn externals(&self) -> Externals<'p> {
         self.block.externals()

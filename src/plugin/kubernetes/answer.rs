@@ -10,16 +10,17 @@
     )
 )]
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
+use std::net::IpAddr;
 
 use super::{Config, Pods};
 use crate::corefile::ZoneName;
-use crate::kube::record::{Protocol, Reach};
+use crate::kube::labels::{DASHED, pod_address};
+use crate::kube::record::Reach;
+use crate::kube::records::{ANY, Endpoints, Filter, Records, numbers, placed, weight};
 use crate::kube::schema::{
     self, Asked, Branch, Part, Request, Schema, is_reverse, reverse_address,
 };
-use crate::kube::served::{DASHED, write_dashed};
-use crate::kube::store::{Endpoint, Namespace, Port, Service, Slice, View};
+use crate::kube::store::{Namespace, Service, View};
 use crate::wire::direct::Written;
 use crate::wire::rcode::Rcode;
 use crate::wire::reply::Section;
@@ -63,30 +64,6 @@ enum Found<'p> {
     Server,
 }
 
-/// The ports that are asked for; empty stands for any.
-#[derive(Clone, Copy)]
-struct Filter<'p> {
-    port: &'p [u8],
-    protocol: &'p [u8],
-}
-
-const ANY: Filter<'static> = Filter {
-    port: &[],
-    protocol: &[],
-};
-
-/// Some endpoints of a service.
-#[derive(Clone, Copy)]
-enum Endpoints<'p> {
-    All(Filter<'p>),
-    /// By host name or target.
-    Named(&'p [u8], &'p [u8]),
-    /// By address.
-    At(IpAddr, &'p [u8]),
-    /// In a zone of nodes.
-    Zone(&'p [u8]),
-}
-
 impl Config {
     /// Answers a question into `out`.
     pub(super) fn answer<'p>(
@@ -115,6 +92,7 @@ impl Config {
         let Some(mut sheet) = Sheet::new(out, question.section) else {
             return Outcome::NoRoom;
         };
+        let records = self.records();
         match (found, qtype) {
             (Found::NoName, types::TXT) if self.is_version(question) => {
                 sheet.octets(&QNAME, types::TXT, VERSION_TTL_S, VERSION);
@@ -126,21 +104,18 @@ impl Config {
             (Found::Cluster(service, _), types::A | types::AAAA) => {
                 service
                     .cluster_ips()
-                    .for_each(|ip| self.put(&mut sheet, qtype, ip));
+                    .for_each(|ip| records.address(&mut sheet, qtype, ip));
             }
             (Found::Cluster(service, filter), types::SRV) => {
                 self.ports(&mut sheet, question, service, filter)
             }
-            (Found::Endpoints(service, which), types::A) => {
-                self.addresses(&mut sheet, service, which, |slice| slice.v4(), qtype);
-            }
-            (Found::Endpoints(service, which), types::AAAA) => {
-                self.addresses(&mut sheet, service, which, |slice| slice.v6(), qtype);
+            (Found::Endpoints(service, which), types::A | types::AAAA) => {
+                records.addresses(&mut sheet, qtype, service, which);
             }
             (Found::Endpoints(service, which), types::SRV) => {
-                self.endpoint_ports(&mut sheet, question, service, which);
+                records.ports(&mut sheet, question.service_at(), service, which);
             }
-            (Found::Pod(ip), types::A | types::AAAA) => self.put(&mut sheet, qtype, ip),
+            (Found::Pod(ip), types::A | types::AAAA) => records.address(&mut sheet, qtype, ip),
             (Found::Pod(ip), types::SRV) => {
                 if let Some(target) = sheet.service(&QNAME, self.ttl_s, 100, 0, &QNAME) {
                     sheet.section(Section::Additional);
@@ -148,7 +123,7 @@ impl Config {
                 }
             }
             (Found::Server, types::A | types::AAAA) => {
-                self.servers(view, |_, _, ip| self.put(&mut sheet, qtype, ip));
+                self.servers(view, |_, _, ip| records.address(&mut sheet, qtype, ip));
             }
             (Found::Nothing, types::NS) if is_apex => self.name_servers(&mut sheet, view, question),
             (Found::Nothing, types::SOA) if is_apex => {
@@ -201,11 +176,11 @@ impl Config {
         );
     }
 
-    fn put(&self, sheet: &mut Sheet<'_>, qtype: u16, ip: IpAddr) {
-        match ip {
-            IpAddr::V4(ip) if qtype == types::A => sheet.addresses(self.ttl_s, &[ip.octets()]),
-            IpAddr::V6(ip) if qtype == types::AAAA => sheet.addresses(self.ttl_s, &[ip.octets()]),
-            _ => {}
+    fn records(&self) -> Records<'_> {
+        Records {
+            served: &self.served,
+            ttl_s: self.ttl_s,
+            service_ttl_s: self.ttl_s,
         }
     }
 
@@ -249,6 +224,7 @@ impl Config {
         let Some(service) = view.service(namespace, asked.service, is_imported) else {
             return Found::NoName;
         };
+        let records = self.records();
         let is_endpoint = matches!(asked.part, Part::Endpoint { .. } | Part::Zone { .. });
         match (service.reach(), asked.part) {
             (Reach::Elsewhere, Part::Whole) if !service.other_name().is_empty() => {
@@ -268,23 +244,16 @@ impl Config {
                 Found::NoName
             }
             (_, Part::Endpoint { endpoint, cluster }) => {
-                let which = match dashed_address(endpoint) {
-                    Some(ip) => Endpoints::At(ip, cluster),
-                    None => Endpoints::Named(endpoint, cluster),
-                };
-                // A host name may look like an address.
-                let named = Endpoints::Named(endpoint, cluster);
-                match self.is_there(service, which) {
-                    true => Found::Endpoints(service, which),
-                    false if self.is_there(service, named) => Found::Endpoints(service, named),
-                    false => Found::NoName,
+                match records.labelled(service, endpoint, cluster) {
+                    Some(which) => Found::Endpoints(service, which),
+                    None => Found::NoName,
                 }
             }
             (_, Part::Zone { zone, is_pinned }) => {
                 let (zone, all) = (Endpoints::Zone(zone), Endpoints::All(ANY));
-                match self.is_there(service, zone) {
+                match records.is_there(service, zone) {
                     true => Found::Endpoints(service, zone),
-                    false if !is_pinned && self.is_there(service, all) => {
+                    false if !is_pinned && records.is_there(service, all) => {
                         Found::Endpoints(service, all)
                     }
                     false => Found::NoName,
@@ -292,7 +261,7 @@ impl Config {
             }
             (_, part) => {
                 let which = Endpoints::All(part.filter());
-                match self.is_there(service, which) {
+                match records.is_there(service, which) {
                     true => Found::Endpoints(service, which),
                     false => Found::NoName,
                 }
@@ -304,56 +273,6 @@ impl Config {
         service
             .slices()
             .any(|slice| slice.endpoints().next().is_some())
-    }
-
-    fn is_there<'p>(&self, service: Service<'p>, which: Endpoints<'p>) -> bool {
-        let mut any = false;
-        self.each(service, which, |slice, _| {
-            any = any || which.filter().admits_any(slice.ports());
-            !any
-        });
-        any
-    }
-
-    /// Calls `visit` for the endpoints until it says false.
-    fn each<'p>(
-        &self,
-        service: Service<'p>,
-        which: Endpoints<'p>,
-        mut visit: impl FnMut(Slice<'p>, Endpoint<'p>) -> bool,
-    ) {
-        match which {
-            Endpoints::All(_) | Endpoints::Zone(_) => {
-                for slice in service.slices() {
-                    for endpoint in slice.endpoints() {
-                        let is_meant =
-                            !matches!(which, Endpoints::Zone(zone) if zone != endpoint.zone);
-                        if is_meant && is_first(service, slice, endpoint) && !visit(slice, endpoint)
-                        {
-                            return;
-                        }
-                    }
-                }
-            }
-            Endpoints::Named(name, cluster) => {
-                for (slice, endpoint) in service.endpoints_named(name) {
-                    let is_it = *slice.cluster() == *cluster
-                        && self.served.own_label(&endpoint) == Some(name);
-                    if is_it && is_first(service, slice, endpoint) && !visit(slice, endpoint) {
-                        return;
-                    }
-                }
-            }
-            Endpoints::At(ip, cluster) => {
-                for (slice, endpoint) in service.endpoints_at(ip) {
-                    let is_it =
-                        *slice.cluster() == *cluster && self.served.own_label(&endpoint).is_none();
-                    if is_it && is_first(service, slice, endpoint) && !visit(slice, endpoint) {
-                        return;
-                    }
-                }
-            }
-        }
     }
 
     fn pod<'p>(&self, view: View<'p>, namespace: &[u8], name: &[u8]) -> Found<'p> {
@@ -372,31 +291,6 @@ impl Config {
 
     // === writing ===
 
-    /// The addresses of endpoints, of one family.
-    fn addresses<'p, const N: usize>(
-        &self,
-        sheet: &mut Sheet<'_>,
-        service: Service<'p>,
-        which: Endpoints<'p>,
-        all: impl Fn(&Slice<'p>) -> &'p [[u8; N]],
-        qtype: u16,
-    ) {
-        let mut slices = service.slices();
-        if let (Endpoints::All(filter), Some(slice), None) = (which, slices.next(), slices.next())
-            && filter.admits_any(slice.ports())
-        {
-            // One slice has each address once.
-            sheet.addresses(self.ttl_s, all(&slice));
-            return;
-        }
-        self.each(service, which, |slice, endpoint| {
-            if which.filter().admits_any(slice.ports()) {
-                self.put(sheet, qtype, endpoint.ip);
-            }
-            !sheet.is_cut()
-        });
-    }
-
     /// SRV records of a service with addresses of its own.
     fn ports(
         &self,
@@ -406,20 +300,16 @@ impl Config {
         filter: Filter<'_>,
     ) {
         let ports = service.ports().filter(|port| filter.admits(port));
-        let weight = weight(ports.clone().count() * service.cluster_ips().count());
+        let weight = weight(ports.count() * service.cluster_ips().count());
         let target = Name {
             labels: &[],
             rest: Rest::Asked(question.service_at()),
         };
         let mut place = None;
-        for (nth, port) in ports.clone().enumerate() {
-            let is_new = !ports
-                .clone()
-                .take(nth)
-                .any(|earlier| earlier.number == port.number);
-            // A service without addresses has nothing to point to.
-            if is_new && service.cluster_ips().next().is_some() {
-                let at = sheet.service(&QNAME, self.ttl_s, weight, port.number, &target);
+        // A service without addresses has nothing to point to.
+        if service.cluster_ips().next().is_some() {
+            for port in numbers(service.ports(), filter) {
+                let at = sheet.service(&QNAME, self.ttl_s, weight, port, &target);
                 place = place.or(at);
             }
         }
@@ -429,81 +319,6 @@ impl Config {
                 .cluster_ips()
                 .for_each(|ip| sheet.address(&placed(target), self.ttl_s, ip));
         }
-    }
-
-    /// SRV records of endpoints.
-    fn endpoint_ports<'p>(
-        &self,
-        sheet: &mut Sheet<'_>,
-        question: Question<'_>,
-        service: Service<'p>,
-        which: Endpoints<'p>,
-    ) {
-        let filter = which.filter();
-        let mut count = 0;
-        self.each(service, which, |slice, _| {
-            count += slice
-                .ports()
-                .filter(|port| filter.admits(port))
-                .count()
-                .max(usize::from(slice.ports().next().is_none()));
-            true
-        });
-        let weight = weight(count);
-        self.each(service, which, |slice, endpoint| {
-            let ports = slice.ports().filter(|port| filter.admits(port));
-            let is_first = self.is_first_of_name(service, &endpoint);
-            for (nth, port) in ports.clone().enumerate() {
-                let is_new = !ports
-                    .clone()
-                    .take(nth)
-                    .any(|earlier| earlier.number == port.number);
-                if is_new && is_first && port.number != 0 {
-                    self.with_name(question, slice, &endpoint, |name| {
-                        sheet.service(&QNAME, self.ttl_s, weight, port.number, name);
-                    });
-                }
-            }
-            !sheet.is_cut()
-        });
-        sheet.section(Section::Additional);
-        self.each(service, which, |slice, endpoint| {
-            if slice
-                .ports()
-                .any(|port| filter.admits(&port) && port.number != 0)
-            {
-                self.with_name(question, slice, &endpoint, |name| {
-                    sheet.address(name, self.ttl_s, endpoint.ip);
-                });
-            }
-            !sheet.is_cut()
-        });
-    }
-
-    /// Whether no other endpoint of the service with a lower address has the same label: one record for each label and port.
-    fn is_first_of_name<'p>(&self, service: Service<'p>, endpoint: &Endpoint<'p>) -> bool {
-        let Some(name) = self.served.own_label(endpoint) else {
-            return true;
-        };
-        let mut same = service.endpoints_named(name);
-        !same
-            .any(|(_, other)| other.ip < endpoint.ip && self.served.own_label(&other) == Some(name))
-    }
-
-    /// Calls `use_name` with the full name of an endpoint, written with a pointer into the question.
-    fn with_name(
-        &self,
-        question: Question<'_>,
-        slice: Slice<'_>,
-        endpoint: &Endpoint<'_>,
-        use_name: impl FnOnce(&Name<'_>),
-    ) {
-        let mut dashes = [0; DASHED];
-        let label = self.served.label(endpoint, &mut dashes);
-        use_name(&Name {
-            labels: &[label, slice.cluster()],
-            rest: Rest::Asked(question.service_at()),
-        });
     }
 
     // === addresses to names ===
@@ -584,23 +399,18 @@ impl Config {
         mut each: impl FnMut(&[u8], Option<Service<'p>>, IpAddr),
     ) {
         let mut any = false;
-        for local in &self.served.local_ips {
-            for (slice, _) in view.slices_at(*local) {
-                let Some(service) = slice.service() else {
-                    continue;
-                };
-                if service.reach() == Reach::Headless {
-                    for endpoint in slice.endpoints() {
-                        let mut dashes = [0; DASHED];
-                        let label = self.served.label(&endpoint, &mut dashes);
-                        each(label, Some(service), endpoint.ip);
-                        any = true;
-                    }
-                } else {
-                    for ip in service.cluster_ips() {
-                        each(&[], Some(service), ip);
-                        any = true;
-                    }
+        for (slice, service) in self.served.own_slices(view) {
+            if service.reach() == Reach::Headless {
+                for endpoint in slice.endpoints() {
+                    let mut dashes = [0; DASHED];
+                    let label = self.served.label(&endpoint, &mut dashes);
+                    each(label, Some(service), endpoint.ip);
+                    any = true;
+                }
+            } else {
+                for ip in service.cluster_ips() {
+                    each(&[], Some(service), ip);
+                    any = true;
                 }
             }
         }
@@ -679,96 +489,6 @@ impl<'n> Part<'n> {
             _ => ANY,
         }
     }
-}
-
-impl<'p> Endpoints<'p> {
-    fn filter(self) -> Filter<'p> {
-        match self {
-            Endpoints::All(filter) => filter,
-            _ => ANY,
-        }
-    }
-}
-
-impl Filter<'_> {
-    fn admits(&self, port: &Port<'_>) -> bool {
-        let protocol: &[u8] = match port.protocol {
-            Protocol::Tcp => b"tcp",
-            Protocol::Udp => b"udp",
-            Protocol::Sctp => b"sctp",
-        };
-        (self.port.is_empty() || *self.port == *port.name)
-            && (self.protocol.is_empty() || *self.protocol == *protocol)
-    }
-
-    /// Whether one of them is meant; no ports at all stand for one without name and number.
-    fn admits_any<'p>(&self, mut ports: impl Iterator<Item = Port<'p>> + Clone) -> bool {
-        match ports.clone().next() {
-            None => self.port.is_empty() && self.protocol.is_empty(),
-            Some(_) => ports.any(|port| self.admits(&port)),
-        }
-    }
-}
-
-/// Whether no earlier slice of the service has the address: overlapping slices are allowed, and an address is answered once.
-fn is_first(service: Service<'_>, slice: Slice<'_>, endpoint: Endpoint<'_>) -> bool {
-    let mut holders = service.endpoints_at(endpoint.ip);
-    match (holders.next(), holders.next()) {
-        (Some(_), Some(_)) => {
-            let mut slices = service.slices();
-            let first = slices.find(|slice| slice.holds(endpoint.ip));
-            first.is_none_or(|first| first.is(&slice))
-        }
-        _ => true,
-    }
-}
-
-/// 100 shared by so many, at least 1.
-fn weight(count: usize) -> u16 {
-    (100 / count.max(1)).max(1) as u16
-}
-
-fn placed(place: crate::wire::sheet::Place) -> Name<'static> {
-    Name {
-        labels: &[],
-        rest: Rest::Placed(place),
-    }
-}
-
-// === addresses as labels ===
-
-/// The address that the label of a pod spells, dashes for dots or colons.
-fn pod_address(label: &[u8]) -> Option<IpAddr> {
-    let dashes = label.iter().filter(|octet| **octet == b'-').count();
-    let is_v4 = dashes == 3 && !label.windows(2).any(|pair| pair == b"--");
-    let mut text = [0; 45];
-    let text = text.get_mut(..label.len())?;
-    for (octet, place) in label.iter().zip(text.iter_mut()) {
-        *place = match octet {
-            b'-' if is_v4 => b'.',
-            b'-' => b':',
-            other => *other,
-        };
-    }
-    let text = std::str::from_utf8(text).ok()?;
-    match is_v4 {
-        true => text.parse::<Ipv4Addr>().ok().map(IpAddr::V4),
-        false => text
-            .parse::<Ipv6Addr>()
-            .ok()
-            .map(|ip| IpAddr::V6(ip).to_canonical()),
-    }
-}
-
-/// The address whose dashed form is exactly this label.
-fn dashed_address(label: &[u8]) -> Option<IpAddr> {
-    let ip = match label.last() {
-        // CoreDNS ends `fd00::` with a zero.
-        Some(b'0') => pod_address(label).or_else(|| pod_address(&label[..label.len() - 1])),
-        _ => pod_address(label),
-    }?;
-    let mut dashes = [0; DASHED];
-    (*write_dashed(ip, &mut dashes) == *label).then_some(ip)
 }
 
 /// The name of the server in its zone.
