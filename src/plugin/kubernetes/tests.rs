@@ -1,125 +1,10 @@
-use std::net::IpAddr;
-use std::sync::Arc;
-
-use crate::corefile::RealSource;
-use crate::kube::access::{Access, Source};
-use crate::kube::record::{
-    Endpoint, Import, Kind, Object, Pod, Port, Protocol, Reach, Service, Sink, Slice,
-};
-use crate::kube::{Cluster, Selectors};
-use crate::plugin::Carry;
+use crate::kube::record::{Import, Kind, Object, Protocol, Reach, Service, Sink, Slice};
 use crate::testing::Host;
-use crate::testing::host::check_seen;
+use crate::testing::cluster::{Fixture, URL, ips, pod, port, service, slice};
 
-/// Nobody listens there, and nothing asks: tests put objects straight into the store.
-const URL: &str = "http://127.0.0.1:9";
-
-struct Fixture {
-    host: Host,
-    cluster: Arc<Cluster>,
-}
-
-impl Fixture {
-    /// A block with `directives` and *kubernetes* with `options`, for the objects of [`objects`].
-    fn new(options: &str, directives: &str) -> Fixture {
-        let fixture = Fixture::unsynced(options, directives);
-        fixture.list(&objects());
-        fixture
-    }
-
-    fn unsynced(options: &str, directives: &str) -> Fixture {
-        let corefile = format!(
-            ".:53 {{\n kubernetes cluster.local in-addr.arpa ip6.arpa {{\n endpoint {URL}\n {options}\n }}\n {directives}\n}}\n"
-        );
-        let carry = Carry::default();
-        let host = Host::with(&corefile, &RealSource, &carry)
-            .unwrap_or_else(|error| panic!("{corefile}\n{error}"));
-        let access = Access {
-            source: Source::Endpoint {
-                url: URL.into(),
-                tls: None,
-            },
-            qps: 0.0,
-            burst: 0,
-            in_flight: 0,
-        };
-        let key = Cluster::key(&access, &Selectors::default());
-        let cluster = carry.obtain::<Cluster>(&key, || panic!("the block has made it"));
-        Fixture { host, cluster }
-    }
-
-    fn list(&self, objects: &[Object]) {
-        let mut writer = self.cluster.writer().lock().unwrap();
-        for kind in [
-            Kind::Namespace,
-            Kind::Service,
-            Kind::Slice,
-            Kind::Pod,
-            Kind::Import,
-        ] {
-            writer.list_begins(kind);
-            objects
-                .iter()
-                .filter(|object| object.kind() == kind)
-                .for_each(|object| writer.put(object));
-            writer.list_ends(kind);
-        }
-    }
-
-    fn check(&self, query: &str, expect: &str) {
-        check_seen(&self.host.ask(query), query, expect);
-        // Whatever is answered from memory is answered alike on both ways.
-        for both in self.host.ask_both_ways(&[query]) {
-            if let Some(short) = both.short {
-                assert_eq!(short, both.long, "{query}");
-            }
-        }
-    }
-
-    fn check_all(&self, table: &[(&str, &str)]) {
-        table
-            .iter()
-            .for_each(|(query, expect)| self.check(query, expect));
-    }
-}
-
-fn ips(text: &[&str]) -> Vec<IpAddr> {
-    text.iter().map(|text| text.parse().unwrap()).collect()
-}
-
-fn port(name: &str, protocol: Protocol, number: u16) -> Port {
-    Port {
-        name: name.into(),
-        protocol,
-        number,
-    }
-}
-
-fn service(namespace: &str, name: &str, addresses: &[&str]) -> Service {
-    Service {
-        namespace: namespace.into(),
-        name: name.into(),
-        cluster_ips: ips(addresses),
-        ports: vec![port("http", Protocol::Tcp, 80)],
-        ..Service::default()
-    }
-}
-
-fn slice(namespace: &str, name: &str, of: &str, endpoints: &[(&str, &str)]) -> Slice {
-    let endpoint = |(nth, (address, hostname)): (usize, &(&str, &str))| Endpoint {
-        ip: address.parse().unwrap(),
-        hostname: (*hostname).into(),
-        target: format!("{of}-pod-{nth}"),
-        zone: if nth == 0 { "a".into() } else { "b".into() },
-    };
-    Slice {
-        namespace: namespace.into(),
-        name: name.into(),
-        service: of.into(),
-        ports: vec![port("http", Protocol::Tcp, 8080)],
-        endpoints: endpoints.iter().enumerate().map(endpoint).collect(),
-        ..Slice::default()
-    }
+/// A block with *kubernetes* that knows the objects of [`objects`].
+fn known(options: &str, directives: &str) -> Fixture {
+    Fixture::new(&objects(), options, directives)
 }
 
 fn objects() -> Vec<Object> {
@@ -132,14 +17,6 @@ fn objects() -> Vec<Object> {
         external_name: target.into(),
         ports: Vec::new(),
         ..service("shop", name, &[])
-    };
-    let pod = |namespace: &str, name: &str, address: &str| {
-        Object::Pod(Pod {
-            namespace: namespace.into(),
-            name: name.into(),
-            ips: ips(&[address]),
-            labels: vec![("app".into(), "web".into())],
-        })
     };
     let ports = vec![
         port("dns", Protocol::Udp, 53),
@@ -216,7 +93,7 @@ fn denied(fixture: &Fixture, query: &str, rcode: &str) {
 
 #[test]
 fn services_with_addresses() {
-    Fixture::new("", "").check_all(&[
+    known("", "").check_all(&[
         ("web.shop.svc.cluster.local. A", "rcode: NOERROR\nflags: qr aa rd\nanswer: web.shop.svc.cluster.local. 5 IN A 10.96.0.1"),
         ("WEB.Shop.svc.Cluster.Local. A", "answer: WEB.Shop.svc.Cluster.Local. 5 IN A 10.96.0.1"),
         ("dual.shop.svc.cluster.local. A", "answer: dual.shop.svc.cluster.local. 5 IN A 10.96.0.2"),
@@ -250,7 +127,7 @@ fn services_with_addresses() {
 
 #[test]
 fn names_that_are_there_without_such_records() {
-    let fixture = Fixture::new("", "");
+    let fixture = known("", "");
     for query in [
         "web.shop.svc.cluster.local. AAAA",
         "web.shop.svc.cluster.local. MX",
@@ -275,7 +152,7 @@ fn names_that_are_there_without_such_records() {
 
 #[test]
 fn names_that_are_not_there() {
-    let fixture = Fixture::new("", "");
+    let fixture = known("", "");
     for query in [
         "no.shop.svc.cluster.local. A",
         "no.shop.svc.cluster.local. TXT",
@@ -306,7 +183,7 @@ fn names_that_are_not_there() {
 
 #[test]
 fn headless_services_and_endpoints() {
-    Fixture::new("", "").check_all(&[
+    known("", "").check_all(&[
         (
             "db.shop.svc.cluster.local. A",
             "answer: db.shop.svc.cluster.local. 5 IN A 10.1.1.1
@@ -344,7 +221,7 @@ fn headless_services_and_endpoints() {
 
 #[test]
 fn endpoints_by_the_names_of_their_pods() {
-    Fixture::new("endpoint_pod_names", "").check_all(&[
+    known("endpoint_pod_names", "").check_all(&[
         (
             "web-pod-1.web.shop.svc.cluster.local. A",
             "answer: web-pod-1.web.shop.svc.cluster.local. 5 IN A 10.1.0.2",
@@ -360,7 +237,7 @@ fn endpoints_by_the_names_of_their_pods() {
         ),
     ]);
     denied(
-        &Fixture::new("", ""),
+        &known("", ""),
         "web-pod-1.web.shop.svc.cluster.local. A",
         "NXDOMAIN",
     );
@@ -369,7 +246,7 @@ fn endpoints_by_the_names_of_their_pods() {
 #[test]
 fn aliases() {
     let forth = "template IN A www.example.com {\n answer \"{{ .Name }} 60 IN A 192.0.2.7\"\n }";
-    Fixture::new("", forth).check_all(&[
+    known("", forth).check_all(&[
         (
             "ext.shop.svc.cluster.local. A",
             "rcode: NOERROR
@@ -398,7 +275,7 @@ fn aliases() {
 
 #[test]
 fn addresses_back_to_names() {
-    let fixture = Fixture::new("", "");
+    let fixture = known("", "");
     fixture.check_all(&[
         ("1.0.96.10.in-addr.arpa. PTR", "rcode: NOERROR\nflags: qr aa rd\nanswer: 1.0.96.10.in-addr.arpa. 5 IN PTR web.shop.svc.cluster.local."),
         ("1.1.1.10.in-addr.arpa. PTR", "answer: 1.1.1.10.in-addr.arpa. 5 IN PTR db-0.db.shop.svc.cluster.local.
@@ -417,7 +294,7 @@ fn addresses_back_to_names() {
     fixture.check("9.9.9.10.in-addr.arpa. PTR", "rcode: NXDOMAIN");
     fixture.check("1.0.96.10.in-addr.arpa. A", "rcode: NXDOMAIN");
     fixture.check("in-addr.arpa. A", "rcode: NOERROR\nanswer:");
-    let falling = Fixture::new("fallthrough in-addr.arpa ip6.arpa", "whoami");
+    let falling = known("fallthrough in-addr.arpa ip6.arpa", "whoami");
     assert_eq!(
         falling
             .host
@@ -435,7 +312,7 @@ fn addresses_back_to_names() {
 
 #[test]
 fn pods() {
-    let insecure = Fixture::new("pods insecure", "");
+    let insecure = known("pods insecure", "");
     insecure.check_all(&[
         (
             "10-1-7-7.shop.pod.cluster.local. A",
@@ -454,7 +331,7 @@ fn pods() {
         "10-1-7-7.shop.pod.cluster.local. AAAA",
         "NOERROR",
     );
-    let verified = Fixture::new("pods verified", "");
+    let verified = known("pods verified", "");
     verified.check_all(&[
         (
             "10-1-0-1.shop.pod.cluster.local. A",
@@ -467,7 +344,7 @@ fn pods() {
 
 #[test]
 fn the_zone_itself() {
-    let fixture = Fixture::new("ttl 30", "bind 127.0.0.1");
+    let fixture = known("ttl 30", "bind 127.0.0.1");
     fixture.check(
         "dns-version.cluster.local. TXT",
         "answer: dns-version.cluster.local. 28800 IN TXT \"1.1.0\"",
@@ -486,17 +363,13 @@ fn the_zone_itself() {
         "answer: web.shop.svc.cluster.local. 30 IN A 10.96.0.1",
     );
     // The server has no other address than that of the loopback, which is nobody else's.
-    denied(
-        &Fixture::new("", "bind 127.0.0.1"),
-        "cluster.local. NS",
-        "NOERROR",
-    );
+    denied(&known("", "bind 127.0.0.1"), "cluster.local. NS", "NOERROR");
 }
 
 #[test]
 fn the_servers_own_names() {
     // An address of an endpoint of *web*, and one that is nobody's.
-    let own = Fixture::new("", "bind 10.1.0.1");
+    let own = known("", "bind 10.1.0.1");
     own.check_all(&[
         (
             "cluster.local. NS",
@@ -508,7 +381,7 @@ fn the_servers_own_names() {
             "answer: ns.dns.cluster.local. 5 IN A 10.96.0.1",
         ),
     ]);
-    Fixture::new("", "bind 192.0.2.53").check_all(&[
+    known("", "bind 192.0.2.53").check_all(&[
         (
             "cluster.local. NS",
             "answer: cluster.local. 5 IN NS ns.dns.cluster.local.
@@ -523,7 +396,7 @@ fn the_servers_own_names() {
 
 #[test]
 fn options_that_hide_something() {
-    let some = Fixture::new("namespaces empty", "");
+    let some = known("namespaces empty", "");
     some.check_all(&[
         ("web.shop.svc.cluster.local. A", "rcode: NXDOMAIN"),
         ("shop.svc.cluster.local. A", "rcode: NXDOMAIN"),
@@ -531,13 +404,13 @@ fn options_that_hide_something() {
         ("1.0.1.10.in-addr.arpa. PTR", "rcode: NXDOMAIN"),
     ]);
     denied(&some, "empty.svc.cluster.local. A", "NOERROR");
-    Fixture::new("noendpoints", "").check_all(&[
+    known("noendpoints", "").check_all(&[
         ("web.shop.svc.cluster.local. A", "rcode: NOERROR"),
         ("db.shop.svc.cluster.local. A", "rcode: NXDOMAIN"),
         ("10-1-0-1.web.shop.svc.cluster.local. A", "rcode: NXDOMAIN"),
         ("1.0.1.10.in-addr.arpa. PTR", "rcode: NXDOMAIN"),
     ]);
-    Fixture::new("ignore empty_service", "").check_all(&[
+    known("ignore empty_service", "").check_all(&[
         ("web.shop.svc.cluster.local. A", "rcode: NOERROR"),
         ("dual.shop.svc.cluster.local. A", "rcode: NXDOMAIN"),
     ]);
@@ -545,7 +418,7 @@ fn options_that_hide_something() {
 
 #[test]
 fn zones_of_nodes() {
-    let fixture = Fixture::new("zonal", "");
+    let fixture = known("zonal", "");
     fixture.check_all(&[
         (
             "a.pin._zone.web.shop.svc.cluster.local. A",
@@ -566,7 +439,7 @@ fn zones_of_nodes() {
         ),
     ]);
     denied(
-        &Fixture::new("", ""),
+        &known("", ""),
         "a.pin._zone.web.shop.svc.cluster.local. A",
         "NXDOMAIN",
     );
@@ -646,7 +519,7 @@ fn before_the_first_sync_nothing_is_denied() {
 
 #[test]
 fn what_changes_is_answered_anew_and_what_is_lost_stays() {
-    let fixture = Fixture::new("", "");
+    let fixture = known("", "");
     let mut writer = fixture.cluster.writer().lock().unwrap();
     writer.put(&Object::Service(service("shop", "new", &["10.96.0.99"])));
     writer.remove(&Object::Service(service("shop", "web", &[])));
@@ -664,7 +537,7 @@ fn what_changes_is_answered_anew_and_what_is_lost_stays() {
 
 #[test]
 fn large_sets_are_cut_and_whole_over_tcp() {
-    let fixture = Fixture::new("", "");
+    let fixture = known("", "");
     let endpoints: Vec<String> = (0..1_000u32)
         .map(|nth| format!("10.7.{}.{}", nth / 250, nth % 250))
         .collect();
@@ -701,7 +574,7 @@ fn large_sets_are_cut_and_whole_over_tcp() {
 #[test]
 fn metadata_says_what_was_asked_and_who_asks() {
     let log = "log . \"{/kubernetes/kind} {/kubernetes/namespace} {/kubernetes/service} {/kubernetes/port-name} {/kubernetes/client-pod-name} {/kubernetes/client-label/app}\"";
-    let fixture = Fixture::new("pods verified", &format!("metadata\n {log}"));
+    let fixture = known("pods verified", &format!("metadata\n {log}"));
     let lines = crate::telemetry::log::capture::lines(|| {
         fixture
             .host
@@ -795,7 +668,7 @@ fn options_that_are_wrong() {
 
 #[test]
 fn a_cache_in_front_is_never_stale() {
-    let fixture = Fixture::new("fallthrough\n pods insecure", "cache 30\n whoami");
+    let fixture = known("fallthrough\n pods insecure", "cache 30\n whoami");
     let put = |object: Object| fixture.cluster.writer().lock().unwrap().put(&object);
     let answers = |query: &str| fixture.host.ask(query).answer;
     let web = "web.shop.svc.cluster.local. A";
@@ -852,7 +725,7 @@ fn a_packet_thread_answers_what_is_in_memory() {
         "cache 30",
         "cache 30\n loadbalance\n errors\n prometheus :0",
     ] {
-        let fixture = Fixture::new("pods insecure", directives);
+        let fixture = known("pods insecure", directives);
         for query in [
             "web.shop.svc.cluster.local. A",
             "web.shop.svc.cluster.local. AAAA",
