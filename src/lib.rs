@@ -12,6 +12,7 @@ pub mod lang;
 pub mod limits;
 pub mod plugin;
 pub mod runtime;
+pub mod search;
 pub mod server;
 pub mod telemetry;
 #[cfg(any(test, feature = "kube-api", feature = "testing"))]

@@ -275,6 +275,8 @@ pub const UPSTREAM_DIAL_MS_MAX: u64 = 30_000;
 pub const UPSTREAM_RCODE_SERIES: usize = 32;
 /// Octets of a file that lists name servers.
 pub const RESOLV_CONF_OCTETS: usize = 1 << 20;
+/// Elements of a search path that a file gives: as many as Kubernetes lets a pod have.
+pub const SEARCH_ELEMENTS: usize = 32;
 
 const _: () = assert!(UPSTREAM_IN_FLIGHT_PER_CORE <= PARKED_PER_CORE);
 

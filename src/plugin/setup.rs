@@ -12,6 +12,7 @@ use crate::corefile::ZoneName;
 #[cfg(feature = "kubernetes")]
 use crate::kube;
 use crate::runtime::epoch::Pin;
+use crate::search::SearchPath;
 use crate::transport::interfaces::Host;
 use crate::tune::{CoreSettings, Settings};
 
@@ -54,6 +55,8 @@ pub struct Offers {
     /// The cluster that the block serves (*kubernetes*).
     #[cfg(feature = "kubernetes")]
     pub cluster: OnceLock<Arc<kube::Served>>,
+    /// Search paths of clients (*autopath*), one for each of `SEARCH_OFFERERS`.
+    search: [OnceLock<Arc<dyn SearchPath>>; SEARCH_OFFERERS.len()],
 }
 
 impl Offers {
@@ -67,7 +70,31 @@ impl Offers {
         let _ = (name, pin);
         false
     }
+
+    /// Where the search path of that directive is found; `None`: it offers none.
+    pub fn search_slot(directive: &str) -> Option<usize> {
+        SEARCH_OFFERERS.iter().position(|name| *name == directive)
+    }
+
+    /// Offers the search path of a directive, which must be one of those that do.
+    pub fn offer_search(&self, directive: &str, path: Arc<dyn SearchPath>) {
+        let slot = Offers::search_slot(directive).and_then(|slot| self.search.get(slot));
+        debug_assert!(slot.is_some(), "{directive} is not among SEARCH_OFFERERS");
+        if let Some(slot) = slot {
+            // A block is set up once, and with it each directive.
+            let _ = slot.set(path);
+        }
+    }
+
+    /// The search path in a slot, once its directive is set up.
+    #[inline]
+    pub fn search(&self, slot: usize) -> Option<&Arc<dyn SearchPath>> {
+        self.search.get(slot)?.get()
+    }
 }
+
+/// Directives that know search paths of clients.
+const SEARCH_OFFERERS: [&str; 2] = ["kubernetes", "erratic"];
 
 impl std::fmt::Debug for Offers {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {

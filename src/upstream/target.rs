@@ -92,7 +92,11 @@ fn name_servers(text: &str) -> Vec<SocketAddr> {
     addresses.collect()
 }
 
-fn read_file(path: &str) -> io::Result<String> {
+/// The start of a file in the manner of resolv.conf, at most `limits::RESOLV_CONF_OCTETS`.
+///
+/// # Errors
+/// It cannot be read.
+pub fn read_file(path: &str) -> io::Result<String> {
     let mut octets = Vec::new();
     let most = limits::RESOLV_CONF_OCTETS as u64;
     File::open(path)?.take(most).read_to_end(&mut octets)?;

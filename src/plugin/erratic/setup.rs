@@ -6,9 +6,10 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use super::Config;
-use crate::corefile::{Args, SetupError};
+use crate::corefile::{Args, SetupError, ZoneName};
 use crate::lang::duration;
 use crate::plugin::SetupCx;
+use crate::search::Fixed;
 
 pub(super) fn parse(args: &mut Args<'_>, cx: &mut SetupCx<'_>) -> Result<Config, SetupError> {
     let seen = Arc::new(AtomicU64::new(0));
@@ -44,6 +45,11 @@ pub(super) fn parse(args: &mut Args<'_>, cx: &mut SetupCx<'_>) -> Result<Config,
     if (config.delay > 0 || config.truncate > 0) && !is_drop_given {
         config.drop = 0;
     }
+    // For tests of *autopath*.
+    let search = ["a.example.org.", "b.example.org."];
+    let search = search.into_iter().filter_map(ZoneName::new).collect();
+    let offers = &cx.settings.offers;
+    offers.offer_search("erratic", Arc::new(Fixed(search)));
     // For tests of *ready*: yes after the third and the fourth query, no before and after.
     cx.life
         .readiness

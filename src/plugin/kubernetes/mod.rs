@@ -2,6 +2,7 @@
 
 mod answer;
 mod metadata;
+mod search;
 mod setup;
 #[cfg(test)]
 mod tests;

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::search::PodPath;
 use super::{Config, Pods};
 use crate::control::Control;
 use crate::corefile::{Args, Fall, SetupError, ZoneName, origins_from_args_or_block};
@@ -61,6 +62,11 @@ pub(super) fn parse(args: &mut Args<'_>, cx: &mut SetupCx<'_>) -> Result<Config,
     });
     // The directive stands once in a block, so nothing is there yet.
     let _ = cx.settings.offers.cluster.set(Arc::clone(&served));
+    if cx.directives.contains(&"autopath") {
+        let path = PodPath::new(Arc::clone(&served));
+        let offers = &cx.settings.offers;
+        offers.offer_search("kubernetes", Arc::new(path));
+    }
     register(cx, &served, options.startup_timeout);
     Ok(Config {
         served,
