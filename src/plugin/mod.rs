@@ -42,6 +42,7 @@ use crate::wire::plain::Plain;
 
 pub mod acl;
 pub mod any;
+pub mod autopath;
 pub mod bind;
 pub mod bufsize;
 pub mod cache;
@@ -99,6 +100,7 @@ plugins! {
     "chaos" => chaos::Chaos,
     "loadbalance" => loadbalance::Loadbalance, // above cache: stored answers are shuffled anew
     "rewrite" => rewrite::Rewrite, // above acl and cache: both see the new question
+    "autopath" => autopath::Autopath, // above acl and cache: each name that it tries goes through both
     "acl" => acl::Acl, // above cache: a stored answer is only for those who may ask
     "cache" => cache::Cache, // above all that asks: answers before any zone or upstream
     "header" => header::Header, // below cache: a stored reply has the flags that were set
