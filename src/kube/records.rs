@@ -15,19 +15,38 @@ use super::Served;
 use super::labels::{DASHED, dashed_address};
 use super::record::Protocol;
 use super::store::{Endpoint, Port, Service, Slice};
+use crate::corefile::ZoneName;
 use crate::wire::reply::Section;
 use crate::wire::sheet::{Name, Place, QNAME, Rest, Sheet};
 use crate::wire::types;
 
-/// How one question has its records written.
+/// A question below one of the zones.
+#[derive(Clone, Copy)]
+pub struct Question<'a> {
+    /// The zone.
+    pub zone: &'a ZoneName,
+    /// QNAME in lower case.
+    pub name: &'a [u8],
+    /// QTYPE.
+    pub qtype: u16,
+    /// The question section as the reply repeats it.
+    pub section: &'a [u8],
+}
+
+impl Question<'_> {
+    /// The zone, as the question has it.
+    pub fn zone_rest(&self) -> Rest<'static> {
+        Rest::Asked(self.name.len() - self.zone.wire().len())
+    }
+}
+
+/// How a question has its records written.
 #[derive(Clone, Copy)]
 pub struct Records<'s> {
     /// The cluster.
     pub served: &'s Served,
-    /// Of address records.
+    /// Of address records; SRV records have that of *kubernetes*.
     pub ttl_s: u32,
-    /// Of SRV records.
-    pub service_ttl_s: u32,
 }
 
 /// The ports that are asked for; empty stands for any.
@@ -145,7 +164,7 @@ impl Records<'_> {
             if self.is_first_of_name(service, &endpoint) {
                 for port in numbers(slice.ports(), filter) {
                     self.with_name(service_at, slice, &endpoint, |name| {
-                        sheet.service(&QNAME, self.service_ttl_s, weight, port, name);
+                        sheet.service(&QNAME, self.served.ttl_s, weight, port, name);
                     });
                 }
             }

@@ -83,23 +83,11 @@ pub struct Schema {
 
 /// Reads the lower-case wire name, of which the last `zone_len` octets are the zone.
 pub fn read(name: &[u8], zone_len: usize, schema: Schema) -> Request<'_> {
-    let mut labels: [(usize, &[u8]); LABELS] = [(0, &[]); LABELS];
-    let mut count = 0;
-    let mut at = 0;
-    let end = name.len().saturating_sub(zone_len);
-    while at < end {
-        let len = usize::from(name[at]);
-        let label = name.get(at + 1..at + 1 + len).unwrap_or_default();
-        let Some(place) = labels.get_mut(count) else {
-            return Request::Unknown;
-        };
-        *place = (at, label);
-        count += 1;
-        at += 1 + len;
-    }
-    // From the zone to the left.
-    labels[..count].reverse();
-    match labels[..count] {
+    let mut room = [(0, &[][..]); LABELS];
+    let Some(labels) = labels(name, zone_len, &mut room) else {
+        return Request::Unknown;
+    };
+    match *labels {
         [] => Request::Branch(Branch::Fixed),
         [(_, b"svc" | b"pod")] => Request::Branch(Branch::Fixed),
         [(_, b"svc" | b"pod"), (_, namespace)] => Request::Branch(Branch::Namespace(namespace)),
@@ -151,7 +139,28 @@ pub fn read(name: &[u8], zone_len: usize, schema: Schema) -> Request<'_> {
     }
 }
 
-fn without_underscore(label: &[u8]) -> &[u8] {
+/// The labels in front of the last `zone_len` octets of a wire name, from the zone to the left, each with the octet it begins at. `None`: there
+/// are more than `N`.
+pub fn labels<'r, 'n, const N: usize>(
+    name: &'n [u8],
+    zone_len: usize,
+    room: &'r mut [(usize, &'n [u8]); N],
+) -> Option<&'r [(usize, &'n [u8])]> {
+    let (mut count, mut at) = (0, 0);
+    let end = name.len().saturating_sub(zone_len);
+    while at < end {
+        let len = usize::from(name[at]);
+        let label = name.get(at + 1..at + 1 + len).unwrap_or_default();
+        *room.get_mut(count)? = (at, label);
+        count += 1;
+        at += 1 + len;
+    }
+    room[..count].reverse();
+    Some(&room[..count])
+}
+
+/// Labels of ports and protocols have an underscore in front, but need not have it.
+pub fn without_underscore(label: &[u8]) -> &[u8] {
     label.strip_prefix(b"_").unwrap_or(label)
 }
 

@@ -25,6 +25,8 @@ pub struct Served {
     pub namespaces: Vec<Box<[u8]>>,
     /// Endpoints without host names have those of their pods (`endpoint_pod_names`).
     pub names_pods: bool,
+    /// Of its records, in seconds; *k8s_external* has it for those that lead to addresses.
+    pub ttl_s: u32,
     /// Pods are watched (`pods verified`).
     pub knows_pods: bool,
     /// Names of pods are answered, verified or not.

@@ -107,6 +107,21 @@ impl Reply {
         });
     }
 
+    /// Adds the answers of an opened reply, to that section.
+    pub fn push_answers_of(&mut self, other: &Reply, section: Section) {
+        for record in other.section(Section::Answer) {
+            let (owner, rdata) = (other.owner(record), other.rdata(record));
+            self.push(
+                section,
+                owner,
+                record.rtype,
+                record.class,
+                record.ttl,
+                rdata,
+            );
+        }
+    }
+
     /// The records, opened or built. Empty while the reply is packed.
     pub fn records(&self) -> &[Record] {
         &self.records

@@ -13,10 +13,9 @@
 use std::net::IpAddr;
 
 use super::{Config, Pods};
-use crate::corefile::ZoneName;
 use crate::kube::labels::{DASHED, pod_address};
 use crate::kube::record::Reach;
-use crate::kube::records::{ANY, Endpoints, Filter, Records, numbers, placed, weight};
+use crate::kube::records::{ANY, Endpoints, Filter, Question, Records, numbers, placed, weight};
 use crate::kube::schema::{
     self, Asked, Branch, Part, Request, Schema, is_reverse, reverse_address,
 };
@@ -26,17 +25,6 @@ use crate::wire::rcode::Rcode;
 use crate::wire::reply::Section;
 use crate::wire::sheet::{Name, QNAME, Rest, Sheet};
 use crate::wire::types;
-
-/// A question below one of the zones.
-#[derive(Clone, Copy)]
-pub(super) struct Question<'a> {
-    pub(super) zone: &'a ZoneName,
-    /// QNAME in lower case.
-    pub(super) name: &'a [u8],
-    pub(super) qtype: u16,
-    /// The question section as the reply repeats it.
-    pub(super) section: &'a [u8],
-}
 
 /// What becomes of a question.
 pub(super) enum Outcome<'p> {
@@ -117,9 +105,9 @@ impl Config {
             }
             (Found::Pod(ip), types::A | types::AAAA) => records.address(&mut sheet, qtype, ip),
             (Found::Pod(ip), types::SRV) => {
-                if let Some(target) = sheet.service(&QNAME, self.ttl_s, 100, 0, &QNAME) {
+                if let Some(target) = sheet.service(&QNAME, self.served.ttl_s, 100, 0, &QNAME) {
                     sheet.section(Section::Additional);
-                    sheet.address(&placed(target), self.ttl_s, ip);
+                    sheet.address(&placed(target), self.served.ttl_s, ip);
                 }
             }
             (Found::Server, types::A | types::AAAA) => {
@@ -167,10 +155,10 @@ impl Config {
         );
         // A serial has 32 bits (RFC 1982).
         let serial = self.served.cluster.store().modified_s() as u32;
-        let numbers = [serial, 7_200, 1_800, 86_400, self.ttl_s];
+        let numbers = [serial, 7_200, 1_800, 86_400, self.served.ttl_s];
         sheet.authority(
             &Name { labels: &[], rest },
-            self.ttl_s.min(300),
+            self.served.ttl_s.min(300),
             [&server, &mailbox],
             numbers,
         );
@@ -179,8 +167,7 @@ impl Config {
     fn records(&self) -> Records<'_> {
         Records {
             served: &self.served,
-            ttl_s: self.ttl_s,
-            service_ttl_s: self.ttl_s,
+            ttl_s: self.served.ttl_s,
         }
     }
 
@@ -309,7 +296,7 @@ impl Config {
         // A service without addresses has nothing to point to.
         if service.cluster_ips().next().is_some() {
             for port in numbers(service.ports(), filter) {
-                let at = sheet.service(&QNAME, self.ttl_s, weight, port, &target);
+                let at = sheet.service(&QNAME, self.served.ttl_s, weight, port, &target);
                 place = place.or(at);
             }
         }
@@ -317,7 +304,7 @@ impl Config {
             sheet.section(Section::Additional);
             service
                 .cluster_ips()
-                .for_each(|ip| sheet.address(&placed(target), self.ttl_s, ip));
+                .for_each(|ip| sheet.address(&placed(target), self.served.ttl_s, ip));
         }
     }
 
@@ -348,7 +335,7 @@ impl Config {
                 labels: &labels,
                 rest: Rest::Wire(zone.wire()),
             };
-            sheet.pointer(&QNAME, types::PTR, self.ttl_s, &target);
+            sheet.pointer(&QNAME, types::PTR, self.served.ttl_s, &target);
             return Outcome::Written(sheet.finish(Rcode::NOERROR));
         }
         let found = view
@@ -369,7 +356,7 @@ impl Config {
             let place = sheet.pointer(
                 &QNAME,
                 types::PTR,
-                self.ttl_s,
+                self.served.ttl_s,
                 &Name {
                     labels: &labels,
                     rest,
@@ -439,7 +426,7 @@ impl Config {
                     rest,
                 };
                 if section == Section::Additional {
-                    sheet.address(&name, self.ttl_s, ip);
+                    sheet.address(&name, self.served.ttl_s, ip);
                     return;
                 }
                 let this = (
@@ -447,7 +434,7 @@ impl Config {
                     service.map(|service| service.namespace()),
                 );
                 if last != Some(this) || !label.is_empty() {
-                    sheet.pointer(&QNAME, types::NS, self.ttl_s, &name);
+                    sheet.pointer(&QNAME, types::NS, self.served.ttl_s, &name);
                 }
                 last = Some(this);
             });
@@ -456,11 +443,6 @@ impl Config {
 }
 
 impl<'a> Question<'a> {
-    /// The zone, as the question has it.
-    fn zone_rest(&self) -> Rest<'static> {
-        Rest::Asked(self.name.len() - self.zone.wire().len())
-    }
-
     /// Where the label of the service begins: four labels and the zone behind it.
     fn service_at(&self) -> usize {
         match schema::read(

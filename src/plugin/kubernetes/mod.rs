@@ -10,9 +10,10 @@ mod tests;
 use std::cell::RefCell;
 use std::sync::Arc;
 
-use self::answer::{Outcome, Question};
+use self::answer::Outcome;
 use crate::corefile::{Args, SetupError, ZoneName, longest_match};
 use crate::kube::Served;
+use crate::kube::records::Question;
 use crate::kube::schema::is_reverse;
 use crate::kube::store::View;
 use crate::limits;
@@ -39,7 +40,6 @@ pub struct Config {
     /// Those of its zones that hold services of the cluster set.
     multicluster: Vec<ZoneName>,
     pods: Pods,
-    ttl_s: u32,
     /// `noendpoints`
     ignores_endpoints: bool,
     /// `ignore empty_service`
@@ -138,17 +138,7 @@ impl Plugin for Kubernetes {
             return self.deny(query);
         }
         let reply = self.point_to(query, &target);
-        for record in end.section(Section::Answer) {
-            let (owner, rdata) = (end.owner(record), end.rdata(record));
-            reply.push(
-                Section::Answer,
-                owner,
-                record.rtype,
-                record.class,
-                record.ttl,
-                rdata,
-            );
-        }
+        reply.push_answers_of(end, Section::Answer);
         Flow::Reply
     }
 
@@ -208,7 +198,7 @@ impl Kubernetes {
     fn point_to<'q>(&self, query: &'q mut Query, target: &NameBuf) -> &'q mut Reply {
         let (name, reply) = query.respond_to_name();
         reply.set_flag(flag::AA, true);
-        let (rtype, ttl_s) = (types::CNAME, self.config.ttl_s);
+        let (rtype, ttl_s) = (types::CNAME, self.config.served.ttl_s);
         reply.push(
             Section::Answer,
             name,

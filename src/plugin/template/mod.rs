@@ -142,17 +142,7 @@ impl Plugin for Template {
             .iter()
             .filter(|child| child.answer == Answer::Written)
         {
-            for found in child.reply.section(Section::Answer) {
-                let (owner, octets) = (child.reply.owner(found), child.reply.rdata(found));
-                reply.push(
-                    Section::Answer,
-                    owner,
-                    found.rtype,
-                    found.class,
-                    found.ttl,
-                    octets,
-                );
-            }
+            reply.push_answers_of(&child.reply, Section::Answer);
         }
         Flow::Reply
     }
