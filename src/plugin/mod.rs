@@ -57,6 +57,8 @@ pub mod header;
 pub mod health;
 pub mod hosts;
 #[cfg(feature = "kubernetes")]
+pub mod k8s_external;
+#[cfg(feature = "kubernetes")]
 pub mod kubernetes;
 pub mod loadbalance;
 pub mod local;
@@ -108,6 +110,8 @@ plugins! {
     #[cfg(feature = "template")]
     "template" => template::Template,
     "hosts" => hosts::Hosts,
+    #[cfg(feature = "kubernetes")]
+    "k8s_external" => k8s_external::K8sExternal,
     #[cfg(feature = "kubernetes")]
     "kubernetes" => kubernetes::Kubernetes, // below hosts, above file: a name of the cluster is its own
     "file" => file::File,
