@@ -341,8 +341,9 @@ fn pods(mode: &str) -> Result<Pods, SetupError> {
     }
 }
 
-fn plain(message: impl AsRef<str>) -> SetupError {
-    SetupError::plain(format!("plugin/kubernetes: {}", message.as_ref()))
+/// The name of the directive is put in front by whoever calls set-up.
+fn plain(message: impl Into<String>) -> SetupError {
+    SetupError::plain(message)
 }
 
 /// Between two lines about a cluster that is not known yet.
