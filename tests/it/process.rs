@@ -95,11 +95,11 @@ fn a_wrong_corefile_stops_the_start_with_file_and_line() {
 #[test]
 fn directives_that_are_not_built_are_named() {
     let folder = Folder::new();
-    folder.write("Corefile", ".:0 {\n  kubernetes\n}\n");
+    folder.write("Corefile", ".:0 {\n  route53\n}\n");
     let (code, _, err) = run(&folder, &["-conf", "Corefile"]);
     assert_eq!(code, 1);
     assert!(
-        err.contains("kubernetes") && err.contains("not built"),
+        err.contains("route53") && err.contains("not built"),
         "{err}"
     );
 }
