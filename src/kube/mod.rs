@@ -8,6 +8,7 @@ pub mod access;
 mod client;
 mod cluster;
 mod decode;
+mod external;
 pub mod labels;
 pub mod record;
 pub mod records;
@@ -17,4 +18,5 @@ pub mod store;
 pub mod watch;
 
 pub use cluster::{Cluster, Selectors};
+pub use external::{External, LABELS as EXTERNAL_LABELS};
 pub use served::Served;

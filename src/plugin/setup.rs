@@ -55,6 +55,9 @@ pub struct Offers {
     /// The cluster that the block serves (*kubernetes*).
     #[cfg(feature = "kubernetes")]
     pub cluster: OnceLock<Arc<kube::Served>>,
+    /// Where its services are told by their external addresses (*k8s_external*).
+    #[cfg(feature = "kubernetes")]
+    pub external: OnceLock<Arc<kube::External>>,
     /// Search paths of clients (*autopath*), one for each of `SEARCH_OFFERERS`.
     search: [OnceLock<Arc<dyn SearchPath>>; SEARCH_OFFERERS.len()],
 }
@@ -65,7 +68,10 @@ impl Offers {
     pub fn owns(&self, name: &[u8], pin: &Pin) -> bool {
         #[cfg(feature = "kubernetes")]
         if let Some(served) = self.cluster.get() {
-            return served.owns(served.view(pin), name);
+            let view = served.view(pin);
+            let external = self.external.get();
+            return served.owns(view, name)
+                || external.is_some_and(|external| external.owns(served, view, name));
         }
         let _ = (name, pin);
         false

@@ -12,11 +12,11 @@
 use std::net::IpAddr;
 
 use super::Config;
-use crate::kube::Served;
 use crate::kube::record::{Kind, Reach};
 use crate::kube::records::{ANY, Endpoints, Filter, Question, Records, numbers, placed, weight};
 use crate::kube::schema::{labels, reverse_address, without_underscore};
 use crate::kube::store::{External, Service, View};
+use crate::kube::{EXTERNAL_LABELS, Served};
 use crate::wire::direct::Written;
 use crate::wire::rcode::Rcode;
 use crate::wire::reply::Section;
@@ -151,12 +151,12 @@ impl Config {
     // === finding ===
 
     fn find<'p>(&self, served: &'p Served, view: View<'p>, question: Question<'p>) -> Found<'p> {
-        let mut room = [(0, &[][..]); LABELS];
+        let mut room = [(0, &[][..]); EXTERNAL_LABELS];
         let Some(labels) = labels(question.name, question.zone.wire().len(), &mut room) else {
             return Found::NoName;
         };
         match *labels {
-            [(_, apex), ref rest @ ..] if *apex == *self.apex => match rest {
+            [(_, apex), ref rest @ ..] if *apex == *self.external.apex => match rest {
                 [] => Found::Nothing,
                 [(_, b"ns1")] => Found::Server,
                 _ => Found::Denied,
@@ -193,7 +193,7 @@ impl Config {
             _ => ANY,
         };
         let has_ways = service.externals().next().is_some();
-        if has_ways || !self.is_headless {
+        if has_ways || !self.external.is_headless {
             // As in CoreDNS, a label of an endpoint narrows nothing down.
             return match has_ways && filter.admits_any(service.ports()) {
                 true => Found::Exposed(Exposed {
@@ -258,7 +258,7 @@ impl Config {
             return Outcome::NoRoom;
         };
         // Names of addresses are in the first zone, whichever was asked for.
-        let zone = self.zones.first().unwrap_or(question.zone);
+        let zone = self.external.zones.first().unwrap_or(question.zone);
         let found = view.services_exposed_at(ip);
         for service in found.filter(|service| served.shows(view, service.namespace())) {
             let labels = [service.name(), view.namespace_name(service.namespace())];
@@ -284,7 +284,10 @@ impl Config {
         sheet.section(section);
         let rest = question.zone_rest();
         let name = |labels| Name { labels, rest };
-        let (server, mailbox) = ([SERVER, &*self.apex], [b"hostmaster", &*self.apex]);
+        let (server, mailbox) = (
+            [SERVER, &*self.external.apex],
+            [b"hostmaster", &*self.external.apex],
+        );
         // A serial has 32 bits (RFC 1982).
         let serial = served.cluster.store().externally_modified_s() as u32;
         let numbers = [serial, 7_200, 1_800, 86_400, self.ttl_s];
@@ -302,7 +305,7 @@ impl Config {
         question: Question<'_>,
     ) {
         let server = Name {
-            labels: &[SERVER, &self.apex],
+            labels: &[SERVER, &self.external.apex],
             rest: question.zone_rest(),
         };
         let place = sheet.pointer(&QNAME, types::NS, self.ttl_s, &server);
@@ -319,7 +322,7 @@ impl Config {
     fn servers(&self, served: &Served, view: View<'_>, mut each: impl FnMut(IpAddr)) {
         let mut any = false;
         for (slice, service) in served.own_slices(view) {
-            if self.is_headless && service.reach() == Reach::Headless {
+            if self.external.is_headless && service.reach() == Reach::Headless {
                 for endpoint in slice.endpoints() {
                     each(endpoint.ip);
                     any = true;
@@ -370,7 +373,5 @@ fn ips<'p>(service: Service<'p>) -> impl Iterator<Item = IpAddr> + use<'p> {
     })
 }
 
-/// `_PORT._PROTOCOL.SERVICE.NAMESPACE` is the longest of the schema.
-const LABELS: usize = 4;
 /// The server's name in the apex's own branch.
 const SERVER: &[u8] = b"ns1";

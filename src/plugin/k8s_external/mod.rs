@@ -10,11 +10,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use self::answer::{Exposed, Outcome};
-use crate::corefile::{Args, Fall, SetupError, ZoneName, longest_match};
-use crate::kube::Served;
+use crate::corefile::{Args, SetupError, longest_match};
 use crate::kube::records::Question;
 use crate::kube::schema::is_reverse;
-use crate::kube::store::{External, View};
+use crate::kube::store::{self, View};
+use crate::kube::{External, Served};
 use crate::limits;
 use crate::plugin::{
     Flow, Offers, OpenCx, PlainFlow, PlainPart, PlainQuery, Plugin, Query, SetupCx, TaskCx,
@@ -37,13 +37,8 @@ pub struct K8sExternal {
 pub struct Config {
     /// Where *kubernetes*, which stands below, puts the cluster.
     offers: Arc<Offers>,
-    zones: Vec<ZoneName>,
-    /// The label of the branch with the server's own name.
-    apex: Box<[u8]>,
+    external: Arc<External>,
     ttl_s: u32,
-    /// Headless services without addresses of their own are answered with their endpoints.
-    is_headless: bool,
-    fall: Fall,
 }
 
 impl Plugin for K8sExternal {
@@ -84,7 +79,7 @@ impl Plugin for K8sExternal {
 
     fn plain_query<'a>(&'a self, query: &mut PlainQuery<'a>, out: &mut [u8]) -> PlainFlow {
         let plain = query.plain;
-        let zone = longest_match(&self.config.zones, plain.name());
+        let zone = longest_match(&self.config.external.zones, plain.name());
         let (Some(zone), Some(served)) = (zone, self.config.offers.cluster.get()) else {
             return PlainFlow::Next;
         };
@@ -164,9 +159,9 @@ enum Way {
 impl Ways {
     fn of(exposed: Exposed<'_>, served: &Served, question: Question<'_>) -> Ways {
         let ways = exposed.service.externals().map(|way| match way {
-            External::Ip(ip) => Way::Ip(ip),
+            store::External::Ip(ip) => Way::Ip(ip),
             // They were checked when they were stored.
-            External::Name(name) => {
+            store::External::Name(name) => {
                 Way::Name(Box::new(NameBuf::from_wire(name).unwrap_or(NameBuf::ROOT)))
             }
         });
@@ -201,7 +196,7 @@ impl Config {
             Outcome::Refused => Decision::Refuse,
             Outcome::NoName => {
                 let is_synced = served.is_synced();
-                let falls = self.fall.through(question.name);
+                let falls = self.external.fall.through(question.name);
                 // What may be a name of the cluster is nobody else's to answer while it is not known which there are.
                 if falls && (is_synced || is_reverse(question.zone)) {
                     return Decision::Next;
@@ -303,7 +298,7 @@ impl K8sExternal {
         query: &Query,
         with: impl FnOnce(&Served, View<'_>, Question<'_>, &mut [u8]) -> R,
     ) -> Option<R> {
-        let zone = longest_match(&self.config.zones, query.name())?;
+        let zone = longest_match(&self.config.external.zones, query.name())?;
         let served = self.config.offers.cluster.get()?;
         let question = Question {
             zone,

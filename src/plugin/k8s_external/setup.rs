@@ -4,32 +4,44 @@ use std::sync::Arc;
 
 use super::Config;
 use crate::corefile::{Args, Fall, SetupError, origins_from_args_or_block};
+use crate::kube::External;
 use crate::plugin::SetupCx;
 use crate::wire::name::NameBuf;
 
 pub(super) fn parse(args: &mut Args<'_>, cx: &mut SetupCx<'_>) -> Result<Config, SetupError> {
-    let mut config = Config {
-        offers: Arc::clone(&cx.settings.offers),
+    let mut external = External {
         zones: Vec::new(),
         apex: Box::from(&b"dns"[..]),
-        ttl_s: 5,
         is_headless: false,
         fall: Fall::default(),
     };
+    let mut ttl_s = 5;
     // The last occurrence tells the zones, all of them the options.
     while args.next() {
-        config.zones = origins_from_args_or_block(&args.remaining_args(), cx.zones);
+        external.zones = origins_from_args_or_block(&args.remaining_args(), cx.zones);
         while args.next_block() {
-            property(&mut config, args)?;
+            property(&mut external, &mut ttl_s, args)?;
         }
     }
-    match cx.directives.contains(&"kubernetes") {
-        true => Ok(config),
-        false => Err(SetupError::plain("kubernetes plugin not loaded")),
+    if !cx.directives.contains(&"kubernetes") {
+        return Err(SetupError::plain("kubernetes plugin not loaded"));
     }
+    let external = Arc::new(external);
+    let offers = Arc::clone(&cx.settings.offers);
+    // The directive is set up once in a block.
+    let _ = offers.external.set(Arc::clone(&external));
+    Ok(Config {
+        offers,
+        external,
+        ttl_s,
+    })
 }
 
-fn property(config: &mut Config, args: &mut Args<'_>) -> Result<(), SetupError> {
+fn property(
+    external: &mut External,
+    ttl_s: &mut u32,
+    args: &mut Args<'_>,
+) -> Result<(), SetupError> {
     let name = args.val();
     let words = args.remaining_args();
     match (name, &words[..]) {
@@ -38,17 +50,17 @@ fn property(config: &mut Config, args: &mut Args<'_>) -> Result<(), SetupError> 
                 SetupError::plain(format!("strconv.Atoi: parsing {text:?}: invalid syntax"))
             })?;
             let is_valid = (0..=TTL_S_MAX).contains(&ttl);
-            config.ttl_s = u32::try_from(ttl)
+            *ttl_s = u32::try_from(ttl)
                 .ok()
                 .filter(|_| is_valid)
                 .ok_or_else(|| args.err(format!("ttl must be in range [0, {TTL_S_MAX}]: {ttl}")))?;
         }
         ("apex", [label, ..]) => {
-            config.apex = apex(label)
+            external.apex = apex(label)
                 .ok_or_else(|| args.err(format!("apex must be one label of a name: {label}")))?;
         }
-        ("headless", _) => config.is_headless = true,
-        ("fallthrough", zones) => config.fall = Fall::from_args(zones),
+        ("headless", _) => external.is_headless = true,
+        ("fallthrough", zones) => external.fall = Fall::from_args(zones),
         ("ttl" | "apex", _) => return Err(args.arg_err()),
         (other, _) => return Err(args.unknown_property(other)),
     }
