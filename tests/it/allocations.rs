@@ -240,7 +240,7 @@ fn a_cache_hit_allocates_nothing() {
 #[test]
 fn the_names_of_a_cluster_allocate_nothing() {
     use percoredns::kube::access::{Access, Source};
-    use percoredns::kube::record::{Kind, Sink};
+    use percoredns::kube::record::{Kind, Object, Port, Service, Sink};
     use percoredns::kube::{self, Selectors};
     use percoredns::testing::kube_api::Cluster;
 
@@ -263,6 +263,16 @@ fn the_names_of_a_cluster_allocate_nothing() {
             (0..count).for_each(|number| writer.put(&made.object(kind, number).object));
             writer.list_ends(kind);
         }
+        writer.put(&Object::Service(Service {
+            namespace: "default".into(),
+            name: "outside".into(),
+            external_ips: vec!["192.0.2.1".parse().unwrap()],
+            ports: vec![Port {
+                number: 80,
+                ..Port::default()
+            }],
+            ..Service::default()
+        }));
     };
     for chain in [
         "",
@@ -294,4 +304,25 @@ fn the_names_of_a_cluster_allocate_nothing() {
             ],
         );
     }
+    check_filled(
+        ".:53 {
+  autopath @kubernetes
+  cache 30
+  k8s_external example.org 192.0.2.0/24
+  kubernetes cluster.local {
+    endpoint http://127.0.0.1:9
+    pods verified
+  }
+}
+",
+        fill,
+        &[
+            ("outside.default.example.org A", "NOERROR"),
+            ("outside.default.example.org AAAA bufsize=1232", "NOERROR"),
+            ("outside.default.example.org SRV", "NOERROR"),
+            ("example.org NS", "NOERROR"),
+            ("1.2.0.192.in-addr.arpa PTR", "NOERROR"),
+            ("kubernetes.default.svc.cluster.local A", "NOERROR"),
+        ],
+    );
 }
