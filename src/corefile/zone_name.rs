@@ -14,6 +14,8 @@ pub struct ZoneName {
     text: Arc<str>,
     /// Uncompressed: `1 <= len <= limits::NAME_OCTETS`.
     wire: Arc<[u8]>,
+    /// The last eight octets of `wire`, by which most names outside are told at a look.
+    last: u64,
 }
 
 impl ZoneName {
@@ -23,6 +25,7 @@ impl ZoneName {
         Some(Self {
             text: name.to_string().into(),
             wire: name.as_wire().into(),
+            last: name::last_word(name.as_wire()),
         })
     }
 
@@ -40,6 +43,7 @@ impl ZoneName {
         Self {
             text: ".".into(),
             wire: [0].into(),
+            last: 0,
         }
     }
 
@@ -56,7 +60,8 @@ impl ZoneName {
     /// Whether the lower-case wire name `name` is this zone or below it.
     #[inline]
     pub fn is_suffix_of(&self, name: &[u8]) -> bool {
-        name::is_within(name, &self.wire)
+        let may_be = self.wire.len() < 8 || name.len() >= 8 && name::last_word(name) == self.last;
+        may_be && name::is_within(name, &self.wire)
     }
 
     /// Labels, the root label not counted.

@@ -150,6 +150,7 @@ impl Records<'_> {
         which: Endpoints<'p>,
     ) {
         let filter = which.filter();
+        // From a hundred on all have the same weight.
         let mut count = 0;
         self.each(service, which, |slice, _| {
             count += slice
@@ -157,7 +158,7 @@ impl Records<'_> {
                 .filter(|port| filter.admits(port))
                 .count()
                 .max(usize::from(slice.ports().next().is_none()));
-            true
+            count < 100
         });
         let weight = weight(count);
         self.each(service, which, |slice, endpoint| {

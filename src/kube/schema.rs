@@ -166,8 +166,6 @@ pub fn without_underscore(label: &[u8]) -> &[u8] {
 
 /// The address that a name below in-addr.arpa or ip6.arpa spells in full.
 pub fn reverse_address(name: &[u8]) -> Option<IpAddr> {
-    const V4: &[u8] = b"\x07in-addr\x04arpa\0";
-    const V6: &[u8] = b"\x03ip6\x04arpa\0";
     if let Some(labels) = name.strip_suffix(V4) {
         let mut octets = [0; 4];
         let mut rest = labels;
@@ -195,13 +193,18 @@ pub fn reverse_address(name: &[u8]) -> Option<IpAddr> {
     (pairs.len() == 32).then(|| Ipv6Addr::from_bits(bits).into())
 }
 
-/// `in-addr.arpa` and `ip6.arpa` themselves are reverse zones, too.
+/// Whether a zone is one of names of addresses; `in-addr.arpa` and `ip6.arpa` themselves are, too.
+#[inline]
 pub fn is_reverse(zone: &ZoneName) -> bool {
-    zone.is_reverse() || matches!(zone.as_str(), "in-addr.arpa." | "ip6.arpa.")
+    // The comparison of last octets tells nearly all others.
+    zone.wire().ends_with(b"arpa\0") && (zone.wire().ends_with(V4) || zone.wire().ends_with(V6))
 }
 
 /// `ZONE.prefer._zone.SVC.NS.svc` is the longest of the schema.
 const LABELS: usize = 6;
+
+const V4: &[u8] = b"\x07in-addr\x04arpa\0";
+const V6: &[u8] = b"\x03ip6\x04arpa\0";
 
 #[cfg(test)]
 mod tests {

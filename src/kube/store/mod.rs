@@ -204,7 +204,7 @@ impl<'p> View<'p> {
         let mut found = self.store.service_index.find(hash, self.pin);
         found.find_map(|number| {
             let service = self.numbered(number)?;
-            let block = &service.block;
+            let block = service.block();
             let is_it = block.is_present()
                 && block.namespace == namespace.0
                 && block.is_imported() == is_imported
@@ -218,8 +218,8 @@ impl<'p> View<'p> {
         let found = self.store.service_ips.find(ip_hash(ip), self.pin);
         found.filter_map(move |number| {
             let service = self.numbered(number)?;
-            let is_it = service.block.is_present()
-                && !service.block.is_imported()
+            let is_it = service.block().is_present()
+                && !service.block().is_imported()
                 && service.cluster_ips().any(|known| known == ip);
             is_it.then_some(service)
         })
@@ -230,7 +230,7 @@ impl<'p> View<'p> {
         let found = self.store.external_ips.find(ip_hash(ip), self.pin);
         found.filter_map(move |number| {
             let service = self.numbered(number)?;
-            let is_it = service.block.external_ips().any(|known| known == ip);
+            let is_it = service.block().external_ips().any(|known| known == ip);
             is_it.then_some(service)
         })
     }
@@ -240,7 +240,7 @@ impl<'p> View<'p> {
         let found = self.store.endpoint_ips.find(ip_hash(ip), self.pin);
         found.filter_map(move |number| {
             let slice = self.slice(number)?;
-            Some((slice, slice.block.at(ip)?))
+            Some((slice, slice.block().at(ip)?))
         })
     }
 
@@ -259,17 +259,17 @@ impl<'p> View<'p> {
 
     #[inline]
     fn numbered(self, number: u32) -> Option<Service<'p>> {
-        let block = ServiceBlock::read(self.store.services.load(number, self.pin)?);
+        let octets = self.store.services.load(number, self.pin)?;
         Some(Service {
             view: self,
             number,
-            block,
+            octets,
         })
     }
 
     fn slice(self, number: u32) -> Option<Slice<'p>> {
-        let block = SliceBlock::read(self.store.slices.load(number, self.pin)?);
-        Some(Slice { view: self, block })
+        let octets = self.store.slices.load(number, self.pin)?;
+        Some(Slice { view: self, octets })
     }
 }
 
@@ -278,41 +278,47 @@ impl<'p> View<'p> {
 pub struct Service<'p> {
     view: View<'p>,
     number: u32,
-    block: ServiceBlock<'p>,
+    octets: &'p [u8],
 }
 
 impl<'p> Service<'p> {
+    /// What is asked of it is read, and no more.
+    #[inline(always)]
+    fn block(&self) -> ServiceBlock<'p> {
+        ServiceBlock::read(self.octets)
+    }
+
     /// Its name in lower case.
     pub fn name(&self) -> &'p [u8] {
-        self.block.name
+        self.block().name
     }
 
     /// Its namespace.
     pub fn namespace(&self) -> Namespace {
-        Namespace(self.block.namespace)
+        Namespace(self.block().namespace)
     }
 
     /// How it is reached.
     #[inline]
     pub fn reach(&self) -> Reach {
-        self.block.reach()
+        self.block().reach()
     }
 
     /// Cluster addresses, in the order of the object.
     #[inline]
     pub fn cluster_ips(&self) -> Addresses<'p> {
-        self.block.cluster_ips()
+        self.block().cluster_ips()
     }
 
     /// Ports, in the order of the object.
     #[inline]
     pub fn ports(&self) -> Ports<'p> {
-        self.block.ports()
+        self.block().ports()
     }
 
     /// The name that an ExternalName service stands for, in lower-case wire form; empty where there is none or it is no name.
     pub fn other_name(&self) -> &'p [u8] {
-        self.block.other_name
+        self.block().other_name
     }
 
     /// Whether both are the same object.
@@ -322,16 +328,16 @@ impl<'p> Service<'p> {
 
     /// Ways in from outside of the cluster.
     pub fn externals(&self) -> Externals<'p> {
-        self.block.externals()
+        self.block().externals()
     }
 
     /// Its slices.
     pub fn slices(&self) -> impl Iterator<Item = Slice<'p>> + Clone + use<'p> {
         let (view, number) = (self.view, self.number);
-        self.block.slice_numbers().filter_map(move |slice| {
+        self.block().slice_numbers().filter_map(move |slice| {
             let slice = view.slice(slice)?;
             // The number may have come to another service since the block was read.
-            (slice.block.service == number).then_some(slice)
+            (slice.block().service == number).then_some(slice)
         })
     }
 
@@ -342,7 +348,7 @@ impl<'p> Service<'p> {
     ) -> impl Iterator<Item = (Slice<'p>, Endpoint<'p>)> + use<'p> {
         let number = self.number;
         let found = self.view.slices_at(ip);
-        found.filter(move |(slice, _)| slice.block.service == number)
+        found.filter(move |(slice, _)| slice.block().service == number)
     }
 
     /// The endpoints whose host name or target is that lower-case name.
@@ -354,7 +360,7 @@ impl<'p> Service<'p> {
         let hash = name_hash(name, number);
         let found = view.store.endpoint_names.find(hash, view.pin);
         let slices = found.filter_map(move |slice| view.slice(slice));
-        let own = slices.filter(move |slice| slice.block.service == number);
+        let own = slices.filter(move |slice| slice.block().service == number);
         own.flat_map(move |slice| {
             let named =
                 move |endpoint: &Endpoint<'_>| endpoint.hostname == name || endpoint.target == name;
@@ -370,72 +376,77 @@ impl<'p> Service<'p> {
 #[derive(Clone, Copy)]
 pub struct Slice<'p> {
     view: View<'p>,
-    block: SliceBlock<'p>,
+    octets: &'p [u8],
 }
 
 impl<'p> Slice<'p> {
+    #[inline(always)]
+    fn block(&self) -> SliceBlock<'p> {
+        SliceBlock::read(self.octets)
+    }
+
     /// The service, if there is one.
     pub fn service(&self) -> Option<Service<'p>> {
-        let service = self.view.numbered(self.block.service)?;
-        service.block.is_present().then_some(service)
+        let service = self.view.numbered(self.block().service)?;
+        service.block().is_present().then_some(service)
     }
 
     /// The namespace of it and of its service.
     pub fn namespace(&self) -> Namespace {
-        Namespace(self.block.namespace)
+        Namespace(self.block().namespace)
     }
 
     /// The name of its service, which may not exist (yet).
     pub fn service_name(&self) -> &'p [u8] {
         self.view
-            .numbered(self.block.service)
-            .map_or(&[], |service| service.block.name)
+            .numbered(self.block().service)
+            .map_or(&[], |service| service.block().name)
     }
 
     /// Whether it belongs to a service of the cluster set.
     pub fn is_imported(&self) -> bool {
         self.view
-            .numbered(self.block.service)
-            .is_some_and(|service| service.block.is_imported())
+            .numbered(self.block().service)
+            .is_some_and(|service| service.block().is_imported())
     }
 
     /// The cluster that it was imported from; empty for this one.
     pub fn cluster(&self) -> &'p [u8] {
-        self.block.cluster
+        self.block().cluster
     }
 
     /// Its ports; none stands for any.
     #[inline]
     pub fn ports(&self) -> Ports<'p> {
-        self.block.ports()
+        self.block().ports()
     }
 
     /// Ready endpoints.
     pub fn endpoints(&self) -> impl Iterator<Item = Endpoint<'p>> + Clone + use<'p> {
-        let block = self.block;
+        let block = self.block();
         (0..block.len()).filter_map(move |nth| block.nth(nth))
     }
 
     /// Whether one of its endpoints has that address.
     pub fn holds(&self, ip: IpAddr) -> bool {
-        self.block.at(ip).is_some()
+        self.block().at(ip).is_some()
     }
 
     /// Whether both are the same object.
     pub fn is(&self, other: &Slice<'_>) -> bool {
-        self.block.key == other.block.key
+        self.block().key == other.block().key
     }
 
     /// The octets of the IPv4 addresses.
     #[inline]
     pub fn v4(&self) -> &'p [[u8; 4]] {
-        self.block.v4
+        self.block().v4
     }
 
     /// The octets of the IPv6 addresses.
     #[inline]
     pub fn v6(&self) -> &'p [[u8; 16]] {
-        self.block.v6
+        self.block().v6
     }
 }
 

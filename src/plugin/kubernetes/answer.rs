@@ -24,7 +24,7 @@ use crate::wire::direct::Written;
 use crate::wire::rcode::Rcode;
 use crate::wire::reply::Section;
 use crate::wire::sheet::{Name, QNAME, Rest, Sheet};
-use crate::wire::types;
+use crate::wire::{HEADER, types};
 
 /// What becomes of a question.
 pub(super) enum Outcome<'p> {
@@ -142,26 +142,23 @@ impl Config {
 
     fn soa(&self, sheet: &mut Sheet<'_>, question: Question<'_>, section: Section) {
         sheet.section(section);
-        let rest = question.zone_rest();
-        let (server, mailbox) = (
-            Name {
-                labels: SERVER,
-                rest,
-            },
-            Name {
-                labels: &[b"hostmaster"],
-                rest,
-            },
-        );
+        let zone_len = question.zone.wire().len();
+        let zone_at = 0xc000 | (HEADER + question.name.len() - zone_len) as u16;
+        let ttl_s = self.served.ttl_s;
         // A serial has 32 bits (RFC 1982).
         let serial = self.served.cluster.store().modified_s() as u32;
-        let numbers = [serial, 7_200, 1_800, 86_400, self.served.ttl_s];
-        sheet.authority(
-            &Name { labels: &[], rest },
-            self.served.ttl_s.min(300),
-            [&server, &mailbox],
-            numbers,
-        );
+        let mut record = *SOA;
+        for place in [OWNER_AT, SERVER_AT, MAILBOX_AT] {
+            record[place..place + 2].copy_from_slice(&zone_at.to_be_bytes());
+        }
+        for (place, number) in [
+            (TTL_AT, ttl_s.min(300)),
+            (SERIAL_AT, serial),
+            (MINIMUM_AT, ttl_s),
+        ] {
+            record[place..place + 4].copy_from_slice(&number.to_be_bytes());
+        }
+        sheet.prepared(&record, SOA.len() + 3 * (zone_len - 2));
     }
 
     fn records(&self) -> Records<'_> {
@@ -478,3 +475,12 @@ const SERVER: &[&[u8]] = &[b"ns", b"dns"];
 /// The version of the specification as TXT rdata.
 const VERSION: &[u8] = b"\x051.1.0";
 const VERSION_TTL_S: u32 = 28_800;
+/// The SOA record of a zone, without what differs: three pointers to the zone, TTL, serial and minimum. The server is `ns.dns`, the mailbox
+/// `hostmaster`; refresh is 7,200 s, retry 1,800 s, expire 86,400 s.
+const SOA: &[u8; 54] = b"\0\0\0\x06\0\x01\0\0\0\0\0\x2a\x02ns\x03dns\0\0\x0ahostmaster\0\0\0\0\0\0\0\0\x1c\x20\0\0\x07\x08\0\x01\x51\x80\0\0\0\0";
+const OWNER_AT: usize = 0;
+const TTL_AT: usize = 6;
+const SERVER_AT: usize = 19;
+const MAILBOX_AT: usize = 32;
+const SERIAL_AT: usize = 34;
+const MINIMUM_AT: usize = 50;
