@@ -367,6 +367,8 @@ pub const KUBE_PORTS: usize = 4_096;
 pub const KUBE_SERVICE_ADDRESSES: usize = 255;
 /// Ways to one service that are told where some of them are names, each of which takes two lookups: as many as one query may cause.
 pub const KUBE_EXTERNAL_LOOKUPS: usize = LOOKUPS_PER_QUERY as usize / 2;
+/// Slices with one address of which names are told: that of a node may be behind thousands of services.
+pub const KUBE_POINTERS: usize = 128;
 /// Octets of one object, in either encoding: a slice of 1,000 endpoints, the most that there is, has 300 KB of JSON; etcd takes 1.5 MB.
 pub const KUBE_OBJECT_OCTETS: usize = 4 << 20;
 /// Addresses of one object: the API takes 1,000 endpoints of 100 addresses each in a slice.

@@ -16,6 +16,7 @@ use super::labels::{DASHED, dashed_address};
 use super::record::Protocol;
 use super::store::{Endpoint, Port, Service, Slice};
 use crate::corefile::ZoneName;
+use crate::limits::NAME_OCTETS;
 use crate::wire::reply::Section;
 use crate::wire::sheet::{Name, Place, QNAME, Rest, Sheet};
 use crate::wire::types;
@@ -31,6 +32,8 @@ pub struct Question<'a> {
     pub qtype: u16,
     /// The question section as the reply repeats it.
     pub section: &'a [u8],
+    /// The id of the message: a number that differs from query to query.
+    pub salt: u16,
 }
 
 impl Question<'_> {
@@ -96,12 +99,20 @@ impl Records<'_> {
 
     /// Whether there is one.
     pub fn is_there<'p>(&self, service: Service<'p>, which: Endpoints<'p>) -> bool {
-        let mut any = false;
-        self.each(service, which, |slice, _| {
-            any = any || which.filter().admits_any(slice.ports());
-            !any
-        });
-        any
+        match which {
+            // A slice tells at a look.
+            Endpoints::All(filter) => service
+                .slices()
+                .any(|slice| !slice.is_empty() && filter.admits_any(slice.ports())),
+            _ => {
+                let mut any = false;
+                self.each(service, which, |_, _| {
+                    any = true;
+                    false
+                });
+                any
+            }
+        }
     }
 
     /// Writes the address, if it is of the type that is asked for.
@@ -113,31 +124,85 @@ impl Records<'_> {
         }
     }
 
-    /// Writes the addresses of endpoints, of the type that is asked for.
+    /// Writes the addresses of endpoints, of the type that is asked for. Where they do not all fit, `salt` says which one comes first.
     pub fn addresses<'p>(
         &self,
         sheet: &mut Sheet<'_>,
         qtype: u16,
         service: Service<'p>,
         which: Endpoints<'p>,
+        salt: u16,
     ) {
-        let mut slices = service.slices();
-        if let (Endpoints::All(filter), Some(slice), None) = (which, slices.next(), slices.next())
-            && filter.admits_any(slice.ports())
-        {
-            // One slice has each address once.
-            match qtype {
-                types::A => sheet.addresses(self.ttl_s, slice.v4()),
-                _ => sheet.addresses(self.ttl_s, slice.v6()),
+        match (which, qtype) {
+            (Endpoints::All(filter), types::A) => {
+                self.all_addresses(sheet, service, filter, salt, |slice| slice.v4());
             }
-            return;
+            (Endpoints::All(filter), _) => {
+                self.all_addresses(sheet, service, filter, salt, |slice| slice.v6());
+            }
+            _ => self.each(service, which, |slice, endpoint| {
+                if self.is_first(service, which, slice, &endpoint) {
+                    self.address(sheet, qtype, endpoint.ip);
+                }
+                !sheet.is_cut()
+            }),
         }
-        self.each(service, which, |slice, endpoint| {
-            if which.filter().admits_any(slice.ports()) {
-                self.address(sheet, qtype, endpoint.ip);
-            }
-            !sheet.is_cut()
+    }
+
+    fn all_addresses<'p, const N: usize>(
+        &self,
+        sheet: &mut Sheet<'_>,
+        service: Service<'p>,
+        filter: Filter<'p>,
+        salt: u16,
+        family: impl Fn(&Slice<'p>) -> &'p [[u8; N]],
+    ) where
+        [u8; N]: Into<IpAddr>,
+    {
+        let meant = |slice: &Slice<'p>| filter.admits_any(slice.ports());
+        let slices = service.slices().filter(meant);
+        let (mut count, mut total) = (0, 0);
+        slices.clone().for_each(|slice| {
+            count += 1;
+            total += family(&slice).len();
         });
+        let start = match sheet.holds_addresses::<N>(total) {
+            true => 0,
+            false => usize::from(salt) % total.max(1),
+        };
+        // The slice in which the first address is, and which of its addresses that is.
+        let (mut before, mut first) = (0, start);
+        for slice in slices.clone() {
+            if first < family(&slice).len() {
+                break;
+            }
+            first -= family(&slice).len();
+            before += 1;
+        }
+        let turned = slices.clone().skip(before).chain(slices.take(before));
+        for (nth, slice) in turned.enumerate() {
+            let addresses = family(&slice);
+            if count == 1 && !slice.repeats_addresses() {
+                let (head, tail) = addresses.split_at(first.min(addresses.len()));
+                sheet.addresses(self.ttl_s, tail);
+                sheet.addresses(self.ttl_s, head);
+                return;
+            }
+            let turn = if nth == 0 { first } else { 0 };
+            for place in (turn..addresses.len()).chain(0..turn.min(addresses.len())) {
+                // Those of one slice are sorted.
+                let is_repeated = place > 0 && addresses[place - 1] == addresses[place];
+                let is_first = |endpoint: Endpoint<'p>| {
+                    self.is_first(service, Endpoints::All(filter), slice, &endpoint)
+                };
+                if !is_repeated && slice.at(addresses[place].into()).is_none_or(is_first) {
+                    sheet.addresses(self.ttl_s, &[addresses[place]]);
+                }
+                if sheet.is_cut() {
+                    return;
+                }
+            }
+        }
     }
 
     /// Writes SRV records of endpoints, and their addresses. The label of the service, below which endpoints are named, begins at octet
@@ -150,31 +215,28 @@ impl Records<'_> {
         which: Endpoints<'p>,
     ) {
         let filter = which.filter();
-        // From a hundred on all have the same weight.
-        let mut count = 0;
-        self.each(service, which, |slice, _| {
-            count += slice
-                .ports()
-                .filter(|port| filter.admits(port))
-                .count()
-                .max(usize::from(slice.ports().next().is_none()));
-            count < 100
-        });
-        let weight = weight(count);
+        let weight = weight(self.count(service, which));
         self.each(service, which, |slice, endpoint| {
-            if self.is_first_of_name(service, &endpoint) {
-                for port in numbers(slice.ports(), filter) {
-                    self.with_name(service_at, slice, &endpoint, |name| {
+            for port in numbers(slice.ports(), filter) {
+                if self.is_new_target(service, which, (slice, &endpoint), port) {
+                    self.with_name(sheet.name_len(), service_at, slice, &endpoint, |name| {
                         sheet.service(&QNAME, self.served.ttl_s, weight, port, name);
                     });
+                }
+                if sheet.is_cut() {
+                    return false;
                 }
             }
             !sheet.is_cut()
         });
+        if sheet.is_cut() {
+            return;
+        }
         sheet.section(Section::Additional);
         self.each(service, which, |slice, endpoint| {
-            if numbers(slice.ports(), filter).next().is_some() {
-                self.with_name(service_at, slice, &endpoint, |name| {
+            let has_number = numbers(slice.ports(), filter).next().is_some();
+            if has_number && self.is_new_address(service, which, slice, &endpoint) {
+                self.with_name(sheet.name_len(), service_at, slice, &endpoint, |name| {
                     sheet.address(name, self.ttl_s, endpoint.ip);
                 });
             }
@@ -182,7 +244,29 @@ impl Records<'_> {
         });
     }
 
-    /// Calls `visit` for the endpoints until it says false.
+    /// Endpoints times ports, as far as that matters: all weights beyond a hundred are one.
+    fn count<'p>(&self, service: Service<'p>, which: Endpoints<'p>) -> usize {
+        let filter = which.filter();
+        let ports_of = |slice: &Slice<'p>| match slice.ports().next() {
+            None => 1,
+            Some(_) => slice.ports().filter(|port| filter.admits(port)).count(),
+        };
+        let mut count = 0;
+        match which {
+            Endpoints::All(_) => {
+                for slice in service.slices() {
+                    count += slice.len() * ports_of(&slice);
+                }
+            }
+            _ => self.each(service, which, |slice, _| {
+                count += ports_of(&slice);
+                count < 100
+            }),
+        }
+        count
+    }
+
+    /// Calls `visit` for the endpoints until it says false; one that two slices hold comes twice.
     fn each<'p>(
         &self,
         service: Service<'p>,
@@ -190,32 +274,33 @@ impl Records<'_> {
         mut visit: impl FnMut(Slice<'p>, Endpoint<'p>) -> bool,
     ) {
         match which {
-            Endpoints::All(_) | Endpoints::Zone(_) => {
-                for slice in service.slices() {
-                    for endpoint in slice.endpoints() {
-                        let is_meant =
-                            !matches!(which, Endpoints::Zone(zone) if zone != endpoint.zone);
-                        if is_meant && is_first(service, slice, endpoint) && !visit(slice, endpoint)
-                        {
-                            return;
-                        }
-                    }
-                }
-            }
-            Endpoints::Named(name, cluster) => {
-                for (slice, endpoint) in service.endpoints_named(name) {
-                    let is_it = *slice.cluster() == *cluster
-                        && self.served.own_label(&endpoint) == Some(name);
-                    if is_it && is_first(service, slice, endpoint) && !visit(slice, endpoint) {
+            Endpoints::All(filter) => {
+                let slices = service.slices();
+                for slice in slices.filter(|slice| filter.admits_any(slice.ports())) {
+                    if !slice.endpoints().all(|endpoint| visit(slice, endpoint)) {
                         return;
                     }
                 }
             }
-            Endpoints::At(ip, cluster) => {
+            Endpoints::Zone(_) => {
+                for slice in service.slices() {
+                    let mut endpoints = slice.endpoints();
+                    let is_meant = |endpoint: &Endpoint<'p>| self.admits(which, slice, endpoint);
+                    if !endpoints.all(|endpoint| !is_meant(&endpoint) || visit(slice, endpoint)) {
+                        return;
+                    }
+                }
+            }
+            Endpoints::Named(name, _) => {
+                for (slice, endpoint) in service.endpoints_named(name) {
+                    if self.admits(which, slice, &endpoint) && !visit(slice, endpoint) {
+                        return;
+                    }
+                }
+            }
+            Endpoints::At(ip, _) => {
                 for (slice, endpoint) in service.endpoints_at(ip) {
-                    let is_it =
-                        *slice.cluster() == *cluster && self.served.own_label(&endpoint).is_none();
-                    if is_it && is_first(service, slice, endpoint) && !visit(slice, endpoint) {
+                    if self.admits(which, slice, &endpoint) && !visit(slice, endpoint) {
                         return;
                     }
                 }
@@ -223,19 +308,85 @@ impl Records<'_> {
         }
     }
 
-    /// Whether no other endpoint of the service with a lower address has the same label: one record for each label and port.
-    fn is_first_of_name<'p>(&self, service: Service<'p>, endpoint: &Endpoint<'p>) -> bool {
-        let Some(name) = self.served.own_label(endpoint) else {
-            return true;
-        };
-        let mut same = service.endpoints_named(name);
-        !same
-            .any(|(_, other)| other.ip < endpoint.ip && self.served.own_label(&other) == Some(name))
+    /// Whether the endpoint is one of those that are meant.
+    fn admits(&self, which: Endpoints<'_>, slice: Slice<'_>, endpoint: &Endpoint<'_>) -> bool {
+        match which {
+            Endpoints::All(filter) => filter.admits_any(slice.ports()),
+            Endpoints::Zone(zone) => *zone == *endpoint.zone,
+            Endpoints::Named(name, cluster) => {
+                *slice.cluster() == *cluster && self.served.own_label(endpoint) == Some(name)
+            }
+            Endpoints::At(ip, cluster) => {
+                *slice.cluster() == *cluster
+                    && endpoint.ip == ip
+                    && self.served.own_label(endpoint).is_none()
+            }
+        }
     }
 
-    /// Calls `use_name` with the full name of an endpoint, written with a pointer into the question.
+    // Slices may overlap, and endpoints share names. Of those that would make one record, the one in the first slice makes it; which is
+    // the first is told by the slices' keys, so that nobody walks over all of them.
+
+    /// Whether no other endpoint that is meant has the address and comes before.
+    fn is_first<'p>(
+        &self,
+        service: Service<'p>,
+        which: Endpoints<'p>,
+        slice: Slice<'p>,
+        endpoint: &Endpoint<'p>,
+    ) -> bool {
+        let mut others = service.endpoints_at(endpoint.ip);
+        !others.any(|(other, twin)| {
+            (other.order(), twin.hostname) < (slice.order(), endpoint.hostname)
+                && self.admits(which, other, &twin)
+        })
+    }
+
+    /// The same among those with the same name.
+    fn is_new_address<'p>(
+        &self,
+        service: Service<'p>,
+        which: Endpoints<'p>,
+        slice: Slice<'p>,
+        endpoint: &Endpoint<'p>,
+    ) -> bool {
+        let mut others = service.endpoints_at(endpoint.ip);
+        !others.any(|(other, twin)| {
+            other.order() < slice.order()
+                && *other.cluster() == *slice.cluster()
+                && self.served.own_label(&twin) == self.served.own_label(endpoint)
+                && self.admits(which, other, &twin)
+        })
+    }
+
+    /// Whether no other endpoint that is meant makes an SRV record with the same target and port and comes before.
+    fn is_new_target<'p>(
+        &self,
+        service: Service<'p>,
+        which: Endpoints<'p>,
+        (slice, endpoint): (Slice<'p>, &Endpoint<'p>),
+        port: u16,
+    ) -> bool {
+        let label = self.served.own_label(endpoint);
+        let is_before = |(other, twin): (Slice<'p>, Endpoint<'p>)| {
+            (other.order(), twin.ip) < (slice.order(), endpoint.ip)
+                && *other.cluster() == *slice.cluster()
+                && self.served.own_label(&twin) == label
+                && self.admits(which, other, &twin)
+                && other
+                    .ports()
+                    .any(|other| other.number == port && which.filter().admits(&other))
+        };
+        match label {
+            Some(name) => !service.endpoints_named(name).any(is_before),
+            None => !service.endpoints_at(endpoint.ip).any(is_before),
+        }
+    }
+
+    /// Calls `use_name` with the full name of an endpoint, written with a pointer into the question, unless it is longer than names can be.
     fn with_name(
         &self,
+        name_len: usize,
         service_at: usize,
         slice: Slice<'_>,
         endpoint: &Endpoint<'_>,
@@ -243,10 +394,13 @@ impl Records<'_> {
     ) {
         let mut dashes = [0; DASHED];
         let label = self.served.label(endpoint, &mut dashes);
-        use_name(&Name {
-            labels: &[label, slice.cluster()],
-            rest: Rest::Asked(service_at),
-        });
+        let in_front = 2 + label.len() + slice.cluster().len();
+        if in_front + name_len.saturating_sub(service_at) <= NAME_OCTETS {
+            use_name(&Name {
+                labels: &[label, slice.cluster()],
+                rest: Rest::Asked(service_at),
+            });
+        }
     }
 }
 
@@ -287,11 +441,19 @@ pub fn numbers<'p>(
     ports: impl Iterator<Item = Port<'p>> + Clone,
     filter: Filter<'p>,
 ) -> impl Iterator<Item = u16> {
-    let meant = ports.filter(move |port| filter.admits(port));
-    let new = meant.clone().enumerate().filter(move |(nth, port)| {
-        let mut earlier = meant.clone().take(*nth);
-        port.number != 0 && !earlier.any(|earlier| earlier.number == port.number)
-    });
+    let is_any = filter.port.is_empty() && filter.protocol.is_empty();
+    let meant = ports.filter(move |port| filter.admits(port) && port.number != 0);
+    let new = meant
+        .clone()
+        .enumerate()
+        .filter(move |(nth, port)| match is_any {
+            true => !port.is_repeated,
+            // Few have one name.
+            false => {
+                let mut earlier = meant.clone().take(*nth);
+                !earlier.any(|earlier| earlier.number == port.number)
+            }
+        });
     new.map(|(_, port)| port.number)
 }
 
@@ -305,18 +467,5 @@ pub fn placed(place: Place) -> Name<'static> {
     Name {
         labels: &[],
         rest: Rest::Placed(place),
-    }
-}
-
-/// Whether no earlier slice of the service has the address: overlapping slices are allowed, and an address is answered once.
-fn is_first(service: Service<'_>, slice: Slice<'_>, endpoint: Endpoint<'_>) -> bool {
-    let mut holders = service.endpoints_at(endpoint.ip);
-    match (holders.next(), holders.next()) {
-        (Some(_), Some(_)) => {
-            let mut slices = service.slices();
-            let first = slices.find(|slice| slice.holds(endpoint.ip));
-            first.is_none_or(|first| first.is(&slice))
-        }
-        _ => true,
     }
 }

@@ -29,6 +29,8 @@ pub enum Branch<'n> {
     Fixed,
     /// It is there if this namespace is.
     Namespace(&'n [u8]),
+    /// The same, where names of pods are answered.
+    PodNamespace(&'n [u8]),
 }
 
 /// A service and what narrows it down.
@@ -90,7 +92,8 @@ pub fn read(name: &[u8], zone_len: usize, schema: Schema) -> Request<'_> {
     match *labels {
         [] => Request::Branch(Branch::Fixed),
         [(_, b"svc" | b"pod")] => Request::Branch(Branch::Fixed),
-        [(_, b"svc" | b"pod"), (_, namespace)] => Request::Branch(Branch::Namespace(namespace)),
+        [(_, b"svc"), (_, namespace)] => Request::Branch(Branch::Namespace(namespace)),
+        [(_, b"pod"), (_, namespace)] => Request::Branch(Branch::PodNamespace(namespace)),
         // CoreDNS looks at no label to the left of a pod's but counts them.
         [(_, b"pod"), (_, namespace), (_, name), ref rest @ ..] if rest.len() <= 2 => {
             Request::Pod { namespace, name }
@@ -237,7 +240,11 @@ mod tests {
         check("svc.", plain, Request::Branch(Branch::Fixed));
         check("pod.", plain, Request::Branch(Branch::Fixed));
         check("ns.svc.", plain, Request::Branch(Branch::Namespace(b"ns")));
-        check("ns.pod.", plain, Request::Branch(Branch::Namespace(b"ns")));
+        check(
+            "ns.pod.",
+            plain,
+            Request::Branch(Branch::PodNamespace(b"ns")),
+        );
         check("web.ns.svc.", plain, service(Part::Whole, 0));
         let endpoint = |cluster| Part::Endpoint {
             endpoint: b"10-0-0-1",

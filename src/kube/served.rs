@@ -75,7 +75,7 @@ impl Served {
             Request::Branch(Branch::Namespace(namespace)) => {
                 self.namespace(view, namespace).is_some()
             }
-            Request::Pod { namespace, .. } => {
+            Request::Branch(Branch::PodNamespace(namespace)) | Request::Pod { namespace, .. } => {
                 self.answers_pods && self.namespace(view, namespace).is_some()
             }
             Request::Service(asked) => {
@@ -138,7 +138,7 @@ impl Served {
         // It has a few addresses and is behind a few services.
         let new = move |(nth, (slice, service)): (usize, (Slice<'p>, Service<'p>))| {
             let is_same = |earlier: (Slice<'p>, Service<'p>)| match service.reach() {
-                Reach::Headless => earlier.0.is(&slice),
+                Reach::Headless => earlier.0.order() == slice.order(),
                 _ => earlier.1.is(&service),
             };
             let is_new = !all().take(nth).any(is_same);

@@ -71,6 +71,12 @@ impl Fixture {
         }
     }
 
+    /// Puts objects, as a watch does.
+    pub fn put(&self, objects: &[Object]) {
+        let mut writer = self.cluster.writer().lock().expect("no panic");
+        objects.iter().for_each(|object| writer.put(object));
+    }
+
     /// Asks and compares as [`check_seen`] does, and holds both ways against each other.
     pub fn check(&self, query: &str, expect: &str) {
         check_seen(&self.host.ask(query), query, expect);

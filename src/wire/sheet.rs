@@ -99,9 +99,19 @@ impl<'o> Sheet<'o> {
         self.is_cut
     }
 
-    /// Whether nothing was written, nor would have been with more room.
+    /// Whether there is no answer, nor would be with more room.
     pub fn is_empty(&self) -> bool {
-        self.counts == [0; 3] && !self.is_cut
+        self.counts[0] == 0 && !self.is_cut
+    }
+
+    /// Octets of QNAME.
+    pub fn name_len(&self) -> usize {
+        self.name_len
+    }
+
+    /// Whether so many addresses of QNAME would fit.
+    pub fn holds_addresses<const N: usize>(&self, count: usize) -> bool {
+        (self.out.len() - self.at) / (POINTER + RECORD + N) >= count
     }
 
     /// Writes an address record.

@@ -7,6 +7,7 @@
 //! ```
 //! Addresses of a slice are sorted, so that one of a thousand is found by a binary search. Numbers are little-endian and not aligned.
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::kube::record::{self, Ingress, Protocol, Reach};
@@ -71,6 +72,8 @@ pub struct Port<'p> {
     pub protocol: Protocol,
     /// Lower-case octets, empty where it has no name.
     pub name: &'p [u8],
+    /// An earlier port has the same number: DNS over UDP and TCP, say.
+    pub is_repeated: bool,
 }
 
 /// Ports one after the other.
@@ -86,7 +89,8 @@ impl<'p> Iterator for Ports<'p> {
             return None;
         }
         let number = self.0.u16();
-        let protocol = match self.0.u8() {
+        let marks = self.0.u8();
+        let protocol = match marks & !REPEATED {
             0 => Protocol::Tcp,
             1 => Protocol::Udp,
             _ => Protocol::Sctp,
@@ -97,6 +101,7 @@ impl<'p> Iterator for Ports<'p> {
             number,
             protocol,
             name,
+            is_repeated: marks & REPEATED != 0,
         })
     }
 }
@@ -256,6 +261,7 @@ pub(super) struct SliceBlock<'p> {
     pub(super) namespace: u32,
     pub(super) service: u32,
     pub(super) key: u64,
+    flags: u8,
     pub(super) cluster: &'p [u8],
     ports: &'p [u8],
     pub(super) v4: &'p [[u8; 4]],
@@ -320,6 +326,7 @@ impl<'p> SliceBlock<'p> {
             namespace,
             service,
             key,
+            flags,
             cluster: at.take(cluster_len),
             ports: at.take(ports_len),
             v4: at.take(4 * v4).as_chunks().0,
@@ -332,6 +339,11 @@ impl<'p> SliceBlock<'p> {
 
     pub(super) fn ports(&self) -> Ports<'p> {
         Ports(Cursor(self.ports))
+    }
+
+    /// Whether an address comes more than once.
+    pub(super) fn repeats_addresses(&self) -> bool {
+        self.flags & SHARED != 0
     }
 
     pub(super) fn len(&self) -> usize {
@@ -351,18 +363,23 @@ impl<'p> SliceBlock<'p> {
         })
     }
 
-    /// The endpoint with that address.
-    pub(super) fn at(&self, ip: IpAddr) -> Option<Endpoint<'p>> {
-        let nth = match ip {
-            IpAddr::V4(ip) => self.v4.binary_search(&ip.octets()).ok()?,
-            IpAddr::V6(ip) => self.v4.len() + self.v6.binary_search(&ip.octets()).ok()?,
+    /// The endpoints with that address: one, but for names that share it.
+    pub(super) fn at(&self, ip: IpAddr) -> impl Iterator<Item = Endpoint<'p>> + Clone + use<'p> {
+        let range = match ip {
+            IpAddr::V4(ip) => equal(self.v4, &ip.octets()),
+            IpAddr::V6(ip) => {
+                let range = equal(self.v6, &ip.octets());
+                self.v4.len() + range.start..self.v4.len() + range.end
+            }
         };
-        self.nth(nth)
+        let block = *self;
+        range.filter_map(move |nth| block.nth(nth))
     }
 
+    /// Addresses, each once.
     pub(super) fn ips(&self) -> impl Iterator<Item = IpAddr> + use<'p> {
-        let v4 = self.v4.iter().map(|ip| Ipv4Addr::from(*ip).into());
-        v4.chain(self.v6.iter().map(|ip| Ipv6Addr::from(*ip).into()))
+        let v4 = distinct(self.v4).map(|ip| Ipv4Addr::from(*ip).into());
+        v4.chain(distinct(self.v6).map(|ip| Ipv6Addr::from(*ip).into()))
     }
 
     /// Host names and targets, as they are looked up by.
@@ -417,6 +434,29 @@ impl<'p> PodBlock<'p> {
             Some((at.take(key), at.take(value)))
         })
     }
+}
+
+/// The values of a sorted list, each once.
+fn distinct<T: Eq>(sorted: &[T]) -> impl Iterator<Item = &T> {
+    let is_new = |nth: usize| nth == 0 || sorted[nth - 1] != sorted[nth];
+    let places = (0..sorted.len()).filter(move |nth| is_new(*nth));
+    places.map(|nth| &sorted[nth])
+}
+
+/// Where a sorted list holds a value.
+fn equal<T: Ord>(sorted: &[T], value: &T) -> std::ops::Range<usize> {
+    let Ok(found) = sorted.binary_search(value) else {
+        return 0..0;
+    };
+    let start = (0..found)
+        .rev()
+        .take_while(|nth| sorted[*nth] == *value)
+        .count();
+    let end = sorted[found..]
+        .iter()
+        .take_while(|other| *other == value)
+        .count();
+    found - start..found + end
 }
 
 // === writing ===
@@ -556,8 +596,9 @@ pub(super) fn write_slice(
         .take(limits::KUBE_SLICE_ENDPOINTS)
         .collect();
     // IPv4 first, as the families are read.
-    endpoints.sort_by_key(|endpoint| endpoint.ip);
-    endpoints.dedup_by_key(|endpoint| endpoint.ip);
+    endpoints.sort_by(|a, b| (a.ip, &a.hostname).cmp(&(b.ip, &b.hostname)));
+    endpoints.dedup_by(|a, b| a.ip == b.ip && a.hostname == b.hostname);
+    let is_shared = endpoints.windows(2).any(|pair| pair[0].ip == pair[1].ip);
     let v4 = endpoints.partition_point(|endpoint| endpoint.ip.is_ipv4());
     let mut ports = Vec::new();
     put_ports(&mut ports, &slice.ports);
@@ -565,7 +606,8 @@ pub(super) fn write_slice(
         let has = is_kept && endpoints.iter().any(|endpoint| !text(endpoint).is_empty());
         if has { flag } else { 0 }
     };
-    let flags = has(|e| &e.zone, ZONES, keep.zones)
+    let flags = if is_shared { SHARED } else { 0 }
+        | has(|e| &e.zone, ZONES, keep.zones)
         | has(|e| &e.hostname, HOSTNAMES, true)
         | has(|e| &e.target, TARGETS, keep.targets);
     let cluster = &slice.cluster.as_bytes()[..slice.cluster.len().min(255)];
@@ -634,10 +676,16 @@ fn put_octets(out: &mut Vec<u8>, ip: IpAddr) {
 }
 
 fn put_ports(out: &mut Vec<u8>, ports: &[record::Port]) {
+    let mut numbers = BTreeSet::new();
     for port in ports.iter().take(limits::KUBE_PORTS) {
         let name = &port.name.as_bytes()[..port.name.len().min(63)];
         out.extend(port.number.to_le_bytes());
-        out.extend([port.protocol as u8, name.len() as u8]);
+        let repeated = if numbers.insert(port.number) {
+            0
+        } else {
+            REPEATED
+        };
+        out.extend([port.protocol as u8 | repeated, name.len() as u8]);
         out.extend(name.iter().map(u8::to_ascii_lowercase));
     }
 }
@@ -659,6 +707,10 @@ const SERVICE_HEAD: usize = 17;
 const REACH: u8 = 3;
 const IMPORTED: u8 = 4;
 const PRESENT: u8 = 8;
+/// In a port's protocol.
+const REPEATED: u8 = 0x80;
 const ZONES: u8 = 1;
 const HOSTNAMES: u8 = 2;
 const TARGETS: u8 = 4;
+/// Two endpoints have one address.
+const SHARED: u8 = 8;

@@ -84,6 +84,7 @@ impl Index {
 }
 
 /// Numbers to be verified, at most as many as there are slots.
+#[derive(Clone)]
 pub(super) struct Candidates<'p> {
     slots: &'p [AtomicU64],
     hash: u32,

@@ -236,12 +236,13 @@ impl<'p> View<'p> {
     }
 
     /// Slices with an endpoint of that address, imported ones too.
-    pub fn slices_at(self, ip: IpAddr) -> impl Iterator<Item = (Slice<'p>, Endpoint<'p>)> {
+    pub fn slices_at(
+        self,
+        ip: IpAddr,
+    ) -> impl Iterator<Item = (Slice<'p>, Endpoint<'p>)> + Clone + use<'p> {
         let found = self.store.endpoint_ips.find(ip_hash(ip), self.pin);
-        found.filter_map(move |number| {
-            let slice = self.slice(number)?;
-            Some((slice, slice.block().at(ip)?))
-        })
+        let slices = found.filter_map(move |number| self.slice(number));
+        slices.flat_map(move |slice| slice.block().at(ip).map(move |endpoint| (slice, endpoint)))
     }
 
     /// Pods with that address; none unless pods are watched.
@@ -427,14 +428,34 @@ impl<'p> Slice<'p> {
         (0..block.len()).filter_map(move |nth| block.nth(nth))
     }
 
-    /// Whether one of its endpoints has that address.
-    pub fn holds(&self, ip: IpAddr) -> bool {
-        self.block().at(ip).is_some()
+    /// Endpoints.
+    pub fn len(&self) -> usize {
+        self.block().len()
     }
 
-    /// Whether both are the same object.
-    pub fn is(&self, other: &Slice<'_>) -> bool {
-        self.block().key == other.block().key
+    /// Whether it has none.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// An endpoint with that address.
+    pub fn at(&self, ip: IpAddr) -> Option<Endpoint<'p>> {
+        self.block().at(ip).next()
+    }
+
+    /// Whether both belong to one service.
+    pub fn is_of_service_of(&self, other: &Slice<'_>) -> bool {
+        self.block().service == other.block().service
+    }
+
+    /// Whether endpoints with different names have one address.
+    pub fn repeats_addresses(&self) -> bool {
+        self.block().repeats_addresses()
+    }
+
+    /// An order of slices, the same as long as they live.
+    pub fn order(&self) -> u64 {
+        self.block().key
     }
 
     /// The octets of the IPv4 addresses.

@@ -508,7 +508,7 @@ impl Writer {
         let new = SliceBlock::read(&self.scratch);
         // Readers verify at the block, so what leads to it is put first and taken away last.
         let fills = &mut self.fills;
-        for ip in new.ips().filter(|ip| old.at(*ip).is_none()) {
+        for ip in new.ips().filter(|ip| old.at(*ip).next().is_none()) {
             store
                 .endpoint_ips
                 .insert(&mut fills.endpoint_ips, ip_hash(ip), number);
@@ -523,7 +523,7 @@ impl Writer {
                 .insert(&mut fills.endpoint_names, *hash, number);
         }
         store.slices.replace(number, &self.scratch);
-        for ip in old.ips().filter(|ip| new.at(*ip).is_none()) {
+        for ip in old.ips().filter(|ip| new.at(*ip).next().is_none()) {
             store
                 .endpoint_ips
                 .remove(&mut fills.endpoint_ips, ip_hash(ip), number);

@@ -107,7 +107,7 @@ impl Config {
             }
             (Found::Exposed(exposed), types::SRV) => self.ports(&mut sheet, served, exposed),
             (Found::Endpoints(service, which, _), types::A | types::AAAA) => {
-                records.addresses(&mut sheet, qtype, service, which);
+                records.addresses(&mut sheet, qtype, service, which, question.salt);
             }
             (Found::Endpoints(service, which, service_at), types::SRV) => {
                 records.ports(&mut sheet, service_at, service, which);

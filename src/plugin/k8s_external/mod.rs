@@ -88,6 +88,7 @@ impl Plugin for K8sExternal {
             name: plain.name(),
             qtype: plain.qtype,
             section: query.question(),
+            salt: plain.id,
         };
         let view = served.view(query.pin);
         match self.config.decide(served, view, question, query.clip(out)) {
@@ -305,6 +306,7 @@ impl K8sExternal {
             name: query.name(),
             qtype: query.qtype,
             section: &query.question_section(),
+            salt: query.id,
         };
         let mut scratch = self.scratch.borrow_mut();
         scratch.resize(limits::MESSAGE_OCTETS, 0);

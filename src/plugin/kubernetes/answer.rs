@@ -19,7 +19,8 @@ use crate::kube::records::{ANY, Endpoints, Filter, Question, Records, numbers, p
 use crate::kube::schema::{
     self, Asked, Branch, Part, Request, Schema, is_reverse, reverse_address,
 };
-use crate::kube::store::{Namespace, Service, View};
+use crate::kube::store::{Endpoint, Namespace, Service, Slice, View};
+use crate::limits;
 use crate::wire::direct::Written;
 use crate::wire::rcode::Rcode;
 use crate::wire::reply::Section;
@@ -98,7 +99,7 @@ impl Config {
                 self.ports(&mut sheet, question, service, filter)
             }
             (Found::Endpoints(service, which), types::A | types::AAAA) => {
-                records.addresses(&mut sheet, qtype, service, which);
+                records.addresses(&mut sheet, qtype, service, which, question.salt);
             }
             (Found::Endpoints(service, which), types::SRV) => {
                 records.ports(&mut sheet, question.service_at(), service, which);
@@ -188,6 +189,13 @@ impl Config {
                 Some(_) => Found::Nothing,
                 None => Found::NoName,
             },
+            Request::Branch(Branch::PodNamespace(name)) => {
+                let namespace = self.served.namespace(view, name);
+                match namespace.filter(|_| self.pods != Pods::Disabled) {
+                    Some(_) => Found::Nothing,
+                    None => Found::NoName,
+                }
+            }
             Request::Pod { namespace, name } => self.pod(view, namespace, name),
             Request::Service(asked) => match self.served.namespace(view, asked.namespace) {
                 Some(namespace) => self.service(view, namespace, asked, schema.multicluster),
@@ -233,13 +241,14 @@ impl Config {
                     None => Found::NoName,
                 }
             }
+            (Reach::ClusterIp, Part::Zone { .. }) => Found::NoName,
             (_, Part::Zone { zone, is_pinned }) => {
                 let (zone, all) = (Endpoints::Zone(zone), Endpoints::All(ANY));
                 match records.is_there(service, zone) {
                     true => Found::Endpoints(service, zone),
-                    false if !is_pinned && records.is_there(service, all) => {
-                        Found::Endpoints(service, all)
-                    }
+                    // The name is there, whatever zones have endpoints.
+                    false if is_pinned => Found::Nothing,
+                    false if records.is_there(service, all) => Found::Endpoints(service, all),
                     false => Found::NoName,
                 }
             }
@@ -338,9 +347,23 @@ impl Config {
         let found = view
             .slices_at(ip)
             .filter(|(slice, _)| !slice.is_imported() && is_exposed(slice.namespace()));
+        let found = found.filter(|_| !self.ignores_endpoints);
+        // A pod is behind a few services; an address of a node may be behind many.
+        let found = found.take(limits::KUBE_POINTERS);
+        let is_same = |(a, with): (Slice<'p>, Endpoint<'p>),
+                       (b, other): (Slice<'p>, Endpoint<'p>)| {
+            a.is_of_service_of(&b) && self.served.own_label(&with) == self.served.own_label(&other)
+        };
         // The zone as the first target has it.
         let mut zone_at = None;
-        for (slice, endpoint) in found.filter(|_| !self.ignores_endpoints) {
+        for (nth, (slice, endpoint)) in found.clone().enumerate() {
+            if found
+                .clone()
+                .take(nth)
+                .any(|earlier| is_same(earlier, (slice, endpoint)))
+            {
+                continue;
+            }
             let mut dashes = [0; DASHED];
             let label = self.served.label(&endpoint, &mut dashes);
             let labels = [
@@ -350,21 +373,19 @@ impl Config {
                 b"svc",
             ];
             let rest = zone_at.map_or(Rest::Wire(zone.wire()), Rest::Placed);
-            let place = sheet.pointer(
-                &QNAME,
-                types::PTR,
-                self.served.ttl_s,
-                &Name {
-                    labels: &labels,
-                    rest,
-                },
-            );
+            let target = Name {
+                labels: &labels,
+                rest,
+            };
+            let place = sheet.pointer(&QNAME, types::PTR, self.served.ttl_s, &target);
             if zone_at.is_none() {
-                let before: usize = labels
+                let before = labels
                     .iter()
-                    .map(|label| label.len() + usize::from(!label.is_empty()))
-                    .sum();
-                zone_at = place.map(|place| place.behind(before));
+                    .map(|label| label.len() + usize::from(!label.is_empty()));
+                zone_at = place.map(|place| place.behind(before.sum()));
+            }
+            if sheet.is_cut() {
+                break;
             }
         }
         match sheet.is_empty() {

@@ -29,7 +29,7 @@ pub(super) fn set(config: &Config, query: &mut Query) {
         _ if is_reverse => {}
         Request::Unknown => put("kubernetes/parse-error", b"invalid query name"),
         Request::Branch(Branch::Fixed) => {}
-        Request::Branch(Branch::Namespace(namespace)) => {
+        Request::Branch(Branch::Namespace(namespace) | Branch::PodNamespace(namespace)) => {
             put("kubernetes/namespace", namespace);
         }
         Request::Pod { namespace, name } => {

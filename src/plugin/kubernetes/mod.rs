@@ -104,6 +104,7 @@ impl Plugin for Kubernetes {
             name: plain.name(),
             qtype: plain.qtype,
             section: query.question(),
+            salt: plain.id,
         };
         match self.decide(view, question, query.clip(out)) {
             Decision::Reply(written) => query.replied(Some(written)),
@@ -130,16 +131,27 @@ impl Plugin for Kubernetes {
         }
         let mut child = cx.lookup(query, &target, query.qtype).await;
         let is_inside = longest_match(&self.config.served.zones, target.as_wire()).is_some();
-        let Some(end) = child.written() else {
-            return self.deny(query);
-        };
-        // A target in the cluster that has no address leaves nothing to say; one outside is told as it is.
-        if is_inside && end.section(Section::Answer).next().is_none() {
-            return self.deny(query);
+        let rcode = child.rcode();
+        let end = child.written();
+        let has_answers = |end: &&mut Reply| end.section(Section::Answer).next().is_some();
+        match end.filter(|end| !is_inside || has_answers(end)) {
+            Some(end) => {
+                let reply = self.point_to(query, &target);
+                reply.push_answers_of(end, Section::Answer);
+                Flow::Reply
+            }
+            // One in the cluster that may come to be known is not denied, and one that has no address leaves nothing to say.
+            None if is_inside && rcode == Some(Rcode::SERVFAIL) => {
+                query.unwritten(Rcode::SERVFAIL);
+                Flow::Reply
+            }
+            None if is_inside => self.deny(query),
+            // One outside is told even if nobody can say what it leads to.
+            None => {
+                self.point_to(query, &target);
+                Flow::Reply
+            }
         }
-        let reply = self.point_to(query, &target);
-        reply.push_answers_of(end, Section::Answer);
-        Flow::Reply
     }
 
     fn on_metadata(&self, query: &mut Query) {
@@ -235,6 +247,7 @@ impl Kubernetes {
             name: query.name(),
             qtype: query.qtype,
             section: &query.question_section(),
+            salt: query.id,
         };
         let mut scratch = self.scratch.borrow_mut();
         scratch.resize(limits::MESSAGE_OCTETS, 0);

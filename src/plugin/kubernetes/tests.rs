@@ -142,7 +142,6 @@ fn names_that_are_there_without_such_records() {
         "pod.cluster.local. A",
         "shop.svc.cluster.local. A",
         "empty.svc.cluster.local. A",
-        "shop.pod.cluster.local. A",
         // As CoreDNS has it.
         "no.such.name.cluster.local. SOA",
     ] {
@@ -154,6 +153,8 @@ fn names_that_are_there_without_such_records() {
 fn names_that_are_not_there() {
     let fixture = known("", "");
     for query in [
+        // Names of pods are disabled.
+        "shop.pod.cluster.local. A",
         "no.shop.svc.cluster.local. A",
         "no.shop.svc.cluster.local. TXT",
         "no.shop.svc.cluster.local. HTTPS",
@@ -204,9 +205,9 @@ fn headless_services_and_endpoints() {
         ),
         (
             "db.shop.svc.cluster.local. SRV",
-            "answer: db.shop.svc.cluster.local. 5 IN SRV 0 33 8080 db-0.db.shop.svc.cluster.local.
-             answer: db.shop.svc.cluster.local. 5 IN SRV 0 33 8080 db-1.db.shop.svc.cluster.local.
-             answer: db.shop.svc.cluster.local. 5 IN SRV 0 33 8080 db-2.db.shop.svc.cluster.local.
+            "answer: db.shop.svc.cluster.local. 5 IN SRV 0 25 8080 db-0.db.shop.svc.cluster.local.
+             answer: db.shop.svc.cluster.local. 5 IN SRV 0 25 8080 db-1.db.shop.svc.cluster.local.
+             answer: db.shop.svc.cluster.local. 5 IN SRV 0 25 8080 db-2.db.shop.svc.cluster.local.
              additional: db-0.db.shop.svc.cluster.local. 5 IN A 10.1.1.1
              additional: db-1.db.shop.svc.cluster.local. 5 IN A 10.1.1.2
              additional: db-2.db.shop.svc.cluster.local. 5 IN A 10.1.1.3",
@@ -278,8 +279,7 @@ fn addresses_back_to_names() {
     let fixture = known("", "");
     fixture.check_all(&[
         ("1.0.96.10.in-addr.arpa. PTR", "rcode: NOERROR\nflags: qr aa rd\nanswer: 1.0.96.10.in-addr.arpa. 5 IN PTR web.shop.svc.cluster.local."),
-        ("1.1.1.10.in-addr.arpa. PTR", "answer: 1.1.1.10.in-addr.arpa. 5 IN PTR db-0.db.shop.svc.cluster.local.
-            answer: 1.1.1.10.in-addr.arpa. 5 IN PTR db-0.db.shop.svc.cluster.local."),
+        ("1.1.1.10.in-addr.arpa. PTR", "answer: 1.1.1.10.in-addr.arpa. 5 IN PTR db-0.db.shop.svc.cluster.local."),
         ("1.0.1.10.in-addr.arpa. PTR", "answer: 1.0.1.10.in-addr.arpa. 5 IN PTR 10-1-0-1.web.shop.svc.cluster.local."),
         (
             "2.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.6.9.0.0.0.0.0.0.0.0.d.f.ip6.arpa. PTR",
@@ -421,26 +421,28 @@ fn zones_of_nodes() {
     let fixture = known("zonal", "");
     fixture.check_all(&[
         (
+            "a.pin._zone.db.shop.svc.cluster.local. A",
+            "answer: a.pin._zone.db.shop.svc.cluster.local. 5 IN A 10.1.1.1
+             answer: a.pin._zone.db.shop.svc.cluster.local. 5 IN A 10.1.1.3",
+        ),
+        (
+            "b.prefer._zone.pair.shop.svc.cluster.local. A",
+            "answer: b.prefer._zone.pair.shop.svc.cluster.local. 5 IN A 10.1.2.1",
+        ),
+        // Only headless services have such names.
+        (
             "a.pin._zone.web.shop.svc.cluster.local. A",
-            "answer: a.pin._zone.web.shop.svc.cluster.local. 5 IN A 10.1.0.1",
-        ),
-        (
-            "c.pin._zone.web.shop.svc.cluster.local. A",
             "rcode: NXDOMAIN",
-        ),
-        (
-            "b.prefer._zone.web.shop.svc.cluster.local. A",
-            "answer: b.prefer._zone.web.shop.svc.cluster.local. 5 IN A 10.1.0.2",
-        ),
-        (
-            "c.prefer._zone.web.shop.svc.cluster.local. A",
-            "answer: c.prefer._zone.web.shop.svc.cluster.local. 5 IN A 10.1.0.1
-             answer: c.prefer._zone.web.shop.svc.cluster.local. 5 IN A 10.1.0.2",
         ),
     ]);
     denied(
+        &fixture,
+        "c.pin._zone.db.shop.svc.cluster.local. A",
+        "NOERROR",
+    );
+    denied(
         &known("", ""),
-        "a.pin._zone.web.shop.svc.cluster.local. A",
+        "a.pin._zone.db.shop.svc.cluster.local. A",
         "NXDOMAIN",
     );
 }
@@ -745,4 +747,66 @@ fn a_packet_thread_answers_what_is_in_memory() {
             assert_eq!(both.short.as_ref(), Some(&both.long), "{query}");
         }
     }
+}
+
+#[test]
+fn slices_that_overlap_answer_each_for_what_it_has() {
+    let fixture = known("", "");
+    let mirrored = |name: &str, port_name: &str, number: u16| Slice {
+        ports: vec![port(port_name, Protocol::Tcp, number)],
+        ..slice("shop", name, "mirror", &[("10.1.3.1", "")])
+    };
+    let shared = [("10.1.4.1", "one"), ("10.1.4.1", "two")];
+    fixture.put(&[
+        Object::Service(Service {
+            reach: Reach::Headless,
+            ..service("shop", "mirror", &[])
+        }),
+        Object::Slice(mirrored("mirror-1", "http", 80)),
+        Object::Slice(mirrored("mirror-2", "metrics", 90)),
+        Object::Service(Service {
+            reach: Reach::Headless,
+            ..service("shop", "shared", &[])
+        }),
+        Object::Slice(slice("shop", "shared-1", "shared", &shared)),
+    ]);
+    for (name, number) in [("http", 80), ("metrics", 90)] {
+        let query = format!("_{name}._tcp.mirror.shop.svc.cluster.local.");
+        fixture.check(
+            &format!("{query} A"),
+            &format!("answer: {query} 5 IN A 10.1.3.1"),
+        );
+        fixture.check(
+            &format!("{query} SRV"),
+            &format!(
+                "answer: {query} 5 IN SRV 0 100 {number} 10-1-3-1.mirror.shop.svc.cluster.local."
+            ),
+        );
+    }
+    fixture.check_all(&[
+        (
+            "mirror.shop.svc.cluster.local. A",
+            "answer: mirror.shop.svc.cluster.local. 5 IN A 10.1.3.1",
+        ),
+        (
+            "shared.shop.svc.cluster.local. A",
+            "answer: shared.shop.svc.cluster.local. 5 IN A 10.1.4.1",
+        ),
+        (
+            "two.shared.shop.svc.cluster.local. A",
+            "answer: two.shared.shop.svc.cluster.local. 5 IN A 10.1.4.1",
+        ),
+    ]);
+    let both = fixture.host.ask("mirror.shop.svc.cluster.local. SRV");
+    assert_eq!(
+        (both.answer.len(), both.additional.len()),
+        (2, 1),
+        "{both:?}"
+    );
+    let names = fixture.host.ask("shared.shop.svc.cluster.local. SRV");
+    assert_eq!(
+        (names.answer.len(), names.additional.len()),
+        (2, 2),
+        "{names:?}"
+    );
 }
