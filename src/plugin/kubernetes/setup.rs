@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::search::PodPath;
-use super::{Config, Pods};
+use super::{Config, Pods, keep};
 use crate::control::Control;
 use crate::corefile::{Args, Fall, SetupError, ZoneName, origins_from_args_or_block};
 use crate::kube::access::{Access, Source, TlsFiles};
@@ -48,6 +48,7 @@ pub(super) fn parse(args: &mut Args<'_>, cx: &mut SetupCx<'_>) -> Result<Config,
     let kinds = options.kinds();
     let has_metadata = cx.directives.contains(&"metadata");
     cluster.want(kinds, options.keep(has_metadata));
+    keep::keep(cx, &cluster);
     let served = Arc::new(Served {
         cluster,
         zones,
