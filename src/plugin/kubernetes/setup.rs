@@ -85,6 +85,11 @@ fn register(cx: &mut SetupCx<'_>, served: &Arc<Served>, patience: Duration) {
     let watched = Arc::clone(served);
     let readiness = &cx.life.readiness;
     readiness.register(cx.block_index, "kubernetes", move || watched.is_synced());
+    let aged = Arc::clone(served);
+    readiness.register_age(cx.block_index, "kubernetes", move || {
+        let stale_ns = aged.cluster.store().stale_ns(aged.kinds);
+        stale_ns.map(Duration::from_nanos)
+    });
     let started = Arc::clone(served);
     cx.life.on_start.push(Box::new(move |start| {
         started.cluster.start(&start.control);

@@ -35,11 +35,11 @@ pub(super) fn parse(args: &mut Args<'_>, cx: &mut SetupCx<'_>) -> Result<(), Set
     let life = &mut *cx.life;
     life.readiness.watch(cx.block_index, continuously);
     let draining = Arc::new(AtomicBool::new(false));
-    life.endpoints.add(
-        addr,
-        PATH,
-        handler(Arc::clone(&life.readiness), Arc::clone(&draining)),
-    );
+    for (path, is_age_told) in [(PATH, false), (CURRENT_PATH, true)] {
+        let (readiness, draining) = (Arc::clone(&life.readiness), Arc::clone(&draining));
+        let answer = handler(readiness, draining, is_age_told);
+        life.endpoints.add(addr, path, answer);
+    }
     let stopper = life.endpoints.stopper(addr, PATH);
     life.on_drain.push(Box::new(move || {
         draining.store(true, Ordering::SeqCst);
@@ -57,22 +57,25 @@ fn monitor(args: &mut Args<'_>) -> Result<bool, SetupError> {
     }
 }
 
-fn handler(readiness: Arc<Readiness>, draining: Arc<AtomicBool>) -> Handler {
+/// `is_age_told`: what can be answered must be current, too.
+fn handler(readiness: Arc<Readiness>, draining: Arc<AtomicBool>, is_age_told: bool) -> Handler {
     Arc::new(move || {
         if draining.load(Ordering::SeqCst) {
             return Response::text(503, "Shutting down");
         }
-        match readiness.not_ready() {
+        if let Some(names) = readiness.not_ready() {
+            log::info(
+                Some("ready"),
+                format_args!("Plugins not ready: \"{names}\""),
+            );
+            return Response::text(503, names);
+        }
+        match is_age_told.then(|| readiness.stale()).flatten() {
             None => Response::text(200, "OK"),
-            Some(names) => {
-                log::info(
-                    Some("ready"),
-                    format_args!("Plugins not ready: \"{names}\""),
-                );
-                Response::text(503, names)
-            }
+            Some(lines) => Response::text(503, lines),
         }
     })
 }
 
 const PATH: &str = "/ready";
+const CURRENT_PATH: &str = "/ready/current";
