@@ -150,7 +150,7 @@ mod tests {
     #[test]
     fn the_longest_age_of_each_plugin_is_told() {
         let readiness = Readiness::default();
-        let seconds = |s| Some(Duration::from_millis(s * 1_000 + 1));
+        let seconds = |s: u64| Some(Duration::from_millis(s * 1_000 + 1));
         readiness.register_age(0, "kubernetes", move || seconds(37));
         readiness.register_age(1, "kubernetes", move || seconds(3_700));
         readiness.register_age(1, "current", || None);

@@ -1,6 +1,9 @@
 //! Keeps a file with what is known of each cluster, where `-tune` names one: read when the process starts, written when the cluster has
 //! changed and at the end of the process.
 
+#[cfg(test)]
+mod tests;
+
 use std::fmt::Write;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};

@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::admin::{Handler, Readiness, Response};
+use crate::admin::{Handler, Readiness, Response, Stopper};
 use crate::corefile::{Args, SetupError, split_host_port};
 use crate::plugin::SetupCx;
 use crate::telemetry::log;
@@ -35,15 +35,15 @@ pub(super) fn parse(args: &mut Args<'_>, cx: &mut SetupCx<'_>) -> Result<(), Set
     let life = &mut *cx.life;
     life.readiness.watch(cx.block_index, continuously);
     let draining = Arc::new(AtomicBool::new(false));
-    for (path, is_age_told) in [(PATH, false), (CURRENT_PATH, true)] {
+    for path in PATHS {
         let (readiness, draining) = (Arc::clone(&life.readiness), Arc::clone(&draining));
-        let answer = handler(readiness, draining, is_age_told);
+        let answer = handler(readiness, draining, path == CURRENT_PATH);
         life.endpoints.add(addr, path, answer);
     }
-    let stopper = life.endpoints.stopper(addr, PATH);
+    let stoppers = PATHS.map(|path| life.endpoints.stopper(addr, path));
     life.on_drain.push(Box::new(move || {
         draining.store(true, Ordering::SeqCst);
-        stopper.stop();
+        stoppers.iter().for_each(Stopper::stop);
     }));
     Ok(())
 }
@@ -77,5 +77,5 @@ fn handler(readiness: Arc<Readiness>, draining: Arc<AtomicBool>, is_age_told: bo
     })
 }
 
-const PATH: &str = "/ready";
 const CURRENT_PATH: &str = "/ready/current";
+const PATHS: [&str; 2] = ["/ready", CURRENT_PATH];
