@@ -23,7 +23,8 @@ pub struct Whole {
 }
 
 /// Writes what `writer`'s store holds to `path`; the store goes on changing meanwhile. `goes_on` is asked now and then: once it says no
-/// the old file stays, as it does when anything fails. Returns the octets of the file.
+/// the old file stays, as it does when anything fails. Returns as of when
+/// the file is, in seconds since 1970.
 ///
 /// # Errors
 /// What the system refused, that somebody else is writing the file, or that it would be larger than `limits::KUBE_SNAPSHOT_OCTETS`. An
@@ -76,7 +77,7 @@ fn fill(
     file.seek(SeekFrom::Start(0))?;
     file.write_all(&head)?;
     file.write_all(&sum.finalize())?;
-    Ok(length)
+    Ok(outline.written_s)
 }
 
 /// Reads and checks a file; `None` if there is none.

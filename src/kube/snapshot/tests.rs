@@ -428,4 +428,7 @@ fn its_age_is_that_of_its_contents() {
     after.lost(Kind::Slice);
     clock.advance(Duration::from_secs(5));
     assert_eq!(stale_s(&after), Some(5));
+    save(&dir, after);
+    let last = read(&file(&dir), &CLUSTER).unwrap().unwrap();
+    assert_eq!(last.outline.written_s, written_s + 3_660, "as of the loss");
 }

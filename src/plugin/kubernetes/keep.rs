@@ -108,15 +108,15 @@ impl Keeper {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
         let store = cluster.store();
         // What changes during the write may or may not be in the file, so it counts as not written.
-        let (changes, now_s) = (store.changes(), clock::wall_s());
+        let changes = store.changes();
         // A cluster that is not known does not replace one that was.
         if *written == Some(changes) || !cluster.is_complete() || !goes_on() {
             return;
         }
         match snapshot::write(&self.path, cluster.digest(), cluster.writer(), goes_on) {
-            Ok(_) => {
+            Ok(written_s) => {
                 *written = Some(changes);
-                self.written_s.store(now_s, Relaxed);
+                self.written_s.store(written_s, Relaxed);
             }
             Err(error) if error.kind() == ErrorKind::Interrupted => {}
             Err(error) => {

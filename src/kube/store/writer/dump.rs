@@ -14,6 +14,7 @@ use super::super::shelf::Shelf;
 use super::{Family, Writer};
 use crate::kube::store::Store;
 use crate::limits;
+use crate::runtime::clock;
 use crate::runtime::epoch::Pin;
 
 /// What a dump says beside its blocks.
@@ -29,7 +30,7 @@ pub struct Outline {
     pub modified_s: u64,
     /// See [`Store::externally_modified_s`].
     pub externally_modified_s: u64,
-    /// Unix seconds at which all of it was so.
+    /// Unix seconds at which all of it was known to be so.
     pub written_s: u64,
 }
 
@@ -43,14 +44,17 @@ pub struct Dump {
 }
 
 impl Writer {
-    /// Begins a dump.
-    pub fn dump(&self, written_s: u64) -> (Outline, Dump) {
+    /// Begins a dump at that time, in seconds since 1970.
+    pub fn dump(&self, now_s: u64) -> (Outline, Dump) {
         let status = &self.store.status;
         let kinds = Kinds(status.synced.load(Ordering::Acquire));
-        // As long as nothing else was heard, what was restored is as old as it was.
+        // As long as nothing else was heard, what is known is as old as it was.
         let written_s = match self.store.is_restored(kinds) {
             true => status.written_s.load(Ordering::Relaxed),
-            false => written_s,
+            false => {
+                let stale_ns = self.store.stale_ns(self.watched).unwrap_or(0);
+                now_s.saturating_sub(stale_ns / clock::SECOND)
+            }
         };
         let outline = Outline {
             keep: self.keep,
