@@ -262,6 +262,9 @@ impl Family {
 
 // === what a dump is cut into ===
 
+/// Says how many addresses a block is found by, if it makes sense.
+type Check = fn(&[u8]) -> Option<usize>;
+
 /// The blocks of one part, all of which make sense for themselves.
 #[derive(Clone, Copy)]
 struct Part<'a> {
@@ -283,8 +286,7 @@ impl<'a> Part<'a> {
 
 /// Checks the parts of a dump; `None` if a block makes no sense or there is more or less than these parts.
 fn cut(body: &[u8]) -> Option<[Part<'_>; PARTS]> {
-    let checks: [fn(&[u8]) -> Option<usize>; PARTS] =
-        [check::namespace, check::service, check::slice, check::pod];
+    let checks: [Check; PARTS] = [check::namespace, check::service, check::slice, check::pod];
     let mut rest = body;
     let mut parts = [Part {
         octets: &[],
