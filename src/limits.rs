@@ -419,6 +419,19 @@ pub const KUBE_REFUSED_MS_MAX: u64 = 1_000;
 pub const KUBE_RETRY_AFTER_S_MAX: u64 = 30;
 /// How long lists are used after a server could not stream one.
 pub const KUBE_STREAM_LIST_RETRY_S: u64 = 600;
+/// Octets of a zone's or a pod's name that are kept.
+pub const KUBE_TEXT_OCTETS: usize = 253;
+/// Octets of the file that a cluster's state is kept in, all of which is in memory while it is checked; 100,000 services with 250,000
+/// endpoints take 20 MiB.
+pub const KUBE_SNAPSHOT_OCTETS: u64 = 1 << 30;
+/// Between two looks whether that file must be written: what a crash forgets is at most this old.
+pub const KUBE_SNAPSHOT_INTERVAL: Duration = Duration::from_secs(60);
+/// Shortest pause between two of them: each write is of the whole cluster.
+pub const KUBE_SNAPSHOT_INTERVAL_MIN: Duration = Duration::from_secs(10);
+/// Longest pause between two of them.
+pub const KUBE_SNAPSHOT_INTERVAL_MAX: Duration = Duration::from_secs(24 * 3600);
+/// Octets of blocks that are copied for that file at a time.
+pub const KUBE_SNAPSHOT_STEP_OCTETS: usize = 256 << 10;
 
 const _: () = assert!(KUBE_WATCH_S_MIN < KUBE_WATCH_S_MAX);
 const _: () =

@@ -1,7 +1,10 @@
-//! Which plugins can answer yet: what `/ready` says.
+//! Which plugins can answer yet, and whether what they answer may be old: what `/ready` and `/ready/current` say.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use crate::lang::duration::GoDuration;
 
 /// Plugins that must be ready, of the blocks that have *ready*. One for each configuration.
 ///
@@ -12,6 +15,9 @@ pub struct Readiness(Mutex<State>);
 
 /// Says whether a plugin can answer. Asked on the control thread.
 pub type Check = Box<dyn Fn() -> bool + Send>;
+
+/// Says for how long a plugin has answered from what may be old by now; `None` while it is current. Asked on the control thread.
+pub type Age = Box<dyn Fn() -> Option<Duration> + Send>;
 
 impl Readiness {
     /// Adds a plugin of a server block.
@@ -30,6 +36,38 @@ impl Readiness {
         self.lock().entries.push(entry);
     }
 
+    /// Adds a plugin of a server block that can tell whether what it answers is current.
+    pub fn register_age(
+        &self,
+        block_index: usize,
+        plugin: &'static str,
+        age: impl Fn() -> Option<Duration> + Send + 'static,
+    ) {
+        self.lock().ages.push((block_index, plugin, Box::new(age)));
+    }
+
+    /// The plugins that answer from what may be old, each with the longest time for which it does, one a line and sorted; `None` if there
+    /// are none.
+    pub fn stale(&self) -> Option<String> {
+        let state = self.lock();
+        let mut stale = BTreeMap::new();
+        let counts = |block_index: &usize| state.watched.contains_key(block_index);
+        for (_, plugin, age) in state.ages.iter().filter(|(block, ..)| counts(block)) {
+            if let Some(age) = age() {
+                let longest: &mut Duration = stale.entry(*plugin).or_default();
+                *longest = age.max(*longest);
+            }
+        }
+        let lines: Vec<String> = stale
+            .into_iter()
+            .map(|(plugin, age)| {
+                let age = GoDuration::from(Duration::from_secs(age.as_secs()));
+                format!("{plugin}: stale for {age}")
+            })
+            .collect();
+        (!lines.is_empty()).then(|| lines.join("\n"))
+    }
+
     /// Makes the plugins of a block count. `continuously` asks a plugin again after it has been ready once.
     pub fn watch(&self, block_index: usize, continuously: bool) {
         self.lock().watched.insert(block_index, continuously);
@@ -38,7 +76,9 @@ impl Readiness {
     /// Names of the plugins that are not ready, sorted and separated by commas; `None` if all are.
     pub fn not_ready(&self) -> Option<String> {
         let mut state = self.lock();
-        let State { entries, watched } = &mut *state;
+        let State {
+            entries, watched, ..
+        } = &mut *state;
         let mut names = BTreeSet::new();
         for entry in entries {
             let Some(continuously) = watched.get(&entry.block_index) else {
@@ -64,6 +104,7 @@ impl Readiness {
 #[derive(Default)]
 struct State {
     entries: Vec<Entry>,
+    ages: Vec<(usize, &'static str, Age)>,
     /// By block: whether to ask for ever.
     watched: BTreeMap<usize, bool>,
 }
@@ -104,6 +145,26 @@ mod tests {
         assert_eq!(readiness.not_ready().as_deref(), Some("erratic,kubernetes"));
         second.store(true, Ordering::SeqCst);
         assert_eq!(readiness.not_ready().as_deref(), Some("erratic"));
+    }
+
+    #[test]
+    fn the_longest_age_of_each_plugin_is_told() {
+        let readiness = Readiness::default();
+        let seconds = |s: u64| Some(Duration::from_millis(s * 1_000 + 1));
+        readiness.register_age(0, "kubernetes", move || seconds(37));
+        readiness.register_age(1, "kubernetes", move || seconds(3_700));
+        readiness.register_age(1, "current", || None);
+        readiness.register_age(2, "another", move || seconds(5));
+        assert_eq!(readiness.stale(), None, "no block has ready");
+        readiness.watch(0, false);
+        let stale = readiness.stale();
+        assert_eq!(stale.as_deref(), Some("kubernetes: stale for 37s"));
+        readiness.watch(1, false);
+        readiness.watch(2, true);
+        let stale = readiness.stale();
+        let expect = "another: stale for 5s\nkubernetes: stale for 1h1m40s";
+        assert_eq!(stale.as_deref(), Some(expect));
+        assert_eq!(readiness.not_ready(), None);
     }
 
     #[test]

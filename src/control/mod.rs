@@ -8,6 +8,7 @@
 //! (files, name lookups, a reload) goes to a few threads beside it. A panic in any of it is logged and counted
 //! and ends that piece of work only.
 
+pub mod kept;
 pub mod publish;
 mod signals;
 #[cfg(test)]

@@ -3,10 +3,15 @@
 //! All server blocks that say the same about the server share one, and it outlives a reload. What they want of it adds up: the watcher is
 //! started anew when a configuration wants more.
 
+use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use super::access::Access;
+use sha2::{Digest, Sha256};
+
+use super::access::{Access, Source};
+use super::gauges::Gauges;
 use super::record::Kind;
+use super::snapshot::{self, Rejected};
 use super::store::{Keep, Kinds, Store, Writer};
 use super::watch::{self, Wanted, Watching};
 use crate::control::Control;
@@ -17,6 +22,8 @@ pub struct Cluster {
     store: Arc<Store>,
     writer: Arc<Mutex<Writer>>,
     state: Mutex<State>,
+    digest: [u8; 32],
+    _gauges: Gauges,
 }
 
 /// Which objects there are to see.
@@ -37,11 +44,17 @@ impl Cluster {
     /// One of which nothing is known.
     pub fn new(access: Access, selectors: Selectors) -> Cluster {
         let store = Arc::new(Store::new());
-        let writer = Writer::new(Arc::clone(&store), Keep::default());
+        let mut writer = Writer::new(Arc::clone(&store), Keep::default());
+        writer.set_never_empty(selectors.never_empty());
+        let writer = Arc::new(Mutex::new(writer));
+        let key = Cluster::key(&access, &selectors);
+        let gauges = Gauges::new(&label(&access, &selectors), &writer);
         Cluster {
             access,
             store,
-            writer: Arc::new(Mutex::new(writer)),
+            writer,
+            digest: Sha256::digest(key).into(),
+            _gauges: gauges,
             state: Mutex::new(State {
                 wanted: Wanted {
                     labels: selectors.labels,
@@ -70,6 +83,34 @@ impl Cluster {
         &self.writer
     }
 
+    /// Tells the cluster's file from those of others.
+    pub fn digest(&self) -> &[u8; 32] {
+        &self.digest
+    }
+
+    /// Takes over what a file holds, and says as of when that is, in seconds since 1970; `None` if there is no file.
+    ///
+    /// # Errors
+    /// Why nothing has changed.
+    pub fn restore(&self, path: &Path) -> Result<Option<u64>, Rejected> {
+        let Some(whole) = snapshot::read(path, &self.digest)? else {
+            return Ok(None);
+        };
+        lock(&self.writer).restore(&whole.outline, &whole.body)?;
+        Ok(Some(whole.outline.written_s))
+    }
+
+    /// Objects of a kind that are known.
+    pub fn len(&self, kind: Kind) -> usize {
+        lock(&self.writer).len(kind)
+    }
+
+    /// Whether all that is watched is known, so that a file of it is of use.
+    pub fn is_complete(&self) -> bool {
+        let kinds = lock(&self.state).wanted.kinds();
+        self.store.is_synced(kinds)
+    }
+
     /// Has these kinds watched and that much kept from the next [`Cluster::start`] on.
     pub fn want(&self, kinds: Kinds, keep: Keep) {
         let mut state = lock(&self.state);
@@ -83,6 +124,7 @@ impl Cluster {
             zones: kept.zones | keep.zones,
             pods: kept.pods | keep.pods,
         });
+        writer.set_watched(state.wanted.kinds());
         if before != (state.wanted.pods, state.wanted.imports, writer.keep()) {
             state.watching = None;
         }
@@ -92,6 +134,13 @@ impl Cluster {
     pub fn start(&self, control: &Control) {
         let mut state = lock(&self.state);
         if state.watching.is_none() {
+            let kinds = state.wanted.kinds();
+            for kind in [Kind::Pod, Kind::Import] {
+                // A snapshot may have known what nobody watches any more.
+                if !kinds.holds(kind) {
+                    lock(&self.writer).forget(kind);
+                }
+            }
             let sink = Arc::clone(&self.writer);
             state.watching = Some(watch::start(
                 control,
@@ -101,6 +150,43 @@ impl Cluster {
             ));
         }
     }
+}
+
+impl Selectors {
+    /// Kinds of which every cluster has some; those with a selector may have none.
+    fn never_empty(&self) -> Kinds {
+        let mut kinds = Kinds::BASE;
+        if self.namespaces.is_some() {
+            kinds = kinds.without(Kind::Namespace);
+        }
+        if self.labels.is_some() {
+            kinds = kinds.without(Kind::Service).without(Kind::Slice);
+        }
+        kinds
+    }
+}
+
+/// What metrics call the cluster.
+fn label(access: &Access, selectors: &Selectors) -> String {
+    let mut text = match &access.source {
+        Source::Endpoint { url, .. } => url.clone(),
+        Source::Kubeconfig { file, context } => {
+            let file = file.display();
+            match context {
+                Some(context) => format!("{file} {context}"),
+                None => file.to_string(),
+            }
+        }
+        Source::InCluster => "in-cluster".to_owned(),
+    };
+    for selector in [&selectors.labels, &selectors.namespaces]
+        .into_iter()
+        .flatten()
+    {
+        text.push(' ');
+        text.push_str(selector);
+    }
+    text
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {

@@ -9,11 +9,13 @@ mod client;
 mod cluster;
 mod decode;
 mod external;
+mod gauges;
 pub mod labels;
 pub mod record;
 pub mod records;
 pub mod schema;
 pub mod served;
+pub mod snapshot;
 pub mod store;
 pub mod watch;
 

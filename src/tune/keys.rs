@@ -196,6 +196,18 @@ pub const KEYS: &[Key] = &[
         })
     },
     Key {
+        check: has::has_folder,
+        ..process("kubernetes_snapshot", |process, value| {
+            process.settings.kubernetes_snapshot = Some(value.text("the path of a file")?.into());
+            Ok(())
+        })
+    },
+    process("kubernetes_snapshot_interval", |process, value| {
+        let bounds = limits::KUBE_SNAPSHOT_INTERVAL_MIN..=limits::KUBE_SNAPSHOT_INTERVAL_MAX;
+        process.settings.kubernetes_snapshot_interval = value.duration(bounds)?;
+        Ok(())
+    }),
+    Key {
         check: has::has_nic,
         ..process("nic", |process, value| {
             process.settings.nic = Some(value.text("the name of a network card")?.to_owned());

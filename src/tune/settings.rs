@@ -20,6 +20,10 @@ pub struct Settings {
     pub cache_snapshot_interval: Duration,
     /// Octets of entries that all caches together may hold; `None`: what their capacities in entries allow.
     pub cache_octets_max: Option<usize>,
+    /// File that what is known of a cluster is written to and read from at start, with a mark of the cluster behind its name; `None` for none.
+    pub kubernetes_snapshot: Option<PathBuf>,
+    /// Between two looks whether `kubernetes_snapshot` must be written.
+    pub kubernetes_snapshot_interval: Duration,
 }
 
 impl Settings {
@@ -36,6 +40,8 @@ impl Settings {
             cache_snapshot: None,
             cache_snapshot_interval: limits::CACHE_SNAPSHOT_INTERVAL,
             cache_octets_max: None,
+            kubernetes_snapshot: None,
+            kubernetes_snapshot_interval: limits::KUBE_SNAPSHOT_INTERVAL,
         }
     }
 

@@ -119,6 +119,7 @@ fn each_key_of_a_core_is_taken() {
 fn keys_of_the_process_are_taken() {
     let settings = settings(
         "[global]\ncpus = \"4-7\"\nnic = \"eth1\"\ncache_snapshot = \"cache.bin\"\ncache_snapshot_interval = \"5m\"\n\
+         kubernetes_snapshot = \"kube\"\nkubernetes_snapshot_interval = \"30s\"\n\
          cache_octets_max = \"256MiB\"\nnuma_node = 1\n",
     );
     let cpus: Vec<Option<u32>> = settings.cores.iter().map(|core| core.cpu).collect();
@@ -126,6 +127,11 @@ fn keys_of_the_process_are_taken() {
     assert_eq!(settings.nic.as_deref(), Some("eth1"));
     assert_eq!(settings.cache_snapshot, Some(PathBuf::from("cache.bin")));
     assert_eq!(settings.cache_snapshot_interval, Duration::from_secs(300));
+    assert_eq!(settings.kubernetes_snapshot, Some(PathBuf::from("kube")));
+    assert_eq!(
+        settings.kubernetes_snapshot_interval,
+        Duration::from_secs(30)
+    );
     assert_eq!(settings.cache_octets_max, Some(256 << 20));
     assert!(settings.cores.iter().all(|core| core.numa_node == Some(1)));
 }

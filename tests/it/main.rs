@@ -14,6 +14,8 @@ mod interop;
 mod kubernetes;
 #[cfg(feature = "kubernetes")]
 mod kubernetes_files;
+#[cfg(feature = "kubernetes")]
+mod kubernetes_snapshot;
 mod listeners;
 mod migrate;
 mod packets;

@@ -1,9 +1,8 @@
 //! Reading: all of a file is checked before anything of it is believed.
 
 use std::{
-    fs::{File, OpenOptions},
+    fs::File,
     io::{self, BufReader, ErrorKind, Read, Seek, SeekFrom},
-    os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::Path,
     sync::Arc,
 };
@@ -15,7 +14,7 @@ use super::{
     Now, Rejected,
     format::{DIRECTORY_OCTETS, FIELDS, Fields, HEAD, HEAD_FIELDS, Head, VERSION, VISITED, take},
 };
-use crate::{limits, wire::name};
+use crate::{control::kept, limits, wire::name};
 
 /// A file that was found whole.
 pub struct Snapshot {
@@ -48,26 +47,11 @@ pub struct Loaded {
 /// # Errors
 /// Why it must not be used.
 pub fn open(path: &Path, now: Now) -> Result<Option<Snapshot>, Rejected> {
-    let mut options = OpenOptions::new();
-    // A pipe must not keep the server from starting.
-    options.read(true).custom_flags(libc::O_NONBLOCK);
-    let file = match options.open(path) {
-        Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(None),
-        Err(error) => return Err(error.into()),
+    let Some((file, length)) = kept::open(path, limits::CACHE_SNAPSHOT_OCTETS)? else {
+        return Ok(None);
     };
-    let meta = file.metadata()?;
-    if !meta.is_file() {
-        return Err(Rejected::NotAFile);
-    }
-    if meta.mode() & 0o002 != 0 {
-        return Err(Rejected::Writable);
-    }
-    if meta.len() > limits::CACHE_SNAPSHOT_OCTETS {
-        return Err(Rejected::TooLarge);
-    }
     let mut reader = BufReader::with_capacity(BUFFER, file);
-    let (head, sum) = read_head(&mut reader, meta.len())?;
+    let (head, sum) = read_head(&mut reader, length)?;
     check_age(&head, now)?;
     check_sum(&mut reader, &head, sum)?;
     let sections = read_directory(&mut reader, &head)?;

@@ -24,6 +24,8 @@ mod tests;
 
 use std::io;
 
+use crate::control::kept::Unreadable;
+
 pub use load::{Loaded, Snapshot, open};
 pub use write::{Written, write};
 
@@ -36,21 +38,18 @@ pub struct Now {
     pub wall_ns: u64,
 }
 
+impl From<io::Error> for Rejected {
+    fn from(error: io::Error) -> Rejected {
+        Rejected::File(error.into())
+    }
+}
+
 /// Why a file is not used.
 #[derive(Debug, thiserror::Error)]
 pub enum Rejected {
-    /// The system refuses to read it.
-    #[error("{0}")]
-    Io(#[from] io::Error),
-    /// A directory, a pipe or a device.
-    #[error("it is no regular file")]
-    NotAFile,
-    /// Everybody may write it, so anybody may put words into this server's mouth.
-    #[error("everybody may write to it (chmod 600)")]
-    Writable,
-    /// Longer than `limits::CACHE_SNAPSHOT_OCTETS`.
-    #[error("it is larger than {} octets", crate::limits::CACHE_SNAPSHOT_OCTETS)]
-    TooLarge,
+    /// It is not there to be read.
+    #[error(transparent)]
+    File(#[from] Unreadable),
     /// It does not begin as one.
     #[error("it is no snapshot of a cache")]
     Foreign,

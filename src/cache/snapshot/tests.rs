@@ -21,10 +21,9 @@ use super::{
         tests::{key, name, put, reply},
     },
     format::{FIELDS, HEAD},
-    write::beside,
     *,
 };
-use crate::{limits, testing::files::Dir};
+use crate::{control::kept::beside, limits, testing::files::Dir};
 
 const S: u64 = 1_000_000_000;
 const NOW: Now = Now {

@@ -1,11 +1,9 @@
 //! Writing: beside the old file, to the disk, and then in its place.
 
 use std::{
-    ffi::OsString,
-    fs::{self, File, OpenOptions, Permissions, TryLockError},
+    fs::File,
     io::{self, BufWriter, Seek, SeekFrom, Write},
-    os::unix::fs::{OpenOptionsExt, PermissionsExt},
-    path::{Path, PathBuf},
+    path::Path,
 };
 
 use sha2::{Digest, Sha256};
@@ -15,7 +13,7 @@ use super::{
     Now,
     format::{DIRECTORY_OCTETS, Fields, HEAD, Head, VERSION},
 };
-use crate::limits;
+use crate::{control::kept, limits};
 
 /// What a file holds.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -39,53 +37,7 @@ pub fn write(
     now: Now,
     goes_on: &dyn Fn() -> bool,
 ) -> io::Result<Written> {
-    let beside = beside(path);
-    let file = create(&beside)?;
-    let written = fill(&file, stores, now, goes_on)
-        .and_then(|written| file.sync_all().map(|()| written))
-        .and_then(|written| fs::rename(&beside, path).map(|()| written));
-    match written {
-        Ok(written) => {
-            sync_directory(path)?;
-            Ok(written)
-        }
-        Err(error) => {
-            // What is left of it would be written over next time, but may be what fills the disk.
-            let _ = fs::remove_file(&beside);
-            Err(error)
-        }
-    }
-}
-
-/// The name under which a file is written before it takes the place of `path`.
-pub(super) fn beside(path: &Path) -> PathBuf {
-    let mut name: OsString = path.as_os_str().to_owned();
-    name.push(".new");
-    name.into()
-}
-
-/// An empty file that only we may read and that nobody else writes at the same time.
-fn create(path: &Path) -> io::Result<File> {
-    let mut options = OpenOptions::new();
-    options.write(true).create(true).mode(0o600);
-    // A link planted here would have us write to what it points at.
-    options.custom_flags(libc::O_NOFOLLOW);
-    let file = options.open(path)?;
-    file.try_lock().map_err(|error| match error {
-        TryLockError::WouldBlock => io::Error::other("another process is writing it"),
-        TryLockError::Error(error) => error,
-    })?;
-    file.set_permissions(Permissions::from_mode(0o600))?;
-    file.set_len(0)?;
-    Ok(file)
-}
-
-fn sync_directory(path: &Path) -> io::Result<()> {
-    let directory = match path.parent() {
-        Some(parent) if !parent.as_os_str().is_empty() => parent,
-        _ => Path::new("."),
-    };
-    File::open(directory)?.sync_all()
+    kept::replace(path, |file| fill(file, stores, now, goes_on))
 }
 
 fn fill(

@@ -7,6 +7,8 @@
 //! ```
 //! Addresses of a slice are sorted, so that one of a thousand is found by a binary search. Numbers are little-endian and not aligned.
 
+pub(super) mod check;
+
 use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
@@ -692,7 +694,7 @@ fn put_ports(out: &mut Vec<u8>, ports: &[record::Port]) {
 
 fn put_texts<'a>(out: &mut Vec<u8>, texts: impl Iterator<Item = &'a str> + Clone) {
     let mut end = 0u32;
-    let cut = |text: &'a str| &text.as_bytes()[..text.len().min(253)];
+    let cut = |text: &'a str| &text.as_bytes()[..text.len().min(limits::KUBE_TEXT_OCTETS)];
     for text in texts.clone() {
         end += cut(text).len() as u32;
         out.extend(end.to_le_bytes());

@@ -47,7 +47,8 @@ impl Index {
         let pin = Pin::new();
         let slots = self.slots.load(&pin).map_or(&[][..], |slots| slots);
         if (fill.used + 1) * FULL.1 > slots.len() * FULL.0 {
-            self.rebuild(slots, fill);
+            // Half as many again, so that it is not rebuilt soon.
+            self.rebuild(slots, fill, (fill.live + 1) * 3 / 2);
         }
         let slots = self.slots.load(&pin).map_or(&[][..], |slots| slots);
         if put(slots, word(hash, number)) {
@@ -68,9 +69,18 @@ impl Index {
         true
     }
 
+    /// Makes room for so many more numbers at once, since growing step by step moves each of them again and again.
+    pub(super) fn reserve(&self, fill: &mut Fill, more: usize) {
+        let pin = Pin::new();
+        let slots = self.slots.load(&pin).map_or(&[][..], |slots| slots);
+        if (fill.used + more) * FULL.1 > slots.len() * FULL.0 {
+            self.rebuild(slots, fill, fill.live + more);
+        }
+    }
+
     #[cold]
-    fn rebuild(&self, old: &[AtomicU64], fill: &mut Fill) {
-        let len = ((fill.live + 1) * FULL.1 * 3 / (FULL.0 * 2))
+    fn rebuild(&self, old: &[AtomicU64], fill: &mut Fill, room: usize) {
+        let len = ((room + 1) * FULL.1 / FULL.0)
             .next_power_of_two()
             .max(SLOTS_MIN);
         let new: Box<[AtomicU64]> = (0..len).map(|_| AtomicU64::new(EMPTY)).collect();

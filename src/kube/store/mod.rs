@@ -24,11 +24,12 @@ use self::block::{PodBlock, ServiceBlock, SliceBlock};
 use self::index::Index;
 use self::shelf::Shelf;
 use super::record::{Kind, Reach};
+use crate::runtime::clock;
 use crate::runtime::epoch::Pin;
 use crate::wire::name;
 
 pub use block::{Addresses, Endpoint, External, Externals, Keep, Port, Ports};
-pub use writer::Writer;
+pub use writer::{Dump, Outline, Refused, Writer};
 
 /// The state of one cluster, as its watcher knows it.
 pub struct Store {
@@ -57,7 +58,11 @@ struct Status {
     modified_s: AtomicU64,
     /// The same for those from outside of the cluster.
     externally_modified_s: AtomicU64,
-    /// Monotonic nanoseconds at which a watch was last lost with none up since.
+    /// A bit for each kind that is known from a snapshot alone.
+    restored: AtomicU32,
+    /// Unix seconds at which that snapshot was written; 0 if there was none.
+    written_s: AtomicU64,
+    /// Monotonic nanoseconds at which the first of the watches was lost that are down; 0 while all are up.
     lost_ns: AtomicU64,
     /// Changes that were published.
     changes: AtomicU64,
@@ -97,6 +102,25 @@ impl Store {
     /// Whether the watches of these kinds are up.
     pub fn is_live(&self, kinds: Kinds) -> bool {
         self.status.live.load(Ordering::Acquire) & kinds.0 == kinds.0
+    }
+
+    /// Whether something of these kinds is known from a snapshot alone.
+    pub fn is_restored(&self, kinds: Kinds) -> bool {
+        self.status.restored.load(Ordering::Acquire) & kinds.0 != 0
+    }
+
+    /// How long ago all watches of these kinds were last up, as far as anybody knows: the process before counts too. `None` while they are,
+    /// and before anything is known.
+    pub fn stale_ns(&self, kinds: Kinds) -> Option<u64> {
+        if self.is_live(kinds) {
+            return None;
+        }
+        if let Some(since_ns) = self.stale_since_ns(kinds) {
+            return Some(clock::now_ns().saturating_sub(since_ns));
+        }
+        let written_s = self.status.written_s.load(Ordering::Acquire);
+        let age_s = clock::wall_s().saturating_sub(written_s);
+        (written_s != 0).then(|| age_s.saturating_mul(clock::SECOND))
     }
 
     /// Monotonic nanoseconds since which one of the watches has been down; `None` while they are up or before they were.
@@ -149,6 +173,21 @@ impl Kinds {
     /// These and another one.
     pub const fn and(self, kind: Kind) -> Kinds {
         Kinds(self.0 | 1 << kind as u32)
+    }
+
+    /// As octets of a file have them; bits that stand for nothing are passed over.
+    pub(super) const fn of_bits(bits: u32) -> Kinds {
+        Kinds(bits & (Kinds::BASE.and(Kind::Pod).and(Kind::Import).0))
+    }
+
+    /// See [`Kinds::of_bits`].
+    pub(super) const fn bits(self) -> u32 {
+        self.0
+    }
+
+    /// These without one of them.
+    pub const fn without(self, kind: Kind) -> Kinds {
+        Kinds(self.0 & !(1 << kind as u32))
     }
 
     /// Whether the kind is among them.

@@ -20,6 +20,8 @@ pub(super) struct Numbers {
     used: u32,
     /// In the order in which they came free. A number is used again only after many others were, since a reader may still hold it.
     free: VecDeque<u32>,
+    /// Numbers that came free so far.
+    released: u64,
 }
 
 impl Shelf {
@@ -62,7 +64,19 @@ impl Numbers {
     }
 
     pub(super) fn give_back(&mut self, number: u32) {
+        self.released += 1;
         self.free.push_back(number);
+    }
+
+    /// Numbers that came free so far. While fewer than `limits::KUBE_NUMBERS_RESTING` do, none is given out for the second time.
+    pub(super) fn released(&self) -> u64 {
+        self.released
+    }
+
+    /// Makes all numbers below `used` count as given out, but for the `free` ones.
+    pub(super) fn resume(&mut self, used: u32, free: impl Iterator<Item = u32>) {
+        self.used = used.min(limits::KUBE_OBJECTS);
+        self.free.extend(free);
     }
 
     /// All numbers that may be in use.

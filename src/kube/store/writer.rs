@@ -3,19 +3,33 @@
 //! A list marks what it names with its stamp; what has an older one when the list ends is gone. So a relist of an unchanged cluster
 //! changes nothing, and takes no memory but for one object at a time.
 
+mod dump;
+mod lists;
+mod restore;
+#[cfg(test)]
+mod tests;
+
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
+use rand::RngExt;
+use rand::rngs::StdRng;
+use sha2::{Digest, Sha256};
+
+use self::lists::{Outage, Programming};
 use super::block::{self, Body, Head, Keep, PodBlock, ServiceBlock, SliceBlock};
 use super::index::{Fill, Index};
 use super::shelf::Numbers;
 use super::{Kinds, Namespace, Store, ip_hash, name_hash, service_hash};
-use crate::kube::record::{self, Kind, Object, Sink};
+use crate::kube::record::{self, Kind};
 use crate::limits;
 use crate::runtime::clock;
 use crate::runtime::epoch::Pin;
-use crate::wire::name;
+use crate::telemetry::metrics::registry;
+
+pub use dump::{Dump, Outline};
+pub use restore::Refused;
 
 /// Writes one store.
 pub struct Writer {
@@ -23,6 +37,8 @@ pub struct Writer {
     keep: Keep,
     namespaces: Family,
     services: Family,
+    /// Of the services, those of the cluster set.
+    imports: usize,
     slices: Family,
     pods: Family,
     /// Blocks that name the namespace, by its number.
@@ -34,6 +50,18 @@ pub struct Writer {
     pod_keys: Index,
     /// A block in the making.
     scratch: Vec<u8>,
+    /// What keys of slices and pods are made with, since those who name objects should not be able to name two alike.
+    salt: [u8; 16],
+    /// Objects that the list in hand of each kind named.
+    named: [u32; KINDS],
+    /// Kinds of which every cluster has some.
+    never_empty: Kinds,
+    /// Kinds that the watcher follows.
+    watched: Kinds,
+    /// What the snapshot kept that the store began with.
+    kept_before: Option<Keep>,
+    outage: Outage,
+    programming: Programming,
 }
 
 /// The numbers of one kind of blocks.
@@ -88,6 +116,7 @@ impl Writer {
             keep,
             namespaces: Family::default(),
             services: Family::default(),
+            imports: 0,
             slices: Family::default(),
             pods: Family::default(),
             tenants: Vec::new(),
@@ -96,6 +125,13 @@ impl Writer {
             slice_keys: Index::default(),
             pod_keys: Index::default(),
             scratch: Vec::new(),
+            salt: rand::make_rng::<StdRng>().random(),
+            named: [0; KINDS],
+            never_empty: Kinds::BASE,
+            watched: Kinds::BASE,
+            kept_before: None,
+            outage: Outage::default(),
+            programming: Programming::counted_in(registry()),
         }
     }
 
@@ -107,6 +143,7 @@ impl Writer {
     /// What of endpoints and pods is kept from now on.
     pub fn set_keep(&mut self, keep: Keep) {
         self.keep = keep;
+        self.distrust();
     }
 
     /// What is kept.
@@ -118,10 +155,26 @@ impl Writer {
     pub fn len(&self, kind: Kind) -> usize {
         match kind {
             Kind::Namespace => self.namespaces.len,
-            Kind::Service | Kind::Import => self.services.len,
+            Kind::Service => self.services.len - self.imports,
+            Kind::Import => self.imports,
             Kind::Slice => self.slices.len,
             Kind::Pod => self.pods.len,
         }
+    }
+
+    /// Which kinds the watcher follows: the server is there while their watches are up.
+    pub fn set_watched(&mut self, watched: Kinds) {
+        self.watched = watched;
+    }
+
+    /// See [`Writer::set_watched`].
+    pub fn watched(&self) -> Kinds {
+        self.watched
+    }
+
+    /// Of which kinds an empty list is no reason to forget what is known; all of [`Kinds::BASE`] at first. A selection may be empty.
+    pub fn set_never_empty(&mut self, kinds: Kinds) {
+        self.never_empty = kinds;
     }
 
     fn changed(&self, is_external: bool) {
@@ -311,6 +364,10 @@ impl Writer {
         let new = ServiceBlock::read(&self.scratch);
         self.services.len += usize::from(new.is_present());
         self.services.len -= usize::from(old.is_present());
+        if head.is_imported {
+            self.imports += usize::from(new.is_present());
+            self.imports -= usize::from(old.is_present());
+        }
         // Those of the cluster set are not found by address.
         let most = if head.is_imported { 0 } else { usize::MAX };
         let (old_ips, new_ips) = (old.cluster_ips().take(most), new.cluster_ips().take(most));
@@ -420,6 +477,18 @@ impl Writer {
 
     // === slices ===
 
+    /// Of an object by its names; two of 64 bits are equal for one pair in 2^64. A snapshot keeps keys and not names, so it takes a hash that
+    /// the next process computes alike.
+    fn key(&self, namespace: &str, name: &str) -> u64 {
+        let mut sum = Sha256::new_with_prefix(self.salt);
+        sum.update(namespace);
+        sum.update([0]);
+        sum.update(name);
+        let sum: [u8; 32] = sum.finalize().into();
+        sum.first_chunk()
+            .map_or(0, |head| u64::from_le_bytes(*head))
+    }
+
     fn find_slice(&self, key: u64) -> Option<u32> {
         let pin = Pin::new();
         let mut found = self.slice_keys.find(key as u32, &pin);
@@ -430,7 +499,7 @@ impl Writer {
     }
 
     fn put_slice(&mut self, slice: &record::Slice) {
-        let key = slice_key(slice);
+        let key = self.key(&slice.namespace, &slice.name);
         let known = self.find_slice(key);
         if slice.service.is_empty() {
             // It belonged to a service and does not any more.
@@ -463,7 +532,9 @@ impl Writer {
             }
         };
         self.slices.mark(number, self.lists[Kind::Slice as usize]);
-        self.write_slice(number, slice, (namespace, service, key));
+        if self.write_slice(number, slice, (namespace, service, key)) {
+            self.count_delay(service, slice);
+        }
     }
 
     fn slice_service(&self, number: u32) -> Option<u32> {
@@ -494,16 +565,17 @@ impl Writer {
         Some(number)
     }
 
-    fn write_slice(&mut self, number: u32, slice: &record::Slice, place: (u32, u32, u64)) {
+    /// Publishes the slice if it is not as it was, and says whether it did.
+    fn write_slice(&mut self, number: u32, slice: &record::Slice, place: (u32, u32, u64)) -> bool {
         let pin = Pin::new();
         let store = Arc::clone(&self.store);
         let Some(old_octets) = store.slices.load(number, &pin) else {
-            return;
+            return false;
         };
         let old = SliceBlock::read(old_octets);
         block::write_slice(&mut self.scratch, slice, place, self.keep);
         if self.scratch == old_octets {
-            return;
+            return false;
         }
         let new = SliceBlock::read(&self.scratch);
         // Readers verify at the block, so what leads to it is put first and taken away last.
@@ -537,6 +609,7 @@ impl Writer {
                 .remove(&mut fills.endpoint_names, *hash, number);
         }
         self.changed(false);
+        true
     }
 
     fn remove_slice(&mut self, number: u32) {
@@ -568,7 +641,7 @@ impl Writer {
     }
 
     fn put_pod(&mut self, pod: &record::Pod) {
-        let key = key(&pod.namespace, &pod.name);
+        let key = self.key(&pod.namespace, &pod.name);
         let known = self.find_pod(key);
         if pod.ips.is_empty() {
             known.into_iter().for_each(|number| self.remove_pod(number));
@@ -640,148 +713,6 @@ impl Writer {
         self.pods.len -= 1;
         self.drop_tenant(old.namespace);
     }
-
-    // === lists ===
-
-    fn family(&self, kind: Kind) -> &Family {
-        match kind {
-            Kind::Namespace => &self.namespaces,
-            Kind::Service | Kind::Import => &self.services,
-            Kind::Slice => &self.slices,
-            Kind::Pod => &self.pods,
-        }
-    }
-
-    /// Removes what the list did not name.
-    fn sweep(&mut self, kind: Kind) {
-        let list = self.lists[kind as usize];
-        let family = self.family(kind);
-        let numbers = family.numbers.all();
-        let numbers: Vec<u32> = numbers
-            .filter(|number| family.is_unmarked(*number, list))
-            .collect();
-        for number in numbers {
-            match kind {
-                Kind::Namespace => self.remove_namespace(number),
-                Kind::Service | Kind::Import => {
-                    if self.is_of(number, kind) {
-                        self.remove_service(number);
-                    }
-                }
-                Kind::Slice => self.remove_slice(number),
-                Kind::Pod => self.remove_pod(number),
-            }
-        }
-    }
-
-    /// Whether a service's block is of that kind: both share their numbers, not their lists.
-    fn is_of(&self, number: u32, kind: Kind) -> bool {
-        let pin = Pin::new();
-        let octets = self.store.services.load(number, &pin);
-        octets.is_some_and(|octets| {
-            ServiceBlock::read(octets).is_imported() == (kind == Kind::Import)
-        })
-    }
-
-    fn set_bit(&self, bits: &std::sync::atomic::AtomicU32, kind: Kind) {
-        bits.fetch_or(Kinds::NONE.and(kind).0, Ordering::AcqRel);
-    }
-}
-
-impl Sink for Writer {
-    fn list_begins(&mut self, kind: Kind) {
-        let list = &mut self.lists[kind as usize];
-        *list = list.wrapping_add(1);
-    }
-
-    fn put(&mut self, object: &Object) {
-        match object {
-            Object::Namespace(name) => self.put_namespace(name),
-            Object::Service(service) => {
-                let body = Body {
-                    reach: service.reach,
-                    cluster_ips: &service.cluster_ips,
-                    ports: &service.ports,
-                    external_name: &service.external_name,
-                    external_ips: &service.external_ips,
-                    ingress: &service.ingress,
-                };
-                self.put_service(&service.namespace, &service.name, false, &body);
-            }
-            Object::Import(import) => {
-                let body = Body {
-                    reach: match import.is_headless {
-                        true => record::Reach::Headless,
-                        false => record::Reach::ClusterIp,
-                    },
-                    cluster_ips: &import.ips,
-                    ports: &import.ports,
-                    external_name: "",
-                    external_ips: &[],
-                    ingress: &[],
-                };
-                self.put_service(&import.namespace, &import.name, true, &body);
-            }
-            Object::Slice(slice) => self.put_slice(slice),
-            Object::Pod(pod) => self.put_pod(pod),
-        }
-    }
-
-    fn remove(&mut self, object: &Object) {
-        match object {
-            Object::Namespace(name) => {
-                let number = self.find_namespace(name);
-                number
-                    .into_iter()
-                    .for_each(|number| self.remove_namespace(number));
-            }
-            Object::Service(record::Service {
-                namespace, name, ..
-            })
-            | Object::Import(record::Import {
-                namespace, name, ..
-            }) => {
-                let is_imported = object.kind() == Kind::Import;
-                let number = self.find_namespace(namespace).and_then(|namespace| {
-                    self.find_service(namespace, name.as_bytes(), is_imported)
-                });
-                number
-                    .into_iter()
-                    .for_each(|number| self.remove_service(number));
-            }
-            Object::Slice(slice) => {
-                let number = self.find_slice(slice_key(slice));
-                number
-                    .into_iter()
-                    .for_each(|number| self.remove_slice(number));
-            }
-            Object::Pod(pod) => {
-                let number = self.find_pod(key(&pod.namespace, &pod.name));
-                number
-                    .into_iter()
-                    .for_each(|number| self.remove_pod(number));
-            }
-        }
-    }
-
-    fn list_ends(&mut self, kind: Kind) {
-        self.sweep(kind);
-        self.set_bit(&self.store.status.synced, kind);
-        self.heard(kind);
-    }
-
-    fn heard(&mut self, kind: Kind) {
-        self.set_bit(&self.store.status.live, kind);
-    }
-
-    fn lost(&mut self, kind: Kind) {
-        let status = &self.store.status;
-        let bit = Kinds::NONE.and(kind).0;
-        let before = status.live.fetch_and(!bit, Ordering::AcqRel);
-        if before & bit != 0 {
-            status.lost_ns.store(clock::now_ns(), Ordering::Release);
-        }
-    }
 }
 
 /// Those of `some` that are not among `others`.
@@ -790,22 +721,6 @@ fn without<'i>(
     others: &'i (impl Iterator<Item = IpAddr> + Clone),
 ) -> impl Iterator<Item = IpAddr> + 'i {
     some.filter(|ip| !others.clone().any(|known| known == *ip))
-}
-
-fn slice_key(slice: &record::Slice) -> u64 {
-    key(&slice.namespace, &slice.name)
-}
-
-/// Of an object by its names; two of 64 bits are equal for one pair in 2^64.
-fn key(namespace: &str, name: &str) -> u64 {
-    let namespace = name::hash(namespace.as_bytes());
-    name::question_hash(
-        namespace.rotate_left(17) ^ name::hash(name.as_bytes()),
-        0,
-        0,
-        false,
-        false,
-    )
 }
 
 /// Hashes under which the endpoints of a slice are found by name, sorted, each once.

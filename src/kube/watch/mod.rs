@@ -28,6 +28,7 @@ use tokio::time::Instant;
 use super::access::Access;
 use super::client::ApiClient;
 use super::record::{Kind, Sink};
+use super::store::Kinds;
 use crate::control::{Control, Task, panic_text};
 use crate::limits;
 use crate::telemetry::{log, panics};
@@ -44,6 +45,20 @@ pub struct Wanted {
     pub pods: bool,
     /// Services of the cluster set too.
     pub imports: bool,
+}
+
+impl Wanted {
+    /// All kinds that are watched.
+    pub fn kinds(&self) -> Kinds {
+        let mut kinds = Kinds::BASE;
+        if self.pods {
+            kinds = kinds.and(Kind::Pod);
+        }
+        if self.imports {
+            kinds = kinds.and(Kind::Import);
+        }
+        kinds
+    }
 }
 
 /// A watcher that is at work until this is dropped.

@@ -1,6 +1,7 @@
 //! *kubernetes*: the names of a cluster, answered from what its API server says.
 
 mod answer;
+mod keep;
 mod metadata;
 mod search;
 mod setup;

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::search::PodPath;
-use super::{Config, Pods};
+use super::{Config, Pods, keep};
 use crate::control::Control;
 use crate::corefile::{Args, Fall, SetupError, ZoneName, origins_from_args_or_block};
 use crate::kube::access::{Access, Source, TlsFiles};
@@ -48,6 +48,7 @@ pub(super) fn parse(args: &mut Args<'_>, cx: &mut SetupCx<'_>) -> Result<Config,
     let kinds = options.kinds();
     let has_metadata = cx.directives.contains(&"metadata");
     cluster.want(kinds, options.keep(has_metadata));
+    keep::keep(cx, &cluster);
     let served = Arc::new(Served {
         cluster,
         zones,
@@ -84,6 +85,11 @@ fn register(cx: &mut SetupCx<'_>, served: &Arc<Served>, patience: Duration) {
     let watched = Arc::clone(served);
     let readiness = &cx.life.readiness;
     readiness.register(cx.block_index, "kubernetes", move || watched.is_synced());
+    let aged = Arc::clone(served);
+    readiness.register_age(cx.block_index, "kubernetes", move || {
+        let stale_ns = aged.cluster.store().stale_ns(aged.kinds);
+        stale_ns.map(Duration::from_nanos)
+    });
     let started = Arc::clone(served);
     cx.life.on_start.push(Box::new(move |start| {
         started.cluster.start(&start.control);

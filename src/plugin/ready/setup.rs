@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use crate::admin::{Handler, Readiness, Response};
+use crate::admin::{Handler, Readiness, Response, Stopper};
 use crate::corefile::{Args, SetupError, split_host_port};
 use crate::plugin::SetupCx;
 use crate::telemetry::log;
@@ -35,15 +35,15 @@ pub(super) fn parse(args: &mut Args<'_>, cx: &mut SetupCx<'_>) -> Result<(), Set
     let life = &mut *cx.life;
     life.readiness.watch(cx.block_index, continuously);
     let draining = Arc::new(AtomicBool::new(false));
-    life.endpoints.add(
-        addr,
-        PATH,
-        handler(Arc::clone(&life.readiness), Arc::clone(&draining)),
-    );
-    let stopper = life.endpoints.stopper(addr, PATH);
+    for path in PATHS {
+        let (readiness, draining) = (Arc::clone(&life.readiness), Arc::clone(&draining));
+        let answer = handler(readiness, draining, path == CURRENT_PATH);
+        life.endpoints.add(addr, path, answer);
+    }
+    let stoppers = PATHS.map(|path| life.endpoints.stopper(addr, path));
     life.on_drain.push(Box::new(move || {
         draining.store(true, Ordering::SeqCst);
-        stopper.stop();
+        stoppers.iter().for_each(Stopper::stop);
     }));
     Ok(())
 }
@@ -57,22 +57,25 @@ fn monitor(args: &mut Args<'_>) -> Result<bool, SetupError> {
     }
 }
 
-fn handler(readiness: Arc<Readiness>, draining: Arc<AtomicBool>) -> Handler {
+/// `is_age_told`: what can be answered must be current, too.
+fn handler(readiness: Arc<Readiness>, draining: Arc<AtomicBool>, is_age_told: bool) -> Handler {
     Arc::new(move || {
         if draining.load(Ordering::SeqCst) {
             return Response::text(503, "Shutting down");
         }
-        match readiness.not_ready() {
+        if let Some(names) = readiness.not_ready() {
+            log::info(
+                Some("ready"),
+                format_args!("Plugins not ready: \"{names}\""),
+            );
+            return Response::text(503, names);
+        }
+        match is_age_told.then(|| readiness.stale()).flatten() {
             None => Response::text(200, "OK"),
-            Some(names) => {
-                log::info(
-                    Some("ready"),
-                    format_args!("Plugins not ready: \"{names}\""),
-                );
-                Response::text(503, names)
-            }
+            Some(lines) => Response::text(503, lines),
         }
     })
 }
 
-const PATH: &str = "/ready";
+const CURRENT_PATH: &str = "/ready/current";
+const PATHS: [&str; 2] = ["/ready", CURRENT_PATH];

@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use super::*;
 use crate::control::Control;
@@ -14,9 +15,12 @@ fn ready(lines: &str) -> Directive<Ready> {
 
 /// One request on a kept connection: status and body.
 fn ask(stream: &mut TcpStream) -> (u16, String) {
-    stream
-        .write_all(b"GET /ready HTTP/1.1\r\nHost: x\r\n\r\n")
-        .unwrap();
+    ask_for(stream, "/ready")
+}
+
+fn ask_for(stream: &mut TcpStream, path: &str) -> (u16, String) {
+    let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\n\r\n");
+    stream.write_all(request.as_bytes()).unwrap();
     let mut head = Vec::new();
     let mut octet = [0];
     while !head.ends_with(b"\r\n\r\n") {
@@ -45,15 +49,29 @@ fn it_waits_for_plugins_and_stops_at_shutdown() {
     life.readiness
         .register(0, "kubernetes", move || check.load(Ordering::SeqCst));
     life.readiness.register(0, "erratic", || true);
+    let is_stale = Arc::new(AtomicBool::new(false));
+    let age = Arc::clone(&is_stale);
+    life.readiness.register_age(0, "kubernetes", move || {
+        let is_stale = age.load(Ordering::SeqCst);
+        is_stale.then_some(Duration::from_secs(37))
+    });
     let bound = life.endpoints.bind(None).unwrap();
     bound.serve(&control);
     let addr = bound.local_addr("127.0.0.1:0").unwrap();
     let mut stream = TcpStream::connect(addr).unwrap();
     assert_eq!(ask(&mut stream), (503, "kubernetes".into()));
+    let current = ask_for(&mut stream, "/ready/current");
+    assert_eq!(current, (503, "kubernetes".into()));
     is_ready.store(true, Ordering::SeqCst);
     assert_eq!(ask(&mut stream), (200, "OK".into()));
     is_ready.store(false, Ordering::SeqCst);
     assert_eq!(ask(&mut stream), (200, "OK".into()), "once is enough");
+    let mut is_current = || ask_for(&mut stream, "/ready/current");
+    assert_eq!(is_current(), (200, "OK".into()));
+    is_stale.store(true, Ordering::SeqCst);
+    let stale = (503, "kubernetes: stale for 37s".into());
+    assert_eq!(is_current(), stale);
+    assert_eq!(ask(&mut stream), (200, "OK".into()), "it can answer");
     life.on_drain.into_iter().for_each(|hook| hook());
     assert_eq!(ask(&mut stream), (503, "Shutting down".into()));
     assert!(TcpStream::connect(addr).is_err(), "no new connections");

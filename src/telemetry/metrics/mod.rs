@@ -269,6 +269,9 @@ impl Drop for Registration {
         } else if family.sources.is_empty() {
             families.remove(&*self.name);
         }
+        // What a gauge function holds goes with it, and may itself be registered here.
+        drop(families);
+        drop(source);
     }
 }
 

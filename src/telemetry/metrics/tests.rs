@@ -152,6 +152,20 @@ fn a_gauge_function_may_use_the_registry() {
 }
 
 #[test]
+fn a_gauge_function_may_hold_what_is_registered() {
+    let registry = Registry::new();
+    let inner = registry.shared_counter("inner_total", "Help.", &[]);
+    let guard = registry.gauge_fn("outer", "Help.", &[], move || {
+        inner.inc();
+        1.0
+    });
+    assert_eq!(registry.value("outer", &[]), Some(1.0));
+    drop(guard);
+    assert_eq!(registry.value("outer", &[]), None);
+    assert_eq!(registry.value("inner_total", &[]), Some(1.0));
+}
+
+#[test]
 fn histograms_are_cumulative_with_go_bounds() {
     let registry = Registry::new();
     let a = registry.histogram("d_seconds", "D.", &[0.00025, 0.0005, 8.192], &[]);
