@@ -325,7 +325,7 @@ impl Records<'_> {
     }
 
     // Slices may overlap, and endpoints share names. Of those that would make one record, the one in the first slice makes it; which is
-    // the first is told by the slices' keys, so that nobody walks over all of them.
+    // the first is told by an order of slices, so that nobody walks over all of them.
 
     /// Whether no other endpoint that is meant has the address and comes before.
     fn is_first<'p>(

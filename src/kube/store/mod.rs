@@ -309,7 +309,11 @@ impl<'p> View<'p> {
 
     fn slice(self, number: u32) -> Option<Slice<'p>> {
         let octets = self.store.slices.load(number, self.pin)?;
-        Some(Slice { view: self, octets })
+        Some(Slice {
+            view: self,
+            number,
+            octets,
+        })
     }
 }
 
@@ -416,6 +420,7 @@ impl<'p> Service<'p> {
 #[derive(Clone, Copy)]
 pub struct Slice<'p> {
     view: View<'p>,
+    number: u32,
     octets: &'p [u8],
 }
 
@@ -492,9 +497,9 @@ impl<'p> Slice<'p> {
         self.block().repeats_addresses()
     }
 
-    /// An order of slices, the same as long as they live.
-    pub fn order(&self) -> u64 {
-        self.block().key
+    /// An order of slices, the same as long as they live; mostly that in which they came.
+    pub fn order(&self) -> u32 {
+        self.number
     }
 
     /// The octets of the IPv4 addresses.
