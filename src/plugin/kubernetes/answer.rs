@@ -45,8 +45,9 @@ pub(super) enum Outcome<'p> {
 enum Found<'p> {
     Nothing,
     NoName,
-    Cluster(Service<'p>, Filter<'p>),
-    Endpoints(Service<'p>, Endpoints<'p>),
+    /// The number is where the label of the service begins in QNAME, here and in the next one.
+    Cluster(Service<'p>, Filter<'p>, usize),
+    Endpoints(Service<'p>, Endpoints<'p>, usize),
     Alias(&'p [u8]),
     Pod(IpAddr),
     /// `ns.dns` in the zone.
@@ -90,19 +91,19 @@ impl Config {
             (Found::Alias(target), types::A | types::AAAA | types::CNAME) => {
                 return Outcome::Alias(target);
             }
-            (Found::Cluster(service, _), types::A | types::AAAA) => {
+            (Found::Cluster(service, ..), types::A | types::AAAA) => {
                 service
                     .cluster_ips()
                     .for_each(|ip| records.address(&mut sheet, qtype, ip));
             }
-            (Found::Cluster(service, filter), types::SRV) => {
-                self.ports(&mut sheet, question, service, filter)
+            (Found::Cluster(service, filter, service_at), types::SRV) => {
+                self.ports(&mut sheet, service_at, service, filter)
             }
-            (Found::Endpoints(service, which), types::A | types::AAAA) => {
+            (Found::Endpoints(service, which, _), types::A | types::AAAA) => {
                 records.addresses(&mut sheet, qtype, service, which, question.salt);
             }
-            (Found::Endpoints(service, which), types::SRV) => {
-                records.ports(&mut sheet, question.service_at(), service, which);
+            (Found::Endpoints(service, which, service_at), types::SRV) => {
+                records.ports(&mut sheet, service_at, service, which);
             }
             (Found::Pod(ip), types::A | types::AAAA) => records.address(&mut sheet, qtype, ip),
             (Found::Pod(ip), types::SRV) => {
@@ -227,7 +228,7 @@ impl Config {
                 let filter = asked.part.filter();
                 let is_empty = self.ignores_empty && !self.has_endpoints(service);
                 match filter.admits_any(service.ports()) && !is_empty {
-                    true => Found::Cluster(service, filter),
+                    true => Found::Cluster(service, filter, asked.service_at),
                     false => Found::NoName,
                 }
             }
@@ -237,7 +238,7 @@ impl Config {
             }
             (_, Part::Endpoint { endpoint, cluster }) => {
                 match records.labelled(service, endpoint, cluster) {
-                    Some(which) => Found::Endpoints(service, which),
+                    Some(which) => Found::Endpoints(service, which, asked.service_at),
                     None => Found::NoName,
                 }
             }
@@ -245,17 +246,19 @@ impl Config {
             (_, Part::Zone { zone, is_pinned }) => {
                 let (zone, all) = (Endpoints::Zone(zone), Endpoints::All(ANY));
                 match records.is_there(service, zone) {
-                    true => Found::Endpoints(service, zone),
+                    true => Found::Endpoints(service, zone, asked.service_at),
                     // The name is there, whatever zones have endpoints.
                     false if is_pinned => Found::Nothing,
-                    false if records.is_there(service, all) => Found::Endpoints(service, all),
+                    false if records.is_there(service, all) => {
+                        Found::Endpoints(service, all, asked.service_at)
+                    }
                     false => Found::NoName,
                 }
             }
             (_, part) => {
                 let which = Endpoints::All(part.filter());
                 match records.is_there(service, which) {
-                    true => Found::Endpoints(service, which),
+                    true => Found::Endpoints(service, which, asked.service_at),
                     false => Found::NoName,
                 }
             }
@@ -288,7 +291,7 @@ impl Config {
     fn ports(
         &self,
         sheet: &mut Sheet<'_>,
-        question: Question<'_>,
+        service_at: usize,
         service: Service<'_>,
         filter: Filter<'_>,
     ) {
@@ -296,7 +299,7 @@ impl Config {
         let weight = weight(ports.count() * service.cluster_ips().count());
         let target = Name {
             labels: &[],
-            rest: Rest::Asked(question.service_at()),
+            rest: Rest::Asked(service_at),
         };
         let mut place = None;
         // A service without addresses has nothing to point to.
@@ -461,21 +464,6 @@ impl Config {
 }
 
 impl<'a> Question<'a> {
-    /// Where the label of the service begins: four labels and the zone behind it.
-    fn service_at(&self) -> usize {
-        match schema::read(
-            self.name,
-            self.zone.wire().len(),
-            Schema {
-                multicluster: true,
-                zonal: true,
-            },
-        ) {
-            Request::Service(asked) => asked.service_at,
-            _ => 0,
-        }
-    }
-
     /// Whether it is `ns.dns` in the zone.
     fn is_server(&self) -> bool {
         self.name.strip_suffix(self.zone.wire()) == Some(b"\x02ns\x03dns")
