@@ -52,19 +52,26 @@ pub struct Records<'s> {
     pub ttl_s: u32,
 }
 
-/// The ports that are asked for; empty stands for any.
+/// The ports that are asked for.
 #[derive(Clone, Copy)]
 pub struct Filter<'p> {
-    /// Their name.
-    pub port: &'p [u8],
-    /// Their protocol.
-    pub protocol: &'p [u8],
+    /// Their name; empty stands for any.
+    port: &'p [u8],
+    protocol: Protocols,
+}
+
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Protocols {
+    Any,
+    One(Protocol),
+    /// That of no port.
+    Other,
 }
 
 /// All ports.
 pub const ANY: Filter<'static> = Filter {
     port: &[],
-    protocol: &[],
+    protocol: Protocols::Any,
 };
 
 /// Some endpoints of a service.
@@ -415,24 +422,38 @@ impl<'p> Endpoints<'p> {
     }
 }
 
-impl Filter<'_> {
-    /// Whether the port is meant.
-    pub fn admits(&self, port: &Port<'_>) -> bool {
-        let protocol: &[u8] = match port.protocol {
-            Protocol::Tcp => b"tcp",
-            Protocol::Udp => b"udp",
-            Protocol::Sctp => b"sctp",
+impl<'p> Filter<'p> {
+    /// Ports with that name and protocol, both in lower case; what is empty stands for any.
+    pub fn new(port: &'p [u8], protocol: &[u8]) -> Filter<'p> {
+        let protocol = match protocol {
+            b"" => Protocols::Any,
+            b"tcp" => Protocols::One(Protocol::Tcp),
+            b"udp" => Protocols::One(Protocol::Udp),
+            b"sctp" => Protocols::One(Protocol::Sctp),
+            _ => Protocols::Other,
         };
-        (self.port.is_empty() || *self.port == *port.name)
-            && (self.protocol.is_empty() || *self.protocol == *protocol)
+        Filter { port, protocol }
+    }
+
+    /// Whether the port is meant.
+    #[inline]
+    pub fn admits(&self, port: &Port<'_>) -> bool {
+        let is_protocol = match self.protocol {
+            Protocols::Any => true,
+            Protocols::One(protocol) => protocol == port.protocol,
+            Protocols::Other => false,
+        };
+        is_protocol && (self.port.is_empty() || *self.port == *port.name)
+    }
+
+    fn is_any(&self) -> bool {
+        self.port.is_empty() && self.protocol == Protocols::Any
     }
 
     /// Whether one of them is meant; no ports at all stand for one without name and number.
-    pub fn admits_any<'p>(&self, mut ports: impl Iterator<Item = Port<'p>> + Clone) -> bool {
-        match ports.clone().next() {
-            None => self.port.is_empty() && self.protocol.is_empty(),
-            Some(_) => ports.any(|port| self.admits(&port)),
-        }
+    #[inline]
+    pub fn admits_any<'q>(&self, mut ports: impl Iterator<Item = Port<'q>> + Clone) -> bool {
+        self.is_any() || ports.any(|port| self.admits(&port))
     }
 }
 
@@ -441,7 +462,7 @@ pub fn numbers<'p>(
     ports: impl Iterator<Item = Port<'p>> + Clone,
     filter: Filter<'p>,
 ) -> impl Iterator<Item = u16> {
-    let is_any = filter.port.is_empty() && filter.protocol.is_empty();
+    let is_any = filter.is_any();
     let meant = ports.filter(move |port| filter.admits(port) && port.number != 0);
     let new = meant
         .clone()

@@ -333,11 +333,15 @@ pub fn is_within(name: &[u8], zone: &[u8]) -> bool {
     zone.len() == 1 || name.ends_with(zone) && has_suffix_of(name, zone.len())
 }
 
-/// Whether one of the name's suffixes takes that many octets.
+/// Whether one of the name's suffixes takes that many octets, of as many at most as the name has.
+#[inline]
 fn has_suffix_of(name: &[u8], len: usize) -> bool {
-    Suffixes::new(name)
-        .take_while(|suffix| suffix.len() >= len)
-        .any(|suffix| suffix.len() == len)
+    let start = name.len() - len;
+    let mut at = 0;
+    while at < start {
+        at += 1 + usize::from(name[at]);
+    }
+    at == start
 }
 
 // === hash ===

@@ -186,10 +186,9 @@ impl Config {
         rest: &[(usize, &'p [u8])],
     ) -> Found<'p> {
         let filter = match *rest {
-            [(_, protocol), (_, port)] => Filter {
-                port: without_underscore(port),
-                protocol: without_underscore(protocol),
-            },
+            [(_, protocol), (_, port)] => {
+                Filter::new(without_underscore(port), without_underscore(protocol))
+            }
             _ => ANY,
         };
         let has_ways = service.externals().next().is_some();

@@ -295,18 +295,34 @@ impl Config {
         service: Service<'_>,
         filter: Filter<'_>,
     ) {
-        let ports = service.ports().filter(|port| filter.admits(port));
-        let weight = weight(ports.count() * service.cluster_ips().count());
+        // One pass tells all of most services: how many ports are meant, and the number of the only one.
+        let (mut count, mut only) = (0, None);
+        for port in service.ports().filter(|port| filter.admits(port)) {
+            count += 1;
+            only = Some(port.number);
+        }
+        let ips = service.cluster_ips().count();
+        let weight = weight(count * ips);
+        let ttl_s = self.served.ttl_s;
         let target = Name {
             labels: &[],
             rest: Rest::Asked(service_at),
         };
         let mut place = None;
-        // A service without addresses has nothing to point to.
-        if service.cluster_ips().next().is_some() {
-            for port in numbers(service.ports(), filter) {
-                let at = sheet.service(&QNAME, self.served.ttl_s, weight, port, &target);
-                place = place.or(at);
+        match only {
+            // A service without addresses has nothing to point to.
+            _ if ips == 0 => {}
+            Some(port) if count == 1 && port != 0 => {
+                place = sheet.service(&QNAME, ttl_s, weight, port, &target);
+            }
+            _ => {
+                for port in numbers(service.ports(), filter) {
+                    let at = sheet.service(&QNAME, ttl_s, weight, port, &target);
+                    place = place.or(at);
+                    if sheet.is_cut() {
+                        break;
+                    }
+                }
             }
         }
         if let Some(target) = place {
@@ -473,7 +489,7 @@ impl<'a> Question<'a> {
 impl<'n> Part<'n> {
     fn filter(self) -> Filter<'n> {
         match self {
-            Part::Port { port, protocol } => Filter { port, protocol },
+            Part::Port { port, protocol } => Filter::new(port, protocol),
             _ => ANY,
         }
     }
