@@ -112,12 +112,12 @@ impl Scene {
         })
     }
 
-    /// An API server with a cluster in which there is nothing.
+    /// An API server with a cluster in which there is nothing but what every cluster has.
     fn empty(&self) -> Result<(Api, Setup), String> {
         let mut api = Api::start(&self.kube_api, self.client_cpu)?;
         api.load(Size {
-            services: 0,
-            endpoints: 0,
+            services: 2,
+            endpoints: 2,
             pods: 0,
         })?;
         let setup = Setup {

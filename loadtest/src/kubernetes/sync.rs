@@ -131,7 +131,7 @@ pub fn restarts(scene: &mut Scene) -> Result<Vec<Figure>, String> {
 pub fn snapshot(scene: &mut Scene) -> Result<Vec<Figure>, String> {
     let dir = crate::child::TempDir::new().map_err(|e| format!("temporary directory: {e}"))?;
     let tune = format!(
-        "[kubernetes]\nsnapshot = \"{}\"\n",
+        "[global]\nkubernetes_snapshot = \"{}\"\n",
         dir.path().join("cluster").display()
     );
     let block = Block {
