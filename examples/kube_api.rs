@@ -8,6 +8,7 @@
 //! service NS NAME IP                         ok
 //! headless NS NAME                           ok
 //! slice NS NAME SERVICE IP=HOST IP=HOST ...  ok
+//! pod NS NAME IP                             ok
 //! namespace NAME                             ok
 //! stop | start | restart                     ok
 //! watches | version                          a number
@@ -19,7 +20,7 @@ use std::io::{self, BufRead, Write};
 use std::net::{IpAddr, Ipv4Addr};
 use std::str::{FromStr, SplitWhitespace};
 
-use percoredns::kube::record::{Endpoint, Kind, Object, Port, Reach, Service, Slice};
+use percoredns::kube::record::{Endpoint, Kind, Object, Pod, Port, Reach, Service, Slice};
 use percoredns::testing::kube_api::{Api, Cluster, Verb};
 
 fn main() -> io::Result<()> {
@@ -67,6 +68,12 @@ fn obey(api: &Api, cluster: &mut Cluster, line: &str) -> Option<String> {
             ports: ports(),
             endpoints: words.map(endpoint).collect::<Option<_>>()?,
             ..Slice::default()
+        })),
+        "pod" => api.put(Object::Pod(Pod {
+            namespace: next(&mut words)?,
+            name: next(&mut words)?,
+            ips: vec![next(&mut words)?],
+            ..Pod::default()
         })),
         "stop" => api.stop(),
         "start" => api.start(),

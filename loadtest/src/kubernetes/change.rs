@@ -101,7 +101,7 @@ fn put_service(service: u32, number: u32) -> String {
 fn put_slice(slice: u32, round: u32) -> String {
     let mut line = format!("slice {LIVE} set-{slice:03} set");
     for place in 0..SLICE_ENDPOINTS {
-        if place < STEADY || (place + round) % 2 == 0 {
+        if place < STEADY || (place + round).is_multiple_of(2) {
             let pod = slice * SLICE_ENDPOINTS + place;
             line.push_str(&format!(" {}=set-{pod}", pod_address(pod)));
         }

@@ -43,7 +43,7 @@ pub fn run(server: SocketAddr, changes: &Receiver<Change>) -> io::Result<Seen> {
     };
     let (mut open, mut id) = (Vec::<Open>::new(), 0u16);
     let mut is_over = false;
-    while !(is_over && open.is_empty()) && !sys::stop_requested() {
+    while (!is_over || !open.is_empty()) && !sys::stop_requested() {
         loop {
             match changes.try_recv() {
                 Ok(change) => {

@@ -29,7 +29,7 @@ pub struct Setup {
 pub struct Block<'a> {
     /// Pods are watched.
     pub is_verified: bool,
-    /// Stand above *forward* to this address, with *cache* in between.
+    /// Stand above *forward* to this address, with *cache* in between and *autopath*, for which pods are watched too.
     pub upstream: Option<SocketAddr>,
     /// The text of a file for `-tune`.
     pub tune: Option<&'a str>,
@@ -180,14 +180,16 @@ impl Server {
 }
 
 fn corefile(url: &str, block: Block<'_>, port: u16, http: (SocketAddr, SocketAddr)) -> String {
-    let pods = if block.is_verified {
+    let pods = if block.is_verified || block.upstream.is_some() {
         "verified"
     } else {
         "insecure"
     };
     let rest = match block.upstream {
         None => String::new(),
-        Some(upstream) => format!("    cache 30\n    forward . {upstream}\n"),
+        Some(upstream) => {
+            format!("    autopath @kubernetes\n    cache 30\n    forward . {upstream}\n")
+        }
     };
     let (ready, metrics) = http;
     format!(
@@ -237,7 +239,7 @@ mod tests {
         assert!(plain.contains("pods insecure") && plain.contains("endpoint http://127.0.0.1:1\n"));
         assert!(!plain.contains("forward") && !plain.contains("cache"));
         let block = Block {
-            is_verified: true,
+            is_verified: false,
             upstream: Some("127.0.0.1:5300".parse().unwrap()),
             tune: None,
         };
