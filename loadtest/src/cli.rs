@@ -9,6 +9,7 @@ use crate::compare::{self, Options};
 use crate::corpus;
 use crate::figures;
 use crate::html;
+use crate::kubernetes;
 use crate::pace::Rate;
 use crate::scenario::{SCENARIOS, Scenario};
 use crate::servers::{PERCOREDNS, PROGRAMS};
@@ -120,7 +121,46 @@ pub fn figures(words: Vec<OsString>) -> Result<(), String> {
     }
 }
 
-/// What both commands begin with.
+/// `loadtest kubernetes`.
+pub fn kubernetes(words: Vec<OsString>) -> Result<(), String> {
+    let flags = [
+        "percoredns",
+        "kube-api",
+        "services",
+        "endpoints",
+        "pods",
+        "minutes",
+        "only",
+        "server-cpu",
+        "client-cpu",
+    ];
+    let args = Args::parse(words, &flags, &["json"])?;
+    let base = defaults(&args)?;
+    let outcome = kubernetes::run(&kubernetes::Options {
+        percoredns: base.percoredns.ok_or("--percoredns is missing")?,
+        kube_api: kubernetes::program(args.text("kube-api"))?,
+        size: kubernetes::Size {
+            services: args.or("services", 100_000)?,
+            endpoints: args.or("endpoints", 250_000)?,
+            pods: args.or("pods", 150_000)?,
+        },
+        minutes: args.or("minutes", 5.0)?,
+        only: args.text("only").map(str::to_owned),
+        server_cpu: args.or("server-cpu", base.server_cpu)?,
+        client_cpu: args.or("client-cpu", base.client_cpu)?,
+    })?;
+    if args.has("json") {
+        println!("{}", outcome.json());
+    } else {
+        println!("{outcome}");
+    }
+    match outcome.is_met() {
+        true => Ok(()),
+        false => Err("not every figure was measured and met".to_owned()),
+    }
+}
+
+/// What all of them begin with.
 fn defaults(args: &Args) -> Result<Options, String> {
     let cpus = sys::allowed_cpus();
     let (first, last) = (

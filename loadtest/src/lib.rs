@@ -31,6 +31,7 @@ pub mod compare;
 pub mod echo;
 pub mod figures;
 pub mod html;
+pub mod kubernetes;
 pub mod kxdpgun;
 pub mod load;
 pub mod machine;

@@ -31,6 +31,7 @@ fn main() -> ExitCode {
         "figures" => cli::figures(words),
         "reload" => reload_under_load(words),
         "start" => start_and_idle(words),
+        "kubernetes" => cli::kubernetes(words),
         "help" | "--help" | "-h" => {
             println!("{USAGE}");
             Ok(())
@@ -211,4 +212,6 @@ loadtest compare [--scenario a,b|all] [--rates max,30000,sweep,half-knee,3x] [--
 loadtest figures [--quick] [--percoredns PATH] [--bench FILE] [--foreign PERCENT] [--json FILE] [--html FILE]
 loadtest reload  [--percoredns PATH] [--times N] [--interval-ms N] [--rate QPS] [--transport udp|tcp] [--names N]
                  [--server-cpus 0,1] [--client-cpu N] [--json]
-loadtest start   [--percoredns PATH] [--conf FILE] [--server ADDR:PORT] [--name NAME] [--type TYPE] [--times N] [--idle-s N] [--json]";
+loadtest start   [--percoredns PATH] [--conf FILE] [--server ADDR:PORT] [--name NAME] [--type TYPE] [--times N] [--idle-s N] [--json]
+loadtest kubernetes [--percoredns PATH] [--kube-api PATH] [--services N] [--endpoints N] [--pods N] [--minutes M] [--only NAME]
+                 [--server-cpu N] [--client-cpu N] [--json]";

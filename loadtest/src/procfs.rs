@@ -40,6 +40,21 @@ pub fn tree_pss_bytes(pid: u32) -> u64 {
         * 1024
 }
 
+/// The most memory that a process had resident since its start, or since [`forget_peak`], in bytes (VmHWM).
+pub fn peak_rss_bytes(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    status
+        .lines()
+        .find_map(|line| kib_of(line, "VmHWM:"))
+        .unwrap_or(0)
+        * 1024
+}
+
+/// Lets [`peak_rss_bytes`] begin again at what is resident now.
+pub fn forget_peak(pid: u32) -> std::io::Result<()> {
+    fs::write(format!("/proc/{pid}/clear_refs"), "5")
+}
+
 /// CPU time of each thread of a process and its descendants, in nanoseconds, by thread id.
 pub fn thread_cpu_ns(pid: u32) -> HashMap<u32, u64> {
     tree(pid).into_iter().flat_map(threads_of).collect()

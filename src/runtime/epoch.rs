@@ -8,6 +8,8 @@ use std::sync::atomic::Ordering;
 
 use crossbeam::epoch::{self, Atomic, Guard, Owned};
 
+use super::zeroed::Zero;
+
 /// Keeps everything found under it readable. Dropped before a thread sleeps, since nothing that was replaced meanwhile can be freed
 /// while it lives.
 pub struct Pin(Guard);
@@ -73,6 +75,9 @@ impl<T: Send + Sync + 'static> Drop for Slot<T> {
 
 // === impl Octets ===
 
+// SAFETY: a place holds one pointer, and `Atomic::null` is that with all bits zero, as a test makes sure.
+unsafe impl Zero for Octets {}
+
 /// A place for a block of octets, or for none: eight octets here, and as many in front of the block.
 pub struct Octets(Atomic<[MaybeUninit<u8>]>);
 
@@ -127,6 +132,20 @@ mod tests {
     use std::thread;
 
     use super::*;
+    use crate::runtime::Zeroed;
+
+    #[test]
+    fn a_row_is_of_empty_places() {
+        let empty = Octets::empty();
+        // SAFETY: a place is as large as the array, and both are plain memory.
+        let octets: [u8; size_of::<Octets>()] = unsafe { std::mem::transmute_copy(&empty) };
+        assert_eq!(octets, [0; size_of::<Octets>()]);
+        let (row, pin) = (Zeroed::<Octets>::new(3), Pin::new());
+        assert!(row.iter().all(|place| place.load(&pin).is_none()));
+        row[1].replace(b"abc");
+        assert_eq!(row[1].load(&pin), Some(&b"abc"[..]));
+        assert_eq!(row[2].load(&pin), None);
+    }
 
     #[test]
     fn octets_are_replaced_under_readers() {

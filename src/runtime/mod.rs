@@ -37,6 +37,7 @@ mod seat;
 mod slab;
 mod thread;
 mod timers;
+mod zeroed;
 
 pub use busy::BusyPoll;
 pub use choose::{Backend, Choice, Wish, choose, probe, raise_open_files};
@@ -50,6 +51,7 @@ pub use seat::Seat;
 pub use stream::{ReadHalf, TcpListener, TcpStream, UdpSocket, WriteHalf};
 pub use task::{Elapsed, sleep, sleep_until, spawn, timeout, try_spawn, yield_now};
 pub use thread::{TaskThreadSpec, block_on, start_task_thread};
+pub use zeroed::Zeroed;
 
 #[cfg(test)]
 mod tests;

@@ -407,6 +407,7 @@ pub(super) struct PodBlock<'p> {
 }
 
 impl<'p> PodBlock<'p> {
+    #[inline]
     pub(super) fn read(octets: &'p [u8]) -> PodBlock<'p> {
         let mut at = Cursor(octets);
         let (namespace, key) = (at.u32(), at.u64());
@@ -637,6 +638,16 @@ pub(super) fn write_slice(
     }
 }
 
+/// The block of a pod with one IPv4 address of which neither name nor labels are kept.
+pub(super) fn slim_pod(namespace: u32, key: u64, ip: Ipv4Addr) -> [u8; SLIM_POD_OCTETS] {
+    let mut octets = [0; SLIM_POD_OCTETS];
+    octets[..4].copy_from_slice(&namespace.to_le_bytes());
+    octets[4..12].copy_from_slice(&key.to_le_bytes());
+    octets[12] = 1;
+    octets[15..].copy_from_slice(&ip.octets());
+    octets
+}
+
 pub(super) fn write_pod(out: &mut Vec<u8>, pod: &record::Pod, place: (u32, u64), keep: Keep) {
     out.clear();
     let mut ips: Vec<IpAddr> = pod
@@ -706,6 +717,8 @@ fn put_texts<'a>(out: &mut Vec<u8>, texts: impl Iterator<Item = &'a str> + Clone
 
 /// Octets of a service's block in front of its name.
 const SERVICE_HEAD: usize = 17;
+/// See [`slim_pod`].
+pub(super) const SLIM_POD_OCTETS: usize = 19;
 const REACH: u8 = 3;
 const IMPORTED: u8 = 4;
 const PRESENT: u8 = 8;

@@ -12,6 +12,7 @@
 
 mod block;
 mod index;
+mod pods;
 mod shelf;
 #[cfg(test)]
 mod tests;
@@ -22,6 +23,7 @@ use std::sync::atomic::{AtomicU32, AtomicU64, Ordering};
 
 use self::block::{PodBlock, ServiceBlock, SliceBlock};
 use self::index::Index;
+use self::pods::Pods;
 use self::shelf::Shelf;
 use super::record::{Kind, Reach};
 use crate::runtime::clock;
@@ -42,7 +44,7 @@ pub struct Store {
     slices: Shelf,
     endpoint_ips: Index,
     endpoint_names: Index,
-    pods: Shelf,
+    pods: Pods,
     pod_ips: Index,
     status: Status,
 }
@@ -81,7 +83,7 @@ impl Store {
             slices: Shelf::default(),
             endpoint_ips: Index::default(),
             endpoint_names: Index::default(),
-            pods: Shelf::default(),
+            pods: Pods::default(),
             pod_ips: Index::default(),
             status: Status::default(),
         }
@@ -289,11 +291,17 @@ impl<'p> View<'p> {
     pub fn pods_at(self, ip: IpAddr) -> impl Iterator<Item = Pod<'p>> {
         let found = self.store.pod_ips.find(ip_hash(ip), self.pin);
         found.filter_map(move |number| {
-            let block = PodBlock::read(self.store.pods.load(number, self.pin)?);
-            block
-                .ips()
-                .any(|known| known == ip)
-                .then_some(Pod { block })
+            if let Some(slim) = self.store.pods.slim(number) {
+                return (slim.ip == ip).then_some(Pod {
+                    namespace: slim.namespace,
+                    block: None,
+                });
+            }
+            let block = self.store.pods.block(number, self.pin)?;
+            block.ips().any(|known| known == ip).then_some(Pod {
+                namespace: block.namespace,
+                block: Some(block),
+            })
         })
     }
 
@@ -518,23 +526,24 @@ impl<'p> Slice<'p> {
 /// A pod.
 #[derive(Clone, Copy)]
 pub struct Pod<'p> {
-    block: PodBlock<'p>,
+    namespace: u32,
+    block: Option<PodBlock<'p>>,
 }
 
 impl<'p> Pod<'p> {
     /// Its namespace.
     pub fn namespace(&self) -> Namespace {
-        Namespace(self.block.namespace)
+        Namespace(self.namespace)
     }
 
     /// Its name; empty unless names of pods are kept ([`Keep::pods`]).
     pub fn name(&self) -> &'p [u8] {
-        self.block.name
+        self.block.map_or(&[], |block| block.name)
     }
 
     /// Its labels; none unless names of pods are kept.
     pub fn labels(&self) -> impl Iterator<Item = (&'p [u8], &'p [u8])> + use<'p> {
-        self.block.labels()
+        self.block.into_iter().flat_map(|block| block.labels())
     }
 }
 

@@ -4,13 +4,14 @@ use std::collections::VecDeque;
 use std::sync::OnceLock;
 
 use crate::limits;
+use crate::runtime::Zeroed;
 use crate::runtime::epoch::{Octets, Pin};
 
 /// What readers see.
 #[derive(Default)]
 pub(super) struct Shelf {
     /// The nth row has `FIRST << n` places.
-    rows: [OnceLock<Box<[Octets]>>; ROWS],
+    rows: [OnceLock<Zeroed<Octets>>; ROWS],
 }
 
 /// Which places are free; the writer's.
@@ -38,14 +39,16 @@ impl Shelf {
     }
 
     pub(super) fn clear(&self, number: u32) {
-        if let Some(place) = self.place_mut(number) {
+        let (row, at) = place(number);
+        let row = self.rows.get(row).and_then(OnceLock::get);
+        if let Some(place) = row.and_then(|row| row.get(at)) {
             place.clear();
         }
     }
 
     fn place_mut(&self, number: u32) -> Option<&Octets> {
         let (row, at) = place(number);
-        let new_row = || (0..FIRST << row).map(|_| Octets::empty()).collect();
+        let new_row = || Zeroed::new(FIRST << row);
         self.rows.get(row)?.get_or_init(new_row).get(at)
     }
 }
@@ -85,7 +88,9 @@ impl Numbers {
     }
 }
 
-fn place(number: u32) -> (usize, usize) {
+/// Row and place in it.
+#[inline]
+pub(super) fn place(number: u32) -> (usize, usize) {
     // Rows begin at FIRST * (2^n - 1).
     let scaled = number / FIRST as u32 + 1;
     let row = scaled.ilog2() as usize;
@@ -94,9 +99,9 @@ fn place(number: u32) -> (usize, usize) {
 }
 
 /// Places of the first row.
-const FIRST: usize = 256;
+pub(super) const FIRST: usize = 256;
 /// So many that the last place is beyond all numbers.
-const ROWS: usize = 16;
+pub(super) const ROWS: usize = 16;
 
 const _: () = assert!(FIRST * ((1 << ROWS) - 1) >= limits::KUBE_OBJECTS as usize);
 

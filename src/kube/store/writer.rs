@@ -20,6 +20,7 @@ use sha2::{Digest, Sha256};
 use self::lists::{Outage, Programming};
 use super::block::{self, Body, Head, Keep, PodBlock, ServiceBlock, SliceBlock};
 use super::index::{Fill, Index};
+use super::pods::Room;
 use super::shelf::Numbers;
 use super::{Kinds, Namespace, Store, ip_hash, name_hash, service_hash};
 use crate::kube::record::{self, Kind};
@@ -635,8 +636,9 @@ impl Writer {
         let pin = Pin::new();
         let mut found = self.pod_keys.find(key as u32, &pin);
         found.find(|number| {
-            let block = self.store.pods.load(*number, &pin).map(PodBlock::read);
-            block.is_some_and(|block| block.key == key)
+            let mut room = Room::default();
+            let octets = self.store.pods.load(*number, &pin, &mut room);
+            octets.is_some_and(|octets| PodBlock::read(octets).key == key)
         })
     }
 
@@ -675,9 +677,9 @@ impl Writer {
     }
 
     fn write_pod(&mut self, number: u32, pod: &record::Pod, place: (u32, u64)) {
-        let pin = Pin::new();
+        let (pin, mut room) = (Pin::new(), Room::default());
         let store = Arc::clone(&self.store);
-        let Some(old_octets) = store.pods.load(number, &pin) else {
+        let Some(old_octets) = store.pods.load(number, &pin, &mut room) else {
             return;
         };
         let old = PodBlock::read(old_octets);
@@ -699,9 +701,9 @@ impl Writer {
     }
 
     fn remove_pod(&mut self, number: u32) {
-        let pin = Pin::new();
+        let (pin, mut room) = (Pin::new(), Room::default());
         let store = Arc::clone(&self.store);
-        let Some(octets) = store.pods.load(number, &pin) else {
+        let Some(octets) = store.pods.load(number, &pin, &mut room) else {
             return;
         };
         let old = PodBlock::read(octets);

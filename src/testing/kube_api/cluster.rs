@@ -15,17 +15,43 @@ use crate::kube::record::{
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Cluster {
     services: u32,
-    endpoints_per_service: u32,
+    /// Places for endpoints, spread evenly over the services; those of a service that has none stay empty.
+    endpoints: u64,
     pods: u32,
 }
 
 impl Cluster {
     /// So many services with so many endpoints each, and so many pods.
     pub fn new(services: u32, endpoints_per_service: u32, pods: u32) -> Cluster {
+        let places = u64::from(services) * u64::from(endpoints_per_service);
         Cluster {
             services,
-            endpoints_per_service,
+            endpoints: places,
             pods,
+        }
+    }
+
+    /// So many services and pods, and so many endpoints in all: those who have any differ by one at most.
+    pub fn spread(services: u32, endpoints: u32, pods: u32) -> Cluster {
+        let holders = (0..services).filter(|number| reach(*number) != Reach::Elsewhere);
+        let holders = (holders.count() as u64).max(1);
+        Cluster {
+            services,
+            endpoints: (u64::from(endpoints) * u64::from(services)).div_ceil(holders),
+            pods,
+        }
+    }
+
+    /// How many services there are.
+    pub fn services(&self) -> u32 {
+        self.services
+    }
+
+    /// How many endpoints a service has.
+    pub fn endpoints_of(&self, service: u32) -> u32 {
+        match reach(service) {
+            Reach::Elsewhere => 0,
+            _ => self.first_pod(service + 1) - self.first_pod(service),
         }
     }
 
@@ -100,9 +126,11 @@ impl Cluster {
         );
         let service = self.service(owner);
         let first = part * SLICE_ENDPOINTS;
-        let last = (first + SLICE_ENDPOINTS).min(self.endpoints_per_service);
+        let last = (first + SLICE_ENDPOINTS)
+            .min(self.endpoints_of(owner))
+            .max(first);
         let endpoints = (first..last).map(|place| {
-            let pod = owner * self.endpoints_per_service + place;
+            let pod = self.first_pod(owner) + place;
             let name = pod_name(&service, place);
             Endpoint {
                 ip: pod_address(pod),
@@ -126,11 +154,10 @@ impl Cluster {
 
     /// A pod: that of an endpoint, or one of a job beyond the last of them.
     pub fn pod(&self, number: u32) -> Pod {
-        let owner = number.checked_div(self.endpoints_per_service);
-        let (namespace, name, app) = match owner.filter(|owner| *owner < self.services) {
+        let (namespace, name, app) = match self.owner(number) {
             Some(owner) => {
                 let service = self.service(owner);
-                let name = pod_name(&service, number % self.endpoints_per_service);
+                let name = pod_name(&service, number - self.first_pod(owner));
                 (service.namespace, name, service.name)
             }
             None => (
@@ -164,8 +191,22 @@ impl Cluster {
         namespace(((skewed * count) >> 32) as u32)
     }
 
+    /// The number of the first pod of a service.
+    fn first_pod(&self, service: u32) -> u32 {
+        (u64::from(service) * self.endpoints / u64::from(self.services.max(1))) as u32
+    }
+
+    /// The service of a pod: the last one whose first pod is not beyond it.
+    fn owner(&self, pod: u32) -> Option<u32> {
+        (u64::from(pod) < self.endpoints).then(|| {
+            let above = (u64::from(pod) + 1) * u64::from(self.services);
+            (above.div_ceil(self.endpoints) - 1) as u32
+        })
+    }
+
     fn slices_per_service(&self) -> u32 {
-        self.endpoints_per_service.div_ceil(SLICE_ENDPOINTS).max(1)
+        let most = self.endpoints.div_ceil(u64::from(self.services.max(1))) as u32;
+        most.div_ceil(SLICE_ENDPOINTS).max(1)
     }
 }
 

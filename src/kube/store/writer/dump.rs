@@ -10,7 +10,7 @@ use std::sync::atomic::Ordering;
 
 use super::super::Kinds;
 use super::super::block::{self, Keep, ServiceBlock};
-use super::super::shelf::Shelf;
+use super::super::pods::Room;
 use super::{Family, Writer};
 use crate::kube::store::Store;
 use crate::limits;
@@ -99,7 +99,8 @@ impl Dump {
                 }
                 let number = self.number;
                 self.number += 1;
-                let Some(octets) = shelves(store)[self.part].load(number, &pin) else {
+                let mut room = Room::default();
+                let Some(octets) = load(store, self.part, number, &pin, &mut room) else {
                     continue;
                 };
                 let octets = if self.part == SERVICES {
@@ -118,13 +119,18 @@ impl Dump {
     }
 }
 
-pub(super) fn shelves(store: &Store) -> [&Shelf; PARTS] {
-    [
-        &store.namespaces,
-        &store.services,
-        &store.slices,
-        &store.pods,
-    ]
+/// The block of a kind with a number.
+fn load<'a>(
+    store: &Store,
+    part: usize,
+    number: u32,
+    pin: &'a Pin,
+    room: &'a mut Room,
+) -> Option<&'a [u8]> {
+    match [&store.namespaces, &store.services, &store.slices].get(part) {
+        Some(shelf) => shelf.load(number, pin),
+        None => store.pods.load(number, pin, room),
+    }
 }
 
 fn put(out: &mut Vec<u8>, number: u32, octets: &[u8]) {

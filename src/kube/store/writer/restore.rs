@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
 use super::super::block::{self, PodBlock, ServiceBlock, SliceBlock, check};
+use super::super::pods::Room;
 use super::super::{Kinds, ip_hash, name_hash, service_hash};
 use super::dump::{END, Outline, PARTS};
 use super::{Family, Writer, hashes};
@@ -243,7 +244,11 @@ impl Writer {
             self.pods.len += 1;
         }
         self.pods.resume(part.used, |number| {
-            store.pods.load(number, &Pin::new()).is_some()
+            let pin = Pin::new();
+            store
+                .pods
+                .load(number, &pin, &mut Room::default())
+                .is_some()
         });
     }
 }

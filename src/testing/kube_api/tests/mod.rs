@@ -104,6 +104,31 @@ fn large_services_have_slices_of_a_hundred() {
 }
 
 #[test]
+fn endpoints_are_spread_over_the_services_that_have_any() {
+    let cluster = Cluster::spread(1000, 2500, 2600);
+    let endpoints: u32 = (0..1000).map(|number| cluster.endpoints_of(number)).sum();
+    assert!((2500..2510).contains(&endpoints), "{endpoints}");
+    for number in 0..1000 {
+        let slice = cluster.slice(number);
+        assert_eq!(slice.endpoints.len() as u32, cluster.endpoints_of(number));
+        assert!(slice.endpoints.len() <= 3, "{slice:?}");
+    }
+    // Every endpoint is a pod, and no two are the same one.
+    let slices = (0..1000).map(|number| cluster.slice(number));
+    let targets = slices.flat_map(|slice| {
+        let names = slice.endpoints.into_iter().map(|one| (one.target, one.ip));
+        names.map(move |(name, ip)| (slice.namespace.clone(), name, ip))
+    });
+    let targets: std::collections::BTreeSet<_> = targets.collect();
+    assert_eq!(targets.len() as u32, endpoints);
+    let pods = (0..2600).map(|number| cluster.pod(number));
+    let pods = pods.map(|pod| (pod.namespace, pod.name, pod.ips[0]));
+    let pods: std::collections::BTreeSet<_> = pods.collect();
+    assert_eq!(pods.len(), 2600);
+    assert!(targets.is_subset(&pods));
+}
+
+#[test]
 fn times_are_written_as_kubernetes_does() {
     for (seconds, expect) in [
         (0, "1970-01-01T00:00:00.000000005Z"),
