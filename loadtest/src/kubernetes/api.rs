@@ -144,7 +144,7 @@ pub fn program(asked: Option<&str>) -> Result<PathBuf, String> {
     match beside.is_file() {
         true => Ok(beside),
         false => Err(format!(
-            "{} is missing: cargo build --release --features kube-api --example {PROGRAM}",
+            "{} is missing: cargo build --release --example {PROGRAM}",
             beside.display()
         )),
     }
