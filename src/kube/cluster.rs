@@ -1,7 +1,8 @@
 //! One cluster as this process sees it: where its API server is, what is watched of it, and what is known.
 //!
 //! All server blocks that say the same about the server share one, and it outlives a reload. What they want of it adds up: the watcher is
-//! started anew when a configuration wants more.
+//! started anew when a configuration wants more. It is not until that configuration is in force, since one that comes to nothing must
+//! leave the watcher of its predecessor as it is.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -36,8 +37,21 @@ pub struct Selectors {
 }
 
 struct State {
+    /// What all configurations so far have asked for.
+    wishes: Wishes,
+    running: Option<Running>,
+}
+
+#[derive(Clone, PartialEq, Eq)]
+struct Wishes {
     wanted: Wanted,
-    watching: Option<Watching>,
+    keep: Keep,
+}
+
+/// The watcher, and what it was started for.
+struct Running {
+    wishes: Wishes,
+    _watching: Watching,
 }
 
 impl Cluster {
@@ -56,13 +70,16 @@ impl Cluster {
             digest: Sha256::digest(key).into(),
             _gauges: gauges,
             state: Mutex::new(State {
-                wanted: Wanted {
-                    labels: selectors.labels,
-                    namespace_labels: selectors.namespaces,
-                    pods: false,
-                    imports: false,
+                wishes: Wishes {
+                    wanted: Wanted {
+                        labels: selectors.labels,
+                        namespace_labels: selectors.namespaces,
+                        pods: false,
+                        imports: false,
+                    },
+                    keep: Keep::default(),
                 },
-                watching: None,
+                running: None,
             }),
         }
     }
@@ -107,48 +124,52 @@ impl Cluster {
 
     /// Whether all that is watched is known, so that a file of it is of use.
     pub fn is_complete(&self) -> bool {
-        let kinds = lock(&self.state).wanted.kinds();
+        let state = lock(&self.state);
+        let running = state.running.as_ref().map(|running| &running.wishes);
+        let kinds = running.unwrap_or(&state.wishes).wanted.kinds();
         self.store.is_synced(kinds)
     }
 
     /// Has these kinds watched and that much kept from the next [`Cluster::start`] on.
     pub fn want(&self, kinds: Kinds, keep: Keep) {
-        let mut state = lock(&self.state);
-        let mut writer = lock(&self.writer);
-        let before = (state.wanted.pods, state.wanted.imports, writer.keep());
-        state.wanted.pods |= kinds.holds(Kind::Pod);
-        state.wanted.imports |= kinds.holds(Kind::Import);
-        let kept = writer.keep();
-        writer.set_keep(Keep {
-            targets: kept.targets | keep.targets,
-            zones: kept.zones | keep.zones,
-            pods: kept.pods | keep.pods,
-        });
-        writer.set_watched(state.wanted.kinds());
-        if before != (state.wanted.pods, state.wanted.imports, writer.keep()) {
-            state.watching = None;
-        }
+        let wishes = &mut lock(&self.state).wishes;
+        wishes.wanted.pods |= kinds.holds(Kind::Pod);
+        wishes.wanted.imports |= kinds.holds(Kind::Import);
+        wishes.keep = Keep {
+            targets: wishes.keep.targets | keep.targets,
+            zones: wishes.keep.zones | keep.zones,
+            pods: wishes.keep.pods | keep.pods,
+        };
     }
 
-    /// Starts the watcher, unless it runs and watches all that is wanted.
+    /// Starts the watcher, unless it runs and does all that is wanted.
     pub fn start(&self, control: &Control) {
         let mut state = lock(&self.state);
-        if state.watching.is_none() {
-            let kinds = state.wanted.kinds();
+        let wishes = state.wishes.clone();
+        let running = state.running.as_ref();
+        if running.is_some_and(|running| running.wishes == wishes) {
+            return;
+        }
+        // First the end of the old one: were it at work beside the new one, the lists of both would be taken for one.
+        state.running = None;
+        let kinds = wishes.wanted.kinds();
+        {
+            let mut writer = lock(&self.writer);
+            writer.set_keep(wishes.keep);
+            writer.set_watched(kinds);
             for kind in [Kind::Pod, Kind::Import] {
                 // A snapshot may have known what nobody watches any more.
                 if !kinds.holds(kind) {
-                    lock(&self.writer).forget(kind);
+                    writer.forget(kind);
                 }
             }
-            let sink = Arc::clone(&self.writer);
-            state.watching = Some(watch::start(
-                control,
-                self.access.clone(),
-                state.wanted.clone(),
-                sink,
-            ));
         }
+        let sink = Arc::clone(&self.writer);
+        let watching = watch::start(control, self.access.clone(), wishes.wanted.clone(), sink);
+        state.running = Some(Running {
+            wishes,
+            _watching: watching,
+        });
     }
 }
 
@@ -192,3 +213,6 @@ fn label(access: &Access, selectors: &Selectors) -> String {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+mod tests;

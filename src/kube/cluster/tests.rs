@@ -1,0 +1,76 @@
+use std::thread;
+use std::time::{Duration, Instant};
+
+use super::*;
+use crate::kube::record::{Object, Pod, Service};
+use crate::runtime::epoch::Pin;
+use crate::testing::kube_api::{Api, Verb};
+
+fn cluster(api: &Api) -> Cluster {
+    let access = Access {
+        source: Source::Endpoint {
+            url: api.url(),
+            tls: None,
+        },
+        qps: 10_000.0,
+        burst: 10_000,
+        in_flight: 0,
+    };
+    Cluster::new(access, Selectors::default())
+}
+
+fn service(name: &str) -> Object {
+    Object::Service(Service {
+        namespace: "shop".into(),
+        name: name.into(),
+        ..Service::default()
+    })
+}
+
+fn knows(cluster: &Cluster, name: &str) -> bool {
+    let pin = Pin::new();
+    let view = cluster.store().view(&pin);
+    let namespace = view.namespace(b"shop");
+    namespace.is_some_and(|shop| view.service(shop, name.as_bytes(), false).is_some())
+}
+
+/// Waits for something that must come about.
+#[track_caller]
+fn wait(mut until: impl FnMut() -> bool) {
+    let patience = Instant::now() + Duration::from_secs(20);
+    while !until() {
+        assert!(Instant::now() < patience, "it did not come about");
+        thread::sleep(Duration::from_millis(2));
+    }
+}
+
+#[test]
+fn a_configuration_that_comes_to_nothing_leaves_the_watcher_alone() {
+    let (api, control) = (Api::new(), Control::start().unwrap());
+    api.put(Object::Namespace("shop".into()));
+    api.put(Object::Pod(Pod {
+        namespace: "shop".into(),
+        name: "web-0".into(),
+        ips: vec!["10.1.0.1".parse().unwrap()],
+        ..Pod::default()
+    }));
+    let cluster = cluster(&api);
+    cluster.want(Kinds::BASE, Keep::default());
+    cluster.start(&control);
+    wait(|| cluster.store().is_live(Kinds::BASE) && cluster.is_complete());
+    // Set up, but never in force.
+    let more = Kinds::BASE.and(Kind::Pod);
+    cluster.want(more, Keep::default());
+    api.put(service("new"));
+    wait(|| knows(&cluster, "new"));
+    assert!(cluster.is_complete(), "a snapshot is written on");
+    // One that has nothing new to say changes nothing, one that has does.
+    cluster.start(&control);
+    wait(|| cluster.store().is_synced(more) && cluster.len(Kind::Pod) == 1);
+    wait(|| api.count(Verb::WatchList, None) == 3 + 4);
+    cluster.want(more, Keep::default());
+    cluster.start(&control);
+    api.put(service("newer"));
+    wait(|| knows(&cluster, "newer"));
+    assert_eq!(api.count(Verb::WatchList, None), 3 + 4);
+}
