@@ -126,8 +126,9 @@ impl Cluster {
     pub fn is_complete(&self) -> bool {
         let state = lock(&self.state);
         let running = state.running.as_ref().map(|running| &running.wishes);
-        let kinds = running.unwrap_or(&state.wishes).wanted.kinds();
-        self.store.is_synced(kinds)
+        let wishes = running.unwrap_or(&state.wishes);
+        self.store
+            .is_synced(wishes.wanted.kinds().with(wishes.keep))
     }
 
     /// Has these kinds watched and that much kept from the next [`Cluster::start`] on.
@@ -140,6 +141,11 @@ impl Cluster {
             zones: wishes.keep.zones | keep.zones,
             pods: wishes.keep.pods | keep.pods,
         };
+    }
+
+    /// What is kept from the next [`Cluster::start`] on.
+    pub fn keep(&self) -> Keep {
+        lock(&self.state).wishes.keep
     }
 
     /// Starts the watcher, unless it runs and does all that is wanted.

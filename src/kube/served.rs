@@ -19,7 +19,7 @@ pub struct Served {
     pub zones: Vec<ZoneName>,
     /// The first of them that is no reverse zone: names of addresses are in it.
     pub primary_zone: ZoneName,
-    /// What must have been heard of before a name can be denied.
+    /// What must have been heard of before a name can be denied, with the parts that names come from.
     pub kinds: Kinds,
     /// Only these namespaces are seen, lower-case names; all of them where there are none.
     pub namespaces: Vec<Box<[u8]>>,

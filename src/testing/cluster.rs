@@ -49,6 +49,9 @@ impl Fixture {
         };
         let key = Cluster::key(&access, &Selectors::default());
         let cluster = carry.obtain::<Cluster>(&key, || panic!("the block has made it"));
+        // There is no watcher to start, with which that would be done.
+        let writer = cluster.writer();
+        writer.lock().expect("no panic").set_keep(cluster.keep());
         Fixture { host, cluster }
     }
 

@@ -74,3 +74,25 @@ fn a_configuration_that_comes_to_nothing_leaves_the_watcher_alone() {
     wait(|| knows(&cluster, "newer"));
     assert_eq!(api.count(Verb::WatchList, None), 3 + 4);
 }
+
+#[test]
+fn what_is_kept_from_now_on_is_not_denied_before_it_is_there() {
+    let (api, control) = (Api::new(), Control::start().unwrap());
+    let cluster = cluster(&api);
+    cluster.want(Kinds::BASE, Keep::default());
+    cluster.start(&control);
+    wait(|| cluster.is_complete());
+    let zones = Keep {
+        zones: true,
+        ..Keep::default()
+    };
+    let more = Kinds::BASE.with(zones);
+    // The API server is away when a configuration comes that needs them.
+    api.stop();
+    cluster.want(more, zones);
+    cluster.start(&control);
+    let store = cluster.store();
+    assert!(store.is_synced(Kinds::BASE) && !store.is_synced(more) && !cluster.is_complete());
+    api.start();
+    wait(|| store.is_synced(more) && cluster.is_complete());
+}

@@ -392,12 +392,26 @@ fn what_was_not_kept_is_not_denied() {
     });
     rich.restore(&outline, &body).unwrap();
     let store = Arc::clone(rich.store());
-    assert!(!store.is_synced(slices) && store.is_synced(pods));
-    rich.set_keep(ALL);
-    assert!(!store.is_synced(pods));
+    let zones = Keep {
+        zones: true,
+        ..Keep::default()
+    };
+    assert!(store.is_synced(slices) && !store.is_synced(slices.with(zones)));
+    assert!(store.is_synced(pods) && !store.is_synced(pods.with(ALL)));
     list_all(&mut rich, &[]);
+    assert!(store.is_synced(slices.with(zones)) && !store.is_synced(slices.with(ALL)));
+    assert!(store.is_synced(pods.with(zones)) && !store.is_synced(pods.with(ALL)));
+    // What is written from here says so too.
+    assert_eq!(dump(&rich).0.keep, zones);
     rich.set_keep(ALL);
-    assert!(store.is_synced(slices) && store.is_synced(pods));
+    assert_eq!(dump(&rich).0.keep, zones);
+    assert!(!store.is_synced(slices.with(ALL)));
+    list_all(&mut rich, &[]);
+    assert!(store.is_synced(slices.with(ALL)) && store.is_synced(pods.with(ALL)));
+    // And what names a list of less is as poor as it.
+    rich.set_keep(zones);
+    rich.list_begins(Kind::Slice);
+    assert!(!store.is_synced(slices.with(ALL)) && store.is_synced(slices.with(zones)));
 }
 
 #[test]

@@ -52,7 +52,7 @@ pub struct Store {
 /// How fresh a store is.
 #[derive(Default)]
 struct Status {
-    /// A bit for each [`Kind`] that is in step with the server, or once was.
+    /// A bit for each [`Kind`] that is in step with the server, or once was, and for each part of [`Keep`] that all its objects have.
     synced: AtomicU32,
     /// A bit for each kind whose watch is up.
     live: AtomicU32,
@@ -95,7 +95,7 @@ impl Store {
         View { store: self, pin }
     }
 
-    /// Whether all objects of these kinds have been heard of once.
+    /// Whether all objects of these kinds have been heard of once, with all parts that are asked for.
     #[inline]
     pub fn is_synced(&self, kinds: Kinds) -> bool {
         self.status.synced.load(Ordering::Acquire) & kinds.0 == kinds.0
@@ -103,7 +103,8 @@ impl Store {
 
     /// Whether the watches of these kinds are up.
     pub fn is_live(&self, kinds: Kinds) -> bool {
-        self.status.live.load(Ordering::Acquire) & kinds.0 == kinds.0
+        let kinds = kinds.0 & KINDS_MASK;
+        self.status.live.load(Ordering::Acquire) & kinds == kinds
     }
 
     /// Whether something of these kinds is known from a snapshot alone.
@@ -159,7 +160,7 @@ impl Default for Store {
     }
 }
 
-/// A set of [`Kind`]s.
+/// A set of [`Kind`]s, and of what of them is kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Kinds(u32);
 
@@ -172,6 +173,27 @@ impl Kinds {
         .and(Kind::Service)
         .and(Kind::Slice);
 
+    /// These with those parts of them that are kept.
+    pub const fn with(self, keep: Keep) -> Kinds {
+        let mut bits = self.0;
+        if self.holds(Kind::Slice) {
+            bits |= (keep.targets as u32 * TARGETS) | (keep.zones as u32 * ZONES);
+        }
+        if self.holds(Kind::Pod) {
+            bits |= keep.pods as u32 * PODS;
+        }
+        Kinds(bits)
+    }
+
+    /// Parts that are among them.
+    const fn keep(self) -> Keep {
+        Keep {
+            targets: self.0 & TARGETS != 0,
+            zones: self.0 & ZONES != 0,
+            pods: self.0 & PODS != 0,
+        }
+    }
+
     /// These and another one.
     pub const fn and(self, kind: Kind) -> Kinds {
         Kinds(self.0 | 1 << kind as u32)
@@ -179,7 +201,7 @@ impl Kinds {
 
     /// As octets of a file have them; bits that stand for nothing are passed over.
     pub(super) const fn of_bits(bits: u32) -> Kinds {
-        Kinds(bits & (Kinds::BASE.and(Kind::Pod).and(Kind::Import).0))
+        Kinds(bits & KINDS_MASK)
     }
 
     /// See [`Kinds::of_bits`].
@@ -197,6 +219,12 @@ impl Kinds {
         self.0 & (1 << kind as u32) != 0
     }
 }
+
+const KINDS_MASK: u32 = Kinds::BASE.and(Kind::Pod).and(Kind::Import).0;
+/// Bits of the parts of [`Keep`].
+const TARGETS: u32 = 1 << 8;
+const ZONES: u32 = 1 << 9;
+const PODS: u32 = 1 << 10;
 
 // === impl View ===
 

@@ -59,8 +59,8 @@ pub struct Writer {
     never_empty: Kinds,
     /// Kinds that the watcher follows.
     watched: Kinds,
-    /// What the snapshot kept that the store began with.
-    kept_before: Option<Keep>,
+    /// What was kept when the list in hand of each kind began.
+    listed: [Keep; KINDS],
     outage: Outage,
     programming: Programming,
 }
@@ -130,7 +130,7 @@ impl Writer {
             named: [0; KINDS],
             never_empty: Kinds::BASE,
             watched: Kinds::BASE,
-            kept_before: None,
+            listed: [Keep::default(); KINDS],
             outage: Outage::default(),
             programming: Programming::counted_in(registry()),
         }
@@ -141,10 +141,9 @@ impl Writer {
         &self.store
     }
 
-    /// What of endpoints and pods is kept from now on.
+    /// What of endpoints and pods is kept from now on. What came before has it after the next list.
     pub fn set_keep(&mut self, keep: Keep) {
         self.keep = keep;
-        self.distrust();
     }
 
     /// What is kept.

@@ -45,9 +45,9 @@ pub(super) fn parse(args: &mut Args<'_>, cx: &mut SetupCx<'_>) -> Result<Config,
     let cluster = cx.carry.obtain(&Cluster::key(&access, &selectors), || {
         Arc::new(Cluster::new(access.clone(), selectors.clone()))
     });
-    let kinds = options.kinds();
-    let has_metadata = cx.directives.contains(&"metadata");
-    cluster.want(kinds, options.keep(has_metadata));
+    let keep = options.keep(cx.directives.contains(&"metadata"));
+    let kinds = options.kinds().with(keep);
+    cluster.want(kinds, keep);
     keep::keep(cx, &cluster);
     let served = Arc::new(Served {
         cluster,

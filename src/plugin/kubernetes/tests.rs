@@ -1,4 +1,5 @@
 use crate::kube::record::{Import, Kind, Object, Protocol, Reach, Service, Sink, Slice};
+use crate::kube::store::Keep;
 use crate::testing::Host;
 use crate::testing::cluster::{Fixture, URL, ips, pod, port, service, slice};
 
@@ -809,4 +810,23 @@ fn slices_that_overlap_answer_each_for_what_it_has() {
         (2, 2),
         "{names:?}"
     );
+}
+
+#[test]
+fn parts_that_were_not_kept_so_far_are_not_denied() {
+    let fixture = Fixture::unsynced("endpoint_pod_names", "");
+    let keep = |keep| fixture.cluster.writer().lock().unwrap().set_keep(keep);
+    keep(Keep::default());
+    fixture.list(&objects());
+    let known = (
+        "web.shop.svc.cluster.local. A",
+        "answer: web.shop.svc.cluster.local. 5 IN A 10.96.0.1",
+    );
+    let named = "web-pod-1.web.shop.svc.cluster.local. A";
+    fixture.check_all(&[known, (named, "rcode: SERVFAIL")]);
+    keep(Keep::ALL);
+    fixture.check_all(&[known, (named, "rcode: SERVFAIL")]);
+    fixture.list(&objects());
+    let found = "answer: web-pod-1.web.shop.svc.cluster.local. 5 IN A 10.1.0.2";
+    fixture.check_all(&[known, (named, found)]);
 }

@@ -136,6 +136,15 @@ pub struct Keep {
     pub pods: bool,
 }
 
+impl Keep {
+    /// Everything.
+    pub const ALL: Keep = Keep {
+        targets: true,
+        zones: true,
+        pods: true,
+    };
+}
+
 pub(in crate::kube::store) fn write_slice(
     out: &mut Vec<u8>,
     slice: &record::Slice,

@@ -20,7 +20,7 @@ use crate::runtime::epoch::Pin;
 /// What a dump says beside its blocks.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Outline {
-    /// What of endpoints and pods was kept.
+    /// What was kept of all endpoints and pods.
     pub keep: Keep,
     /// The kinds that are complete.
     pub kinds: Kinds,
@@ -47,7 +47,8 @@ impl Writer {
     /// Begins a dump at that time, in seconds since 1970.
     pub fn dump(&self, now_s: u64) -> (Outline, Dump) {
         let status = &self.store.status;
-        let kinds = Kinds(status.synced.load(Ordering::Acquire));
+        let synced = Kinds(status.synced.load(Ordering::Acquire));
+        let kinds = Kinds::of_bits(synced.bits());
         // As long as nothing else was heard, what is known is as old as it was.
         let written_s = match self.store.is_restored(kinds) {
             true => status.written_s.load(Ordering::Relaxed),
@@ -57,7 +58,7 @@ impl Writer {
             }
         };
         let outline = Outline {
-            keep: self.keep,
+            keep: synced.keep(),
             kinds,
             salt: self.salt,
             modified_s: self.store.modified_s(),

@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, SystemTime};
 
 use super::super::Kinds;
-use super::super::block::{Body, ServiceBlock};
+use super::super::block::{Body, Keep, ServiceBlock};
 use super::{Family, Writer};
 use crate::kube::record::{self, Kind, Object, Sink, Slice};
 use crate::lang::duration::GoDuration;
@@ -54,8 +54,8 @@ impl Writer {
         })
     }
 
-    fn set_bit(&self, bits: &AtomicU32, kind: Kind) {
-        bits.fetch_or(Kinds::NONE.and(kind).0, Ordering::AcqRel);
+    fn set_bits(&self, bits: &AtomicU32, kinds: Kinds) {
+        bits.fetch_or(kinds.0, Ordering::AcqRel);
     }
 
     /// Whether a list that has ended is none that a cluster can give: empty, where something is known of a kind that is never gone. The API
@@ -102,6 +102,12 @@ impl Sink for Writer {
         let list = &mut self.lists[kind as usize];
         *list = list.wrapping_add(1);
         self.named[kind as usize] = 0;
+        self.listed[kind as usize] = self.keep;
+        // What the list names loses the parts that are not kept any more.
+        let kinds = Kinds::NONE.and(kind);
+        let lost = kinds.with(Keep::ALL).0 & !kinds.with(self.keep).0;
+        let synced = &self.store.status.synced;
+        synced.fetch_and(!lost, Ordering::AcqRel);
     }
 
     fn put(&mut self, object: &Object) {
@@ -183,10 +189,13 @@ impl Sink for Writer {
                 "A list of {name} is empty, which no cluster's is: the {known} that are known stay"
             );
             log::warning(PLUGIN, told);
+            // They have the parts that they had.
+            self.listed[kind as usize] = Keep::default();
         } else {
             self.sweep(kind);
         }
-        self.set_bit(&self.store.status.synced, kind);
+        let whole = Kinds::NONE.and(kind).with(self.listed[kind as usize]);
+        self.set_bits(&self.store.status.synced, whole);
         let restored = &self.store.status.restored;
         restored.fetch_and(!Kinds::NONE.and(kind).0, Ordering::AcqRel);
         self.heard(kind);
@@ -194,7 +203,7 @@ impl Sink for Writer {
 
     fn heard(&mut self, kind: Kind) {
         let status = &self.store.status;
-        self.set_bit(&status.live, kind);
+        self.set_bits(&status.live, Kinds::NONE.and(kind));
         self.outage.silent &= !Kinds::NONE.and(kind).0;
         if status.lost_ns.load(Ordering::Relaxed) != 0 && self.store.is_live(self.watched) {
             status.lost_ns.store(0, Ordering::Release);

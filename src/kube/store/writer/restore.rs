@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use super::super::block::{self, PodBlock, ServiceBlock, SliceBlock, check};
+use super::super::block::{self, Keep, PodBlock, ServiceBlock, SliceBlock, check};
 use super::super::pods::Room;
 use super::super::{Kinds, ip_hash, name_hash, service_hash};
 use super::dump::{END, Outline, PARTS};
@@ -51,31 +51,11 @@ impl Writer {
         ] {
             cell.store(value, Ordering::Release);
         }
-        let kinds = outline.kinds.0;
-        status.restored.store(kinds, Ordering::Release);
-        status.synced.store(kinds, Ordering::Release);
-        self.kept_before = Some(outline.keep);
-        self.distrust();
+        let kinds = outline.kinds;
+        status.restored.store(kinds.bits(), Ordering::Release);
+        let synced = kinds.with(outline.keep);
+        status.synced.store(synced.bits(), Ordering::Release);
         Ok(())
-    }
-
-    /// Takes kinds for unknown of which the snapshot kept less than is wanted now.
-    pub(super) fn distrust(&mut self) {
-        let Some(before) = self.kept_before else {
-            return;
-        };
-        let status = &self.store.status;
-        let (now, mut poor) = (self.keep, Kinds::NONE);
-        if now.targets && !before.targets || now.zones && !before.zones {
-            poor = poor.and(Kind::Slice);
-        }
-        if now.pods && !before.pods {
-            poor = poor.and(Kind::Pod);
-        }
-        // What a list has brought since then is as rich as was wanted at that time.
-        let poor = poor.0 & status.restored.load(Ordering::Acquire);
-        status.restored.fetch_and(!poor, Ordering::AcqRel);
-        status.synced.fetch_and(!poor, Ordering::AcqRel);
     }
 
     /// Forgets all objects of a kind that nobody watches any more.
@@ -83,10 +63,10 @@ impl Writer {
         let list = &mut self.lists[kind as usize];
         *list = list.wrapping_add(1);
         self.sweep(kind);
-        let bit = Kinds::NONE.and(kind).0;
+        let gone = Kinds::NONE.and(kind).with(Keep::ALL);
         let status = &self.store.status;
         for bits in [&status.synced, &status.restored, &status.live] {
-            bits.fetch_and(!bit, Ordering::AcqRel);
+            bits.fetch_and(!gone.bits(), Ordering::AcqRel);
         }
     }
 
