@@ -401,6 +401,12 @@ pub const KUBE_WATCH_S_MAX: u64 = 600;
 pub const KUBE_WATCH_MARGIN_S: u64 = 30;
 /// Silence after which a watch counts as dead whose server sends bookmarks, which it does once a minute.
 pub const KUBE_BOOKMARK_S_MAX: u64 = 130;
+/// Silence on a connection to the API server after which the kernel asks whether the other side is there, and between two such questions.
+pub const KUBE_KEEPALIVE_S: u64 = 5;
+/// Such questions without an answer after which the connection is dead: 15 s after the last sign of life.
+pub const KUBE_KEEPALIVES: u32 = 2;
+/// Silences in a row after which a server counts as one that has ceased to send bookmarks.
+pub const KUBE_SILENCES: u32 = 3;
 /// Silence within a list, or before the end of the initial events of a watch, after which the connection counts as dead.
 pub const KUBE_LIST_SILENCE_S: u64 = 30;
 /// Until a connection is there.

@@ -1,5 +1,6 @@
 //! Requests to the API server: paced, counted, and with credentials as they are now.
 
+mod connect;
 mod metrics;
 mod pace;
 pub(super) mod proxy;
@@ -182,7 +183,7 @@ impl ApiClient {
             let loaded = access.load()?;
             let host = loaded.config.cluster_url.authority();
             let host = host.map_or(String::new(), |authority| authority.to_string());
-            let client = Client::try_from(loaded.config)
+            let client = connect::client(loaded.config)
                 .map_err(|error| AccessError::Config(error.to_string()))?;
             Ok(Made {
                 client,
