@@ -237,11 +237,13 @@ impl Message<'_> {
                 let gone = opened.gone(self.kind, self.seen);
                 self.give(gone, refusals, &mut |object| each(Event::Remove(object)));
             }
-            "BOOKMARK" => {
-                let ends_list = opened.bookmark(self.seen).map_err(|_| Broken)?;
-                self.keep_version();
-                each(Event::Bookmark { ends_list });
-            }
+            "BOOKMARK" => match opened.bookmark(self.seen) {
+                Ok(ends_list) => {
+                    self.keep_version();
+                    each(Event::Bookmark { ends_list });
+                }
+                Err(refused) => refusals.note("", refused.reason()),
+            },
             "ERROR" => each(Event::Failed(opened.status())),
             // A type that a later server may know; what it means cannot be guessed.
             _ => {}

@@ -35,6 +35,12 @@ pub(super) struct Follower {
     gone: u32,
     /// This server sends bookmarks, so their absence says something.
     has_bookmarks: bool,
+    /// Times in a row that they did not come.
+    silences: u32,
+    /// The version after which something came that could not be read.
+    broken: String,
+    /// The server did not like to be asked to stream this kind, so the next turn is a list.
+    lists_next: bool,
     told: Option<Instant>,
     /// [`client::ApiClient::moves`] of the server that the versions are of.
     moves: u64,
@@ -77,6 +83,9 @@ impl Follower {
             backoff: Backoff::default(),
             gone: 0,
             has_bookmarks: false,
+            silences: 0,
+            broken: String::new(),
+            lists_next: false,
             told: None,
             moves: shared.client.moves(),
             begun: Instant::now(),
@@ -90,7 +99,7 @@ impl Follower {
         loop {
             let turn = if !self.version.is_empty() {
                 self.watch(false).await
-            } else if self.shared.may_stream_lists() {
+            } else if self.shared.may_stream_lists() && !std::mem::take(&mut self.lists_next) {
                 self.watch(true).await
             } else {
                 self.list().await
@@ -110,9 +119,7 @@ impl Follower {
         let chance = self.rng.random();
         let pause = match &trouble {
             Trouble::Gone => {
-                if !self.version.is_empty() {
-                    self.known = std::mem::take(&mut self.version);
-                }
+                self.doubt();
                 self.gone += 1;
                 // Once is usual after a restart of the server, and waiting would help nobody.
                 match self.gone {
@@ -126,6 +133,14 @@ impl Follower {
         };
         self.tell(&trouble);
         tokio::time::sleep(pause).await;
+    }
+
+    /// Has the next turn list again. A version from which nothing comes may be one that the server has not reached: its etcd was restored
+    /// from a copy, and what happens before it comes there again would be missed.
+    fn doubt(&mut self) {
+        if !self.version.is_empty() {
+            self.known = std::mem::take(&mut self.version);
+        }
     }
 
     fn tell(&mut self, trouble: &Trouble) {
@@ -225,13 +240,12 @@ impl Follower {
             .random_range(limits::KUBE_WATCH_S_MIN..=limits::KUBE_WATCH_S_MAX);
         let version = (!with_list).then_some(&*self.version);
         let path = request::watch(self.kind, &self.shared.wanted, version, seconds);
+        let asked = Duration::from_secs(seconds);
         self.begun = Instant::now();
-        let response = self.get(&path).await.map_err(|error| match error {
-            RequestError::Status(failure) if with_list && matches!(failure.code, 400 | 422) => {
-                Trouble::NoStream
-            }
-            error => trouble(error),
-        })?;
+        let response = match self.get(&path).await {
+            Ok(response) => response,
+            Err(error) => return Err(self.refused(error, with_list)),
+        };
         self.shared.with_sink(|sink| {
             sink.heard(self.kind);
             if with_list {
@@ -249,20 +263,59 @@ impl Follower {
                 break;
             };
             for part in octets.chunks(limits::KUBE_DECODE_OCTETS) {
-                let found = self.feed(&mut decoder, part)?;
+                let found = match self.feed(&mut decoder, part) {
+                    Ok(found) => found,
+                    Err(trouble) => {
+                        self.breaks();
+                        return Err(trouble);
+                    }
+                };
                 in_list &= !found.ends_list;
                 self.learn(&found, &decoder, in_list);
                 any |= found.any;
                 if let Some(failure) = found.failure {
-                    return Err(failed_watch(failure, in_list && !any));
+                    return Err(match failure.code {
+                        // Instead of the first object of a list: etcd is too old for the server to stream one.
+                        500 if in_list && !any => Trouble::NoStream,
+                        _ => self.refused(RequestError::Status(failure), with_list),
+                    });
                 }
                 tokio::task::yield_now().await;
             }
         }
-        match in_list || (self.is_short() && !any) {
-            true => Err(Trouble::Failed("the watch ended too early".to_owned())),
-            false => Ok(()),
+        if in_list || (self.is_short() && !any) {
+            return Err(Trouble::Failed("the watch ended too early".to_owned()));
         }
+        // All that time not even a bookmark.
+        if !with_list && !any && self.begun.elapsed() + Duration::from_secs(1) >= asked {
+            self.doubt();
+        }
+        Ok(())
+    }
+
+    /// What is to be done about a watch that the server refused or gave up.
+    fn refused(&mut self, error: RequestError, with_list: bool) -> Trouble {
+        let code = match &error {
+            RequestError::Status(failure) => failure.code,
+            _ => 0,
+        };
+        match code {
+            // It cannot, whatever the kind.
+            422 if with_list => return Trouble::NoStream,
+            // More often it is something in this request, a selector that it cannot read: a list may tell.
+            400 if with_list => self.lists_next = true,
+            _ if !with_list && is_too_old_or_new(&error) => self.doubt(),
+            _ => {}
+        }
+        trouble(error)
+    }
+
+    /// Something came that cannot be read. If the same comes again, only a list leads past it.
+    fn breaks(&mut self) {
+        if self.broken == self.version {
+            self.doubt();
+        }
+        self.broken.clone_from(&self.version);
     }
 
     fn is_short(&self) -> bool {
@@ -287,8 +340,10 @@ impl Follower {
         let start = Instant::now();
         let octets = next_octets(body, silence).await;
         if octets.is_err() && !in_list && start.elapsed() >= silence {
-            // Should this server have stopped sending bookmarks, the next watch must not end for want of them.
-            self.has_bookmarks = false;
+            self.doubt();
+            self.silences += 1;
+            // Should this server have stopped sending bookmarks, watches must not end for want of them for ever.
+            self.has_bookmarks &= self.silences < limits::KUBE_SILENCES;
         }
         octets
     }
@@ -304,6 +359,7 @@ impl Follower {
         }
         if found.bookmark && !found.ends_list {
             self.has_bookmarks = true;
+            self.silences = 0;
         }
         // Within the list versions are in no order, and a watch from one of them would miss what has not been sent yet.
         if !in_list && !decoder.version().is_empty() {
@@ -352,14 +408,6 @@ async fn next_octets(body: &mut Body, silence: Duration) -> Result<Option<Bytes>
                 Err(_) => continue,
             },
         }
-    }
-}
-
-fn failed_watch(failure: Failure, is_first: bool) -> Trouble {
-    match failure.code {
-        // Instead of the first object of a list: etcd is too old for the server to stream one.
-        500 if is_first => Trouble::NoStream,
-        _ => trouble(RequestError::Status(failure)),
     }
 }
 

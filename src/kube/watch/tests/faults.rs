@@ -253,12 +253,130 @@ async fn a_watch_without_its_bookmarks_is_dead() {
     assert_eq!(api.count(Verb::Watch, None), 0);
     api.bookmark();
     scene.settle().await;
+    for silence in 1..=u64::from(limits::KUBE_SILENCES) {
+        tokio::time::advance(Duration::from_secs(limits::KUBE_BOOKMARK_S_MAX + 5)).await;
+        scene.wait(|board| board.is_lost(Kind::Service)).await;
+        tokio::time::advance(Duration::from_millis(limits::KUBE_RETRY_MS_MAX)).await;
+        scene.wait(|board| !board.is_lost(Kind::Service)).await;
+        // The version may be one from which nothing comes.
+        scene.wait(|board| board.begun == 1 + silence).await;
+        scene.settle().await;
+    }
+    // By now it seems to have ceased to send them.
     tokio::time::advance(Duration::from_secs(limits::KUBE_BOOKMARK_S_MAX + 5)).await;
-    scene.wait(|board| board.is_lost(Kind::Service)).await;
-    tokio::time::advance(Duration::from_millis(limits::KUBE_RETRY_MS_MAX)).await;
-    scene.wait(|board| !board.is_lost(Kind::Service)).await;
-    assert_eq!(api.count(Verb::Watch, None), 1);
-    assert_eq!(scene.board.lock().unwrap().begun, 1, "no list was needed");
+    scene.settle().await;
+    assert!(!scene.board.lock().unwrap().is_lost(Kind::Service));
+}
+
+#[test]
+fn a_version_that_the_server_refuses_is_given_up() {
+    for code in [500, 504] {
+        let api = Api::new();
+        api.script(|script| {
+            script.watch_list = WatchList::GateOff;
+            script.refusals.push(Refusal {
+                verb: Some(Verb::Watch),
+                retry_after_s: None,
+                ..Refusal::all(code, usize::MAX)
+            });
+        });
+        let scene = synced(&api);
+        api.put(service("new"));
+        scene.wait(|board| board.has(&service("new")));
+    }
+}
+
+#[test]
+fn what_cannot_be_read_is_not_asked_for_for_ever() {
+    let api = Api::new();
+    api.script(|script| {
+        script.watch_list = WatchList::GateOff;
+        script.is_json_only = true;
+        script.troubles.push(Trouble {
+            kind: Some(Kind::Service),
+            times: usize::MAX,
+            ..Trouble::once(Verb::Watch, 0, Fault::Garbage)
+        });
+    });
+    let scene = synced(&api);
+    api.put(service("new"));
+    scene.wait(|board| board.has(&service("new")));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_brought_nothing_is_not_gone_on_with() {
+    let api = Api::new();
+    api.script(|script| {
+        script.watch_list = WatchList::GateOff;
+        script.bookmark_interval_ms = u64::from(u32::MAX);
+        script
+            .troubles
+            .push(Trouble::once(Verb::Watch, 0, Fault::End));
+    });
+    let scene = Frozen::new(&api, Kind::Service);
+    scene.wait(|board| board.is_synced(Kind::Service)).await;
+    scene.wait(|_| api.watches() == 1).await;
+    scene.settle().await;
+    let asked = api
+        .asked()
+        .into_iter()
+        .find(|asked| asked.verb == Verb::Watch);
+    let target = asked.unwrap().target;
+    let (_, seconds) = target.split_once("timeoutSeconds=").unwrap();
+    let seconds = seconds.split('&').next().unwrap().parse().unwrap();
+    tokio::time::advance(Duration::from_secs(seconds)).await;
+    // Instead of this event the watch ends.
+    api.put(service("new"));
+    scene
+        .wait(|board| board.begun == 2 && board.has(&service("new")))
+        .await;
+    assert!(!scene.board.lock().unwrap().is_lost(Kind::Service));
+}
+
+#[test]
+fn a_request_that_one_kind_is_refused_costs_the_others_nothing() {
+    let api = Api::new();
+    api.script(|script| {
+        script.refusals.push(Refusal {
+            kind: Some(Kind::Namespace),
+            ..Refusal::all(400, usize::MAX)
+        });
+    });
+    let scene = Scene::new(&api, Wanted::default());
+    scene.wait(|board| board.is_synced(Kind::Service) && board.is_synced(Kind::Slice));
+    wait(|| api.count(Verb::List, Some(Kind::Namespace)) > 0);
+    // All is listed again, and streamed but for the namespaces.
+    let streamed = api.count(Verb::WatchList, Some(Kind::Service));
+    api.put(service("web"));
+    api.restart();
+    wait(|| api.count(Verb::WatchList, Some(Kind::Service)) > streamed);
+    assert_eq!(api.count(Verb::List, Some(Kind::Service)), 0);
+}
+
+/// Whether the kernel asks after the other side of all connections to that address from time to time, as `/proc/net/tcp` tells.
+fn are_kept_alive(to: std::net::SocketAddr) -> Option<bool> {
+    let std::net::SocketAddr::V4(to) = to else {
+        return None;
+    };
+    let to = format!("{:08X}:{:04X}", u32::from(*to.ip()).swap_bytes(), to.port());
+    let table = std::fs::read_to_string("/proc/net/tcp").ok()?;
+    let rows = table
+        .lines()
+        .map(|row| row.split_whitespace().collect::<Vec<_>>());
+    let timers = rows.filter(|row| row.get(2) == Some(&&*to) && row.get(3) == Some(&"01"));
+    let timers: Vec<bool> = timers
+        .map(|row| row.get(5).is_some_and(|timer| timer.starts_with("02:")))
+        .collect();
+    (!timers.is_empty()).then(|| timers.iter().all(|is_on| *is_on))
+}
+
+#[test]
+fn the_kernel_looks_after_silent_connections() {
+    let api = Api::new();
+    let scene = synced(&api);
+    // While octets are under way another timer is on.
+    wait(|| are_kept_alive(api.addr()) == Some(true));
+    assert!(scene.board(|board| !board.is_lost(Kind::Service)));
 }
 
 #[tokio::test(start_paused = true)]
