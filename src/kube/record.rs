@@ -198,7 +198,7 @@ pub trait Sink: Send {
     /// The object is there, new or as it is now.
     fn put(&mut self, object: &Object);
 
-    /// The object is gone. Only names and, of a slice, its service are sure to be filled in.
+    /// The object is gone. Only namespace and name are sure to be filled in.
     fn remove(&mut self, object: &Object);
 
     /// What was not put since the list began is gone, and the kind is in step with the server.

@@ -130,10 +130,10 @@ pub(super) fn service(raw: &raw::Service, seen: &mut Seen) -> Accepted {
 pub(super) fn slice(raw: &raw::Slice, seen: &mut Seen) -> Accepted {
     seen.note(&raw.metadata);
     let (namespace, name) = names(&raw.metadata, is_host)?;
-    let (service, cluster, is_imported) = owner(&raw.metadata)?;
+    let mut left_out = 0;
+    let (service, cluster, is_imported) = owner(&raw.metadata, &mut left_out);
     let addresses = raw.endpoints.iter().map(|one| one.addresses.len()).sum();
     bound(addresses, limits::KUBE_ADDRESSES, Refused::Addresses)?;
-    let mut left_out = 0;
     let mut slice = Slice {
         namespace,
         name,
@@ -220,14 +220,11 @@ pub(super) fn gone(kind: Kind, raw: &raw::Bare, seen: &mut Seen) -> Accepted {
             })
         }
         Kind::Slice => {
+            // It may have been another's when it was put.
             let (namespace, name) = names(meta, is_host)?;
-            let (service, cluster, is_imported) = owner(meta)?;
             Object::Slice(Slice {
                 namespace,
                 name,
-                service,
-                cluster,
-                is_imported,
                 ..Slice::default()
             })
         }
@@ -251,8 +248,9 @@ pub(super) fn gone(kind: Kind, raw: &raw::Bare, seen: &mut Seen) -> Accepted {
     Ok((object, 0))
 }
 
-/// Service and cluster of a slice, and whether it is imported.
-fn owner(meta: &raw::Meta) -> Result<(String, String, bool), Refused> {
+/// Service and cluster of a slice, and whether it is imported. One that cannot be is none: without a service the store has no use for the
+/// slice, but may have held it before.
+fn owner(meta: &raw::Meta, left_out: &mut usize) -> (String, String, bool) {
     let imported = meta.labels.value(IMPORTED_SERVICE);
     let service = imported
         .or_else(|| meta.labels.value(SERVICE))
@@ -261,14 +259,12 @@ fn owner(meta: &raw::Meta) -> Result<(String, String, bool), Refused> {
         Some(_) => meta.labels.value(SOURCE_CLUSTER).unwrap_or(""),
         None => "",
     };
-    // Without a label it belongs to no service, and the store has no use for it but may have held it before.
-    if [service, cluster]
-        .iter()
-        .any(|name| !name.is_empty() && !is_label(name))
-    {
-        return Err(Refused::Name);
+    let is_wrong = |name: &str| !name.is_empty() && !is_label(name);
+    if is_wrong(service) || is_wrong(cluster) {
+        *left_out += 1;
+        return (String::new(), String::new(), imported.is_some());
     }
-    Ok((service.to_owned(), cluster.to_owned(), imported.is_some()))
+    (service.to_owned(), cluster.to_owned(), imported.is_some())
 }
 
 fn reach(spec: &raw::ServiceSpec) -> Reach {

@@ -3,8 +3,9 @@
 //! ```text
 //! octets -> Cut (message by message) -> raw (what a message says) -> accept (what may be believed) -> record::Object
 //! ```
-//! There are two encodings and two shapes, lists and watches. An object that cannot be believed is skipped and counted ([`Refusals`]);
-//! a body that cannot be cut is an error, since nothing after it could be found.
+//! There are two encodings and two shapes, lists and watches. An object that cannot be believed is skipped and counted ([`Refusals`]), and
+//! what was known of it before is not true any more: a list does not name it, and from a watch it comes as removed, if it has a name.
+//! A body that cannot be cut is an error, since nothing after it could be found.
 
 mod accept;
 mod cut;
@@ -50,7 +51,7 @@ pub(super) enum Shape {
 pub(super) enum Event<'a> {
     /// An object is there.
     Put(&'a Object),
-    /// An object is gone; only what identifies it is filled in.
+    /// An object is gone, or cannot be believed any more; only what identifies it is filled in.
     Remove(&'a Object),
     /// Nothing but a newer version.
     Bookmark {
@@ -231,7 +232,11 @@ impl Message<'_> {
         match opened.kind() {
             "ADDED" | "MODIFIED" => {
                 let accepted = opened.object(self.kind, self.seen);
+                let is_refused = accepted.is_err();
                 self.give(accepted, refusals, &mut |object| each(Event::Put(object)));
+                if is_refused && let Ok((object, _)) = opened.gone(self.kind, self.seen) {
+                    each(Event::Remove(&object));
+                }
             }
             "DELETED" => {
                 let gone = opened.gone(self.kind, self.seen);
@@ -265,7 +270,7 @@ impl Message<'_> {
                 if left_out > 0 {
                     refusals.note(
                         &self.seen.name,
-                        "some of its addresses or ports make no sense",
+                        "some of its addresses, ports or labels make no sense",
                     );
                 }
                 each(&object);

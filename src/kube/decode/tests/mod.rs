@@ -163,6 +163,70 @@ fn the_version_of_an_object_that_is_refused_counts() {
 }
 
 #[test]
+fn what_is_not_believed_any_more_is_gone() {
+    let event = |kind: &str, object: &str| format!("{{\"type\":\"{kind}\",\"object\":{object}}}\n");
+    let named = r#""namespace":"n","name":"x","resourceVersion":"5""#;
+    let external = r#""spec":{"type":"ExternalName","externalName":"a..b"}"#;
+    for (kind, object) in [
+        (
+            Kind::Service,
+            format!("{{\"metadata\":{{{named}}},{external}}}"),
+        ),
+        (
+            Kind::Service,
+            format!("{{\"metadata\":{{{named}}},\"spec\":{{\"ports\":7}}}}"),
+        ),
+        (
+            Kind::Slice,
+            format!("{{\"metadata\":{{{named}}},\"endpoints\":[{{\"addresses\":9}}]}}"),
+        ),
+    ] {
+        let body = event("MODIFIED", &object);
+        let heard = decode(kind, Encoding::Json, Shape::Watch, &[body.as_bytes()]);
+        assert_eq!(
+            (&*heard.events, &*heard.version),
+            (&["-n/x".to_owned()][..], "5")
+        );
+    }
+    // In protobuf too: the specification ends within its second field.
+    let body = frame(
+        "MODIFIED",
+        &[meta("n", "x", "6", &[]), field(2, [2 << 3 | 2, 9])].concat(),
+    );
+    let heard = decode(Kind::Service, Encoding::Protobuf, Shape::Watch, &[&body]);
+    assert_eq!(
+        (&*heard.events, &*heard.version),
+        (&["-n/x".to_owned()][..], "6")
+    );
+    // A slice of a service that cannot be belongs to none, as which the store lets it go.
+    let labelled = format!(
+        "{{\"metadata\":{{{named},\"labels\":{{\"kubernetes.io/service-name\":\"Foo_Bar\"}}}}}}"
+    );
+    for (kind, expect) in [("MODIFIED", "+n/x"), ("DELETED", "-n/x")] {
+        let body = event(kind, &labelled);
+        let heard = decode(
+            Kind::Slice,
+            Encoding::Json,
+            Shape::Watch,
+            &[body.as_bytes()],
+        );
+        assert_eq!(heard.events, [expect]);
+    }
+}
+
+#[test]
+fn a_bookmark_that_cannot_be_read_is_skipped() {
+    let body = r#"{"type":"BOOKMARK","object":{"metadata":7}}
+{"type":"BOOKMARK","object":{"metadata":{"resourceVersion":"8"}}}
+"#;
+    let heard = decode(Kind::Pod, Encoding::Json, Shape::Watch, &[body.as_bytes()]);
+    assert_eq!(
+        (&*heard.events, heard.is_broken),
+        (&["bookmark false".to_owned()][..], false)
+    );
+}
+
+#[test]
 fn a_list_that_is_cut_off_or_none_is_not_believed() {
     for (encoding, body) in lists() {
         for len in 0..body.len() - 12 {
