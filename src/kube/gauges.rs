@@ -27,7 +27,7 @@ impl Gauges {
         let mut guards = vec![
             gauge(
                 "percoredns_kubernetes_stale_seconds",
-                "Since when the watches of the Kubernetes API are not all up; 0 while they are.",
+                "How long the watch of the Kubernetes API has been down that was lost first; 0 while all are up.",
                 |writer| {
                     let stale_ns = writer.store().stale_ns(writer.watched());
                     stale_ns.unwrap_or(0) as f64 / clock::SECOND as f64
@@ -110,7 +110,11 @@ mod tests {
         clock.advance(std::time::Duration::from_secs(7));
         assert_eq!(value("stale_seconds", None), Some(12.0));
         writer.lock().unwrap().heard(Kind::Service);
-        assert_eq!(value("stale_seconds", None), Some(12.0), "one is down");
+        assert_eq!(
+            value("stale_seconds", None),
+            Some(7.0),
+            "that of the slices"
+        );
         writer.lock().unwrap().heard(Kind::Slice);
         assert_eq!(value("stale_seconds", None), Some(0.0));
         drop(gauges);

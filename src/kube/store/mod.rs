@@ -64,8 +64,8 @@ struct Status {
     restored: AtomicU32,
     /// Unix seconds at which that snapshot was written; 0 if there was none.
     written_s: AtomicU64,
-    /// Monotonic nanoseconds at which the first of the watches was lost that are down; 0 while all are up.
-    lost_ns: AtomicU64,
+    /// For each kind, monotonic nanoseconds at which its watch was lost; 0 while it is up, and before it was.
+    lost_ns: [AtomicU64; KINDS],
     /// Changes that were published.
     changes: AtomicU64,
 }
@@ -112,13 +112,15 @@ impl Store {
         self.status.restored.load(Ordering::Acquire) & kinds.0 != 0
     }
 
-    /// How long ago all watches of these kinds were last up, as far as anybody knows: the process before counts too. `None` while they are,
-    /// and before anything is known.
+    /// How old the oldest of what is known of these kinds may be, as far as anybody knows: the process before counts too. `None` while their
+    /// watches are up, and before anything is known.
     pub fn stale_ns(&self, kinds: Kinds) -> Option<u64> {
         if self.is_live(kinds) {
             return None;
         }
-        if let Some(since_ns) = self.stale_since_ns(kinds) {
+        if let Some(since_ns) = self.stale_since_ns(kinds)
+            && !self.is_restored(kinds)
+        {
             return Some(clock::now_ns().saturating_sub(since_ns));
         }
         let written_s = self.status.written_s.load(Ordering::Acquire);
@@ -126,15 +128,13 @@ impl Store {
         (written_s != 0).then(|| age_s.saturating_mul(clock::SECOND))
     }
 
-    /// Monotonic nanoseconds since which one of the watches has been down; `None` while they are up or before they were.
+    /// Monotonic nanoseconds since which the one of the watches has been down that was lost first; `None` while they are up or before they
+    /// were.
     pub fn stale_since_ns(&self, kinds: Kinds) -> Option<u64> {
-        match (
-            self.is_live(kinds),
-            self.status.lost_ns.load(Ordering::Acquire),
-        ) {
-            (true, _) | (_, 0) => None,
-            (false, since) => Some(since),
-        }
+        let each = self.status.lost_ns.iter().enumerate();
+        let asked = each.filter(|(kind, _)| kinds.0 & (1 << kind) != 0);
+        let lost_ns = asked.map(|(_, lost_ns)| lost_ns.load(Ordering::Acquire));
+        lost_ns.filter(|lost_ns| *lost_ns != 0).min()
     }
 
     /// Unix seconds of the last change: the SOA serial of cluster zones.
@@ -220,6 +220,8 @@ impl Kinds {
     }
 }
 
+/// How many kinds there are.
+const KINDS: usize = Kind::Import as usize + 1;
 const KINDS_MASK: u32 = Kinds::BASE.and(Kind::Pod).and(Kind::Import).0;
 /// Bits of the parts of [`Keep`].
 const TARGETS: u32 = 1 << 8;

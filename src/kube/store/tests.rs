@@ -313,6 +313,8 @@ fn staleness_is_told_from_never_synced() {
     writer.lost(Kind::Slice);
     assert!(store.is_synced(Kinds::BASE) && !store.is_live(Kinds::BASE));
     assert!(store.stale_since_ns(Kinds::BASE).is_some());
+    // That of one kind says nothing of another.
+    assert_eq!(store.stale_since_ns(Kinds::BASE.without(Kind::Slice)), None);
     writer.heard(Kind::Slice);
     assert_eq!(store.stale_since_ns(Kinds::BASE), None);
 }

@@ -22,7 +22,7 @@ use super::block::{self, Body, Head, Keep, PodBlock, ServiceBlock, SliceBlock};
 use super::index::{Fill, Index};
 use super::pods::Room;
 use super::shelf::Numbers;
-use super::{Kinds, Namespace, Store, ip_hash, name_hash, service_hash};
+use super::{KINDS, Kinds, Namespace, Store, ip_hash, name_hash, service_hash};
 use crate::kube::record::{self, Kind};
 use crate::limits;
 use crate::runtime::clock;
@@ -734,5 +734,3 @@ fn hashes(block: &SliceBlock<'_>) -> Vec<u32> {
     hashes.dedup();
     hashes
 }
-
-const KINDS: usize = Kind::Import as usize + 1;

@@ -136,6 +136,8 @@ async fn follow_for_ever(kind: Kind, shared: Arc<Shared>) {
                 Ok(Poll::Ready(never)) => match never {},
                 Err(payload) => {
                     panics().inc();
+                    // Until the next one is up nobody hears what happens.
+                    shared.with_sink(|sink| sink.lost(kind));
                     let text = panic_text(&*payload);
                     let kind = kind.name();
                     log::error(

@@ -205,9 +205,7 @@ impl Sink for Writer {
         let status = &self.store.status;
         self.set_bits(&status.live, Kinds::NONE.and(kind));
         self.outage.silent &= !Kinds::NONE.and(kind).0;
-        if status.lost_ns.load(Ordering::Relaxed) != 0 && self.store.is_live(self.watched) {
-            status.lost_ns.store(0, Ordering::Release);
-        }
+        status.lost_ns[kind as usize].store(0, Ordering::Release);
         if self.outage.since_ns != 0 && self.store.is_live(self.watched) {
             self.outage.ends();
         }
@@ -220,8 +218,8 @@ impl Sink for Writer {
         }
         let (status, now_ns) = (&self.store.status, clock::now_ns());
         let before = status.live.fetch_and(!bit, Ordering::AcqRel);
-        if before & bit != 0 && status.lost_ns.load(Ordering::Relaxed) == 0 {
-            status.lost_ns.store(now_ns, Ordering::Release);
+        if before & bit != 0 {
+            status.lost_ns[kind as usize].store(now_ns, Ordering::Release);
         }
         self.outage.goes_on(bit, self.watched, now_ns);
     }

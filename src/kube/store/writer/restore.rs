@@ -65,6 +65,7 @@ impl Writer {
         self.sweep(kind);
         let gone = Kinds::NONE.and(kind).with(Keep::ALL);
         let status = &self.store.status;
+        status.lost_ns[kind as usize].store(0, Ordering::Release);
         for bits in [&status.synced, &status.restored, &status.live] {
             bits.fetch_and(!gone.bits(), Ordering::AcqRel);
         }

@@ -16,6 +16,8 @@ pub(super) struct Board {
     lost: BTreeSet<String>,
     /// Every list that began.
     pub(super) begun: u64,
+    /// Every watch that was lost.
+    pub(super) losses: u64,
     /// A service of this name is a bomb, once.
     pub(super) panics_at: Option<String>,
 }
@@ -92,6 +94,7 @@ impl Sink for Board {
     }
 
     fn lost(&mut self, kind: Kind) {
+        self.losses += 1;
         self.lost.insert(kind.name().into());
     }
 }

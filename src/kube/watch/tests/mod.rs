@@ -239,9 +239,10 @@ fn a_panic_over_an_object_is_survived() {
     let api = Api::new();
     let before = panics().value();
     let scene = Scene::new(&api, Wanted::default());
+    scene.wait(|board| board.is_synced(Kind::Service));
     scene.board(|board| board.panics_at = Some("bomb".into()));
     api.put(service("bomb"));
     api.put(service("web"));
     wait(|| panics().value() > before);
-    scene.wait(|board| board.has(&service("web")) && board.is_synced(Kind::Service));
+    scene.wait(|board| board.has(&service("web")) && board.losses == 1);
 }
