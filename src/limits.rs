@@ -425,6 +425,10 @@ pub const KUBE_REFUSED_MS_MAX: u64 = 1_000;
 pub const KUBE_RETRY_AFTER_S_MAX: u64 = 30;
 /// How long lists are used after a server could not stream one.
 pub const KUBE_STREAM_LIST_RETRY_S: u64 = 600;
+/// Objects that are removed after a list before other work of the control thread has its turn: less than a millisecond.
+pub const KUBE_SWEPT: usize = 256;
+/// Objects that are looked at for that.
+pub const KUBE_SWEPT_LOOKS: u32 = 64 << 10;
 /// Octets of a zone's or a pod's name that are kept.
 pub const KUBE_TEXT_OCTETS: usize = 253;
 /// Octets of the file that a cluster's state is kept in, all of which is in memory while it is checked; 100,000 services with 250,000

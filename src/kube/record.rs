@@ -201,8 +201,11 @@ pub trait Sink: Send {
     /// The object is gone. Only namespace and name are sure to be filled in.
     fn remove(&mut self, object: &Object);
 
-    /// What was not put since the list began is gone, and the kind is in step with the server.
+    /// What was not put since the list began is gone, and the kind is in step with the server. Much of it may wait for [`Sink::sweep`].
     fn list_ends(&mut self, kind: Kind);
+
+    /// Takes some of what is gone away, and says whether to come again: it is called until then, and others have their turn in between.
+    fn sweep(&mut self, kind: Kind) -> bool;
 
     /// The server was heard of: a watch is open and brought an event, a bookmark, or its first response.
     fn heard(&mut self, kind: Kind);

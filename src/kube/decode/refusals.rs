@@ -39,7 +39,7 @@ impl Refusals {
     }
 
     /// One more. The name is empty where it could not be read.
-    pub(super) fn note(&mut self, name: &str, reason: &str) {
+    pub(in crate::kube) fn note(&mut self, name: &str, reason: &str) {
         self.counter.inc();
         let pause = Duration::from_secs(limits::KUBE_SKIPPED_LOG_S);
         if self.told.is_some_and(|told| told.elapsed() < pause) {

@@ -23,6 +23,7 @@ use super::index::{Fill, Index};
 use super::pods::Room;
 use super::shelf::Numbers;
 use super::{KINDS, Kinds, Namespace, Store, ip_hash, name_hash, service_hash};
+use crate::kube::decode::Refusals;
 use crate::kube::record::{self, Kind};
 use crate::limits;
 use crate::runtime::clock;
@@ -61,6 +62,10 @@ pub struct Writer {
     watched: Kinds,
     /// What was kept when the list in hand of each kind began.
     listed: [Keep; KINDS],
+    /// The number at which the sweep after the last list of each kind goes on; `u32::MAX` where it is over.
+    swept: [u32; KINDS],
+    /// What was not taken for want of room.
+    refusals: [Refusals; KINDS],
     outage: Outage,
     programming: Programming,
 }
@@ -131,6 +136,8 @@ impl Writer {
             never_empty: Kinds::BASE,
             watched: Kinds::BASE,
             listed: [Keep::default(); KINDS],
+            swept: [u32::MAX; KINDS],
+            refusals: ALL_KINDS.map(Refusals::new),
             outage: Outage::default(),
             programming: Programming::counted_in(registry()),
         }
@@ -188,6 +195,12 @@ impl Writer {
         status.changes.fetch_add(1, Ordering::Relaxed);
     }
 
+    /// Counts and tells what there is no room for.
+    fn refuse(&mut self, kind: Kind, place: &[&str; 2], reason: &str) {
+        let name = place.join("/");
+        self.refusals[kind as usize].note(name.trim_start_matches('/'), reason);
+    }
+
     // === namespaces ===
 
     /// The number of the name, taken now if it has none. Whoever keeps it counts as a tenant.
@@ -236,7 +249,7 @@ impl Writer {
 
     fn put_namespace(&mut self, name: &str) {
         let Some(number) = self.namespace(name) else {
-            return;
+            return self.refuse(Kind::Namespace, &["", name], NO_NUMBER);
         };
         self.namespaces
             .mark(number, self.lists[Kind::Namespace as usize]);
@@ -328,9 +341,15 @@ impl Writer {
         Some(number)
     }
 
-    fn put_service(&mut self, namespace: &str, name: &str, is_imported: bool, body: &Body<'_>) {
+    fn put_service(&mut self, place: [&str; 2], is_imported: bool, body: &Body<'_>) {
+        let kind = if is_imported {
+            Kind::Import
+        } else {
+            Kind::Service
+        };
+        let [namespace, name] = place;
         let Some(namespace) = self.namespace(namespace) else {
-            return;
+            return self.refuse(kind, &place, NO_NUMBER);
         };
         let head = Head {
             namespace,
@@ -338,12 +357,7 @@ impl Writer {
             is_imported,
         };
         let Some(number) = self.service(&head) else {
-            return;
-        };
-        let kind = if is_imported {
-            Kind::Import
-        } else {
-            Kind::Service
+            return self.refuse(kind, &place, NO_NUMBER);
         };
         self.services.mark(number, self.lists[kind as usize]);
         self.write_service(number, &head, Some(body));
@@ -460,7 +474,8 @@ impl Writer {
         true
     }
 
-    fn detach(&mut self, service: u32, slice: u32) {
+    /// Takes several slices, by number in order, from their service: its block is written once for all of them.
+    fn detach(&mut self, service: u32, slices: &[u32]) {
         let pin = Pin::new();
         let store = Arc::clone(&self.store);
         let Some(octets) = store.services.load(service, &pin) else {
@@ -468,7 +483,7 @@ impl Writer {
         };
         let numbers = ServiceBlock::read(octets).slice_numbers();
         let left: Vec<u8> = numbers
-            .filter(|number| *number != slice)
+            .filter(|number| slices.binary_search(number).is_err())
             .flat_map(u32::to_le_bytes)
             .collect();
         self.write_slices(service, &left);
@@ -508,8 +523,12 @@ impl Writer {
                 .for_each(|number| self.remove_slice(number));
             return;
         }
+        let place = [&*slice.namespace, &*slice.name];
+        if slice.endpoints.len() > limits::KUBE_SLICE_ENDPOINTS {
+            self.refuse(Kind::Slice, &place, "it has too many endpoints");
+        }
         let Some(namespace) = self.namespace(&slice.namespace) else {
-            return;
+            return self.refuse(Kind::Slice, &place, NO_NUMBER);
         };
         let head = Head {
             namespace,
@@ -517,7 +536,7 @@ impl Writer {
             is_imported: slice.is_imported,
         };
         let Some(service) = self.service(&head) else {
-            return;
+            return self.refuse(Kind::Slice, &place, NO_NUMBER);
         };
         let number = match known {
             Some(number) if self.slice_service(number) == Some(service) => number,
@@ -526,8 +545,11 @@ impl Writer {
                     .into_iter()
                     .for_each(|number| self.remove_slice(number));
                 match self.new_slice(namespace, service, key) {
-                    Some(number) => number,
-                    None => return,
+                    Ok(number) => number,
+                    Err(reason) => {
+                        self.forget_service(service);
+                        return self.refuse(Kind::Slice, &place, reason);
+                    }
                 }
             }
         };
@@ -543,9 +565,9 @@ impl Writer {
         Some(SliceBlock::read(octets).service)
     }
 
-    /// A slice with nothing in it, which its service knows of.
-    fn new_slice(&mut self, namespace: u32, service: u32, key: u64) -> Option<u32> {
-        let number = self.slices.take()?;
+    /// A slice with nothing in it, which its service knows of; or why there is none.
+    fn new_slice(&mut self, namespace: u32, service: u32, key: u64) -> Result<u32, &'static str> {
+        let number = self.slices.take().ok_or(NO_NUMBER)?;
         let empty = record::Slice::default();
         block::write_slice(
             &mut self.scratch,
@@ -557,12 +579,12 @@ impl Writer {
         if !self.attach(service, number) {
             self.store.slices.clear(number);
             self.slices.numbers.give_back(number);
-            return None;
+            return Err("its service has too many slices");
         }
         self.slice_keys
             .insert(&mut self.fills.slice_keys, key as u32, number);
         self.slices.len += 1;
-        Some(number)
+        Ok(number)
     }
 
     /// Publishes the slice if it is not as it was, and says whether it did.
@@ -613,20 +635,37 @@ impl Writer {
     }
 
     fn remove_slice(&mut self, number: u32) {
+        self.remove_slices(&[number]);
+    }
+
+    fn remove_slices(&mut self, numbers: &[u32]) {
         let pin = Pin::new();
         let store = Arc::clone(&self.store);
-        let Some(octets) = store.slices.load(number, &pin) else {
-            return;
-        };
-        let old = SliceBlock::read(octets);
-        let place = (old.namespace, old.service, old.key);
-        self.write_slice(number, &record::Slice::default(), place);
-        self.detach(old.service, number);
-        store.slices.clear(number);
-        self.slice_keys
-            .remove(&mut self.fills.slice_keys, old.key as u32, number);
-        self.slices.numbers.give_back(number);
-        self.slices.len -= 1;
+        let mut gone: Vec<(u32, u32, u64)> = Vec::with_capacity(numbers.len());
+        for number in numbers {
+            let Some(octets) = store.slices.load(*number, &pin) else {
+                continue;
+            };
+            let old = SliceBlock::read(octets);
+            let place = (old.namespace, old.service, old.key);
+            self.write_slice(*number, &record::Slice::default(), place);
+            gone.push((old.service, *number, old.key));
+        }
+        gone.sort_unstable();
+        for of_service in gone.chunk_by(|one, other| one.0 == other.0) {
+            let numbers: Vec<u32> = of_service.iter().map(|(_, number, _)| *number).collect();
+            of_service
+                .first()
+                .into_iter()
+                .for_each(|(service, ..)| self.detach(*service, &numbers));
+        }
+        for (_, number, key) in gone {
+            store.slices.clear(number);
+            self.slice_keys
+                .remove(&mut self.fills.slice_keys, key as u32, number);
+            self.slices.numbers.give_back(number);
+            self.slices.len -= 1;
+        }
     }
 
     // === pods ===
@@ -648,14 +687,15 @@ impl Writer {
             known.into_iter().for_each(|number| self.remove_pod(number));
             return;
         }
+        let place = [&*pod.namespace, &*pod.name];
         let Some(namespace) = self.namespace(&pod.namespace) else {
-            return;
+            return self.refuse(Kind::Pod, &place, NO_NUMBER);
         };
         let number = match known {
             Some(number) => number,
             None => {
                 let Some(number) = self.pods.take() else {
-                    return;
+                    return self.refuse(Kind::Pod, &place, NO_NUMBER);
                 };
                 block::write_pod(
                     &mut self.scratch,
@@ -734,3 +774,12 @@ fn hashes(block: &SliceBlock<'_>) -> Vec<u32> {
     hashes.dedup();
     hashes
 }
+
+const ALL_KINDS: [Kind; KINDS] = [
+    Kind::Namespace,
+    Kind::Service,
+    Kind::Slice,
+    Kind::Pod,
+    Kind::Import,
+];
+const NO_NUMBER: &str = "there are too many";

@@ -208,9 +208,17 @@ impl Follower {
             if more.is_empty() {
                 self.version = version;
                 self.shared.with_sink(|sink| sink.list_ends(self.kind));
+                self.sweep().await;
                 return Ok(());
             }
             next = more;
+        }
+    }
+
+    /// Has the sink take away what is gone, a little at a time: it may be everything.
+    async fn sweep(&self) {
+        while self.shared.with_sink(|sink| sink.sweep(self.kind)) {
+            tokio::task::yield_now().await;
         }
     }
 
@@ -272,6 +280,9 @@ impl Follower {
                 };
                 in_list &= !found.ends_list;
                 self.learn(&found, &decoder, in_list);
+                if found.ends_list {
+                    self.sweep().await;
+                }
                 any |= found.any;
                 if let Some(failure) = found.failure {
                     return Err(match failure.code {

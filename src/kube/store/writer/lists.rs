@@ -8,6 +8,7 @@ use super::super::block::{Body, Keep, ServiceBlock};
 use super::{Family, Writer};
 use crate::kube::record::{self, Kind, Object, Sink, Slice};
 use crate::lang::duration::GoDuration;
+use crate::limits;
 use crate::runtime::clock;
 use crate::runtime::epoch::Pin;
 use crate::telemetry::log;
@@ -23,26 +24,39 @@ impl Writer {
         }
     }
 
-    /// Removes what the list did not name.
-    pub(super) fn sweep(&mut self, kind: Kind) {
+    /// Removes some of what the list did not name, and says whether there may be more.
+    fn sweep_on(&mut self, kind: Kind) -> bool {
         let list = self.lists[kind as usize];
         let family = self.family(kind);
-        let numbers = family.numbers.all();
-        let numbers: Vec<u32> = numbers
+        let start = self.swept[kind as usize];
+        let end = family.numbers.all().end;
+        let mut numbers = start..end.min(start.saturating_add(limits::KUBE_SWEPT_LOOKS));
+        let gone = numbers
+            .by_ref()
             .filter(|number| family.is_unmarked(*number, list))
-            .collect();
-        for number in numbers {
-            match kind {
-                Kind::Namespace => self.remove_namespace(number),
-                Kind::Service | Kind::Import => {
+            .take(limits::KUBE_SWEPT);
+        let gone: Vec<u32> = gone.collect();
+        let next = numbers.start;
+        self.swept[kind as usize] = if next < end { next } else { u32::MAX };
+        match kind {
+            Kind::Slice => self.remove_slices(&gone),
+            Kind::Namespace => gone.into_iter().for_each(|one| self.remove_namespace(one)),
+            Kind::Pod => gone.into_iter().for_each(|one| self.remove_pod(one)),
+            Kind::Service | Kind::Import => {
+                for number in gone {
                     if self.is_of(number, kind) {
                         self.remove_service(number);
                     }
                 }
-                Kind::Slice => self.remove_slice(number),
-                Kind::Pod => self.remove_pod(number),
             }
         }
+        next < end
+    }
+
+    /// Begins to remove what the list did not name. What is named meanwhile by the watch has the list's mark and stays.
+    pub(super) fn begin_sweep(&mut self, kind: Kind) -> bool {
+        self.swept[kind as usize] = 0;
+        self.sweep_on(kind)
     }
 
     /// Whether a service's block is of that kind: both share their numbers, not their lists.
@@ -103,6 +117,8 @@ impl Sink for Writer {
         *list = list.wrapping_add(1);
         self.named[kind as usize] = 0;
         self.listed[kind as usize] = self.keep;
+        // What is left of the sweep after the list before is for the one after this.
+        self.swept[kind as usize] = u32::MAX;
         // What the list names loses the parts that are not kept any more.
         let kinds = Kinds::NONE.and(kind);
         let lost = kinds.with(Keep::ALL).0 & !kinds.with(self.keep).0;
@@ -124,7 +140,7 @@ impl Sink for Writer {
                     external_ips: &service.external_ips,
                     ingress: &service.ingress,
                 };
-                self.put_service(&service.namespace, &service.name, false, &body);
+                self.put_service([&service.namespace, &service.name], false, &body);
             }
             Object::Import(import) => {
                 let body = Body {
@@ -138,7 +154,7 @@ impl Sink for Writer {
                     external_ips: &[],
                     ingress: &[],
                 };
-                self.put_service(&import.namespace, &import.name, true, &body);
+                self.put_service([&import.namespace, &import.name], true, &body);
             }
             Object::Slice(slice) => self.put_slice(slice),
             Object::Pod(pod) => self.put_pod(pod),
@@ -192,13 +208,17 @@ impl Sink for Writer {
             // They have the parts that they had.
             self.listed[kind as usize] = Keep::default();
         } else {
-            self.sweep(kind);
+            self.begin_sweep(kind);
         }
         let whole = Kinds::NONE.and(kind).with(self.listed[kind as usize]);
         self.set_bits(&self.store.status.synced, whole);
         let restored = &self.store.status.restored;
         restored.fetch_and(!Kinds::NONE.and(kind).0, Ordering::AcqRel);
         self.heard(kind);
+    }
+
+    fn sweep(&mut self, kind: Kind) -> bool {
+        self.swept[kind as usize] != u32::MAX && self.sweep_on(kind)
     }
 
     fn heard(&mut self, kind: Kind) {

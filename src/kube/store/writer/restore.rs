@@ -8,7 +8,7 @@ use super::super::pods::Room;
 use super::super::{Kinds, ip_hash, name_hash, service_hash};
 use super::dump::{END, Outline, PARTS};
 use super::{Family, Writer, hashes};
-use crate::kube::record::Kind;
+use crate::kube::record::{Kind, Sink};
 use crate::limits;
 use crate::runtime::epoch::Pin;
 
@@ -62,7 +62,10 @@ impl Writer {
     pub fn forget(&mut self, kind: Kind) {
         let list = &mut self.lists[kind as usize];
         *list = list.wrapping_add(1);
-        self.sweep(kind);
+        let mut goes_on = self.begin_sweep(kind);
+        while goes_on {
+            goes_on = self.sweep(kind);
+        }
         let gone = Kinds::NONE.and(kind).with(Keep::ALL);
         let status = &self.store.status;
         status.lost_ns[kind as usize].store(0, Ordering::Release);

@@ -187,3 +187,102 @@ fn delays_of_changes_are_counted() {
     list(&mut writer, Kind::Slice, &changed);
     assert_eq!(count(), 3.0);
 }
+
+// === bounds ===
+
+#[test]
+fn what_a_list_leaves_out_is_removed_in_steps() {
+    let (count, mut writer) = (limits::KUBE_SWEPT * 2 + 10, new());
+    writer.set_never_empty(Kinds::NONE);
+    let named = |nth: usize| match slice("web", 1, None) {
+        Object::Slice(slice) => Object::Slice(Slice {
+            name: format!("web-{nth}"),
+            ..slice
+        }),
+        other => other,
+    };
+    let all: Vec<Object> = (0..count).map(named).collect();
+    list(&mut writer, Kind::Slice, &all);
+    assert!(!writer.sweep(Kind::Slice), "there is nothing to remove");
+    list(&mut writer, Kind::Slice, &[]);
+    assert_eq!(writer.len(Kind::Slice), count - limits::KUBE_SWEPT);
+    // What is named meanwhile is there, though the list knew nothing of it.
+    writer.put(&all[count - 1]);
+    assert!(writer.sweep(Kind::Slice));
+    assert_eq!(writer.len(Kind::Slice), count - 2 * limits::KUBE_SWEPT);
+    while writer.sweep(Kind::Slice) {}
+    assert_eq!(writer.len(Kind::Slice), 1);
+    let pin = Pin::new();
+    let view = writer.store().view(&pin);
+    assert_eq!(view.slices_at(IpAddr::from([10, 0, 0, 1])).count(), 1);
+    // A list that begins meanwhile ends the sweep, and its own does the rest.
+    list(&mut writer, Kind::Slice, &all);
+    list(&mut writer, Kind::Slice, &[]);
+    writer.list_begins(Kind::Slice);
+    assert!(!writer.sweep(Kind::Slice));
+    all.iter().for_each(|slice| writer.put(slice));
+    writer.list_ends(Kind::Slice);
+    while writer.sweep(Kind::Slice) {}
+    assert_eq!(writer.len(Kind::Slice), count);
+}
+
+#[test]
+fn what_there_is_no_room_for_is_told() {
+    let mut writer = new();
+    let told = |writer: &mut Writer, object: &Object| capture::lines(|| writer.put(object));
+    let Object::Slice(mut large) = slice("web", 1, None) else {
+        panic!("a slice");
+    };
+    large.endpoints = vec![large.endpoints[0].clone(); limits::KUBE_SLICE_ENDPOINTS];
+    let full = Object::Slice(large.clone());
+    assert_eq!(told(&mut writer, &full), Vec::<String>::new());
+    large.endpoints.push(large.endpoints[0].clone());
+    let lines = told(&mut writer, &Object::Slice(large));
+    assert!(
+        lines[0].contains("endpointslices \"default/web-1\": it has too many endpoints"),
+        "{lines:?}"
+    );
+    for (kind, object, name) in [
+        (Kind::Namespace, Object::Namespace("new".into()), "new"),
+        (
+            Kind::Service,
+            service("new", Reach::Headless),
+            "default/new",
+        ),
+        (Kind::Slice, slice("new", 3, None), "default/new-1"),
+    ] {
+        let mut writer = new();
+        writer.put(&service("web", Reach::Headless));
+        let family = match kind {
+            Kind::Namespace => &mut writer.namespaces,
+            Kind::Slice => &mut writer.slices,
+            _ => &mut writer.services,
+        };
+        family
+            .numbers
+            .resume(limits::KUBE_OBJECTS, std::iter::empty());
+        let lines = told(&mut writer, &object);
+        let expect = format!("{} {name:?}: there are too many", kind.name());
+        assert!(lines[0].contains(&expect), "{lines:?}");
+    }
+}
+
+#[test]
+fn more_slices_than_a_service_may_have_are_told() {
+    let mut writer = new();
+    let named = |nth: usize| {
+        Object::Slice(Slice {
+            namespace: "default".into(),
+            name: format!("web-{nth}"),
+            service: "web".into(),
+            ..Slice::default()
+        })
+    };
+    (0..limits::KUBE_SERVICE_SLICES).for_each(|nth| writer.put(&named(nth)));
+    let lines = capture::lines(|| writer.put(&named(limits::KUBE_SERVICE_SLICES)));
+    assert!(
+        lines[0].contains("its service has too many slices"),
+        "{lines:?}"
+    );
+    assert_eq!(writer.len(Kind::Slice), limits::KUBE_SERVICE_SLICES);
+}

@@ -16,6 +16,8 @@ pub(super) struct Board {
     lost: BTreeSet<String>,
     /// Every list that began.
     pub(super) begun: u64,
+    /// Sweeps that are to come.
+    pub(super) sweeps: u64,
     /// Every watch that was lost.
     pub(super) losses: u64,
     /// A service of this name is a bomb, once.
@@ -86,7 +88,13 @@ impl Sink for Board {
         let list = self.lists[kind.name()];
         self.objects
             .retain(|key, (_, put)| key.0 != kind.name() || *put >= list);
+        self.sweeps += 10;
         self.synced.insert(kind.name().into());
+    }
+
+    fn sweep(&mut self, _kind: Kind) -> bool {
+        self.sweeps -= u64::from(self.sweeps > 0);
+        self.sweeps > 0
     }
 
     fn heard(&mut self, kind: Kind) {

@@ -91,6 +91,8 @@ fn all_kinds_in_step_in_every_way_of_listing_and_in_both_encodings() {
             let scene = Scene::new(&api, everything());
             scene.wait(|board| KINDS.iter().all(|kind| board.is_synced(*kind)));
             scene.wait(|board| objects.iter().all(|object| board.has(object)));
+            // However much there is to be removed, it all is.
+            scene.wait(|board| board.sweeps == 0);
             assert_eq!(scene.board(|board| board.len()), 5);
 
             let changed = Object::Service(Service {
