@@ -14,6 +14,7 @@ pub mod labels;
 pub mod record;
 pub mod records;
 pub mod schema;
+pub mod selector;
 pub mod served;
 pub mod snapshot;
 pub mod store;

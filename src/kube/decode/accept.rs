@@ -358,7 +358,7 @@ pub(super) fn is_label(text: &str) -> bool {
 }
 
 /// Labels with dots between them, 253 octets at most. Underscores and upper-case letters pass: external names have them.
-pub(super) fn is_host(text: &str) -> bool {
+pub(in crate::kube) fn is_host(text: &str) -> bool {
     let is_part = |part: &str| {
         (1..=LABEL_OCTETS).contains(&part.len())
             && part
@@ -369,7 +369,7 @@ pub(super) fn is_host(text: &str) -> bool {
 }
 
 /// What the value of a label may be: zones come from one.
-fn is_label_value(text: &str) -> bool {
+pub(in crate::kube) fn is_label_value(text: &str) -> bool {
     text.len() <= LABEL_OCTETS
         && text
             .bytes()

@@ -26,6 +26,7 @@ use accept::{Accepted, Refused, Seen};
 use cut::{Cut, Piece, ProtobufFrames, ProtobufList};
 use cut_json::JsonCut;
 
+pub(super) use accept::{is_host, is_label_value};
 pub(super) use refusals::Refusals;
 
 /// How a body is written.

@@ -12,6 +12,7 @@ use crate::corefile::{Args, Fall, SetupError, ZoneName, origins_from_args_or_blo
 use crate::kube::access::{Access, Source, TlsFiles};
 use crate::kube::record::Kind;
 use crate::kube::schema::is_reverse;
+use crate::kube::selector;
 use crate::kube::store::{Keep, Kinds};
 use crate::kube::{Cluster, Selectors, Served};
 use crate::lang::duration;
@@ -234,8 +235,10 @@ impl Options {
                 self.namespaces
                     .extend(names.iter().map(|name| Box::from(name.as_bytes())));
             }
-            ("labels", words @ [_, ..]) => self.labels = Some(words.join(" ")),
-            ("namespace_labels", words @ [_, ..]) => self.namespace_labels = Some(words.join(" ")),
+            ("labels", words @ [_, ..]) => self.labels = Some(selector("label", words)?),
+            ("namespace_labels", words @ [_, ..]) => {
+                self.namespace_labels = Some(selector("namespace_label", words)?);
+            }
             ("pods", [mode]) => self.pods = pods(mode)?,
             ("endpoint_pod_names", words) => self.names_pods = flag(words)?,
             ("noendpoints", words) => self.ignores_endpoints = flag(words)?,
@@ -334,6 +337,16 @@ impl Options {
             pods: has_metadata,
         }
     }
+}
+
+fn selector(what: &str, words: &[&str]) -> Result<String, SetupError> {
+    let text = words.join(" ");
+    selector::check(&text).map_err(|error| {
+        plain(format!(
+            "unable to parse {what} selector value: '{text}': {error}"
+        ))
+    })?;
+    Ok(text)
 }
 
 fn pods(mode: &str) -> Result<Pods, SetupError> {

@@ -645,6 +645,14 @@ fn options_that_are_wrong() {
             "apiserver_burst x",
             "apiserver_burst must be a number of at least 0: x",
         ),
+        (
+            "labels app in (",
+            "plugin/kubernetes: unable to parse label selector value: 'app in (': found '', expected: identifier",
+        ),
+        (
+            "namespace_labels a=b c",
+            "plugin/kubernetes: unable to parse namespace_label selector value: 'a=b c': found 'c'",
+        ),
         ("tls a b", "Wrong argument count"),
         ("moo", "unknown property 'moo'"),
     ] {
