@@ -258,6 +258,30 @@ fn the_role_allows_what_is_watched_and_no_more() {
     }
 }
 
+/// The rule for the option multicluster: a comment in the manifest, behind a value in the chart.
+#[test]
+fn the_right_to_read_imports_can_be_given() {
+    let manifest = read(&folder("deployment/rbac.yaml"));
+    let whole = manifest.replace("  # - ", "  - ").replace("  #   ", "    ");
+    let objects: Vec<Value> = serde_saphyr::from_multiple(&whole).unwrap();
+    let rules = at(one(&objects, "ClusterRole"), "/rules")
+        .as_array()
+        .unwrap();
+    let rule = serde_json::json!({
+        "apiGroups": ["multicluster.x-k8s.io"],
+        "resources": ["serviceimports"],
+        "verbs": ["list", "watch"],
+    });
+    assert_eq!(rules.last(), Some(&rule));
+    let template = read(&folder("chart/templates/rbac.yaml"));
+    let (_, behind) = template
+        .split_once("{{- if .Values.deployment.multicluster }}")
+        .unwrap();
+    let (text, _) = behind.split_once("{{- end }}").unwrap();
+    assert_eq!(serde_saphyr::from_str::<Vec<Value>>(text).unwrap(), [rule]);
+    assert_eq!(values()["deployment"]["multicluster"], false);
+}
+
 #[test]
 fn the_node_s_cache_listens_on_its_address() {
     let objects = objects("node-local");
