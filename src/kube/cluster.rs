@@ -74,6 +74,7 @@ impl Cluster {
                     wanted: Wanted {
                         labels: selectors.labels,
                         namespace_labels: selectors.namespaces,
+                        slices: false,
                         pods: false,
                         imports: false,
                     },
@@ -134,6 +135,7 @@ impl Cluster {
     /// Has these kinds watched and that much kept from the next [`Cluster::start`] on.
     pub fn want(&self, kinds: Kinds, keep: Keep) {
         let wishes = &mut lock(&self.state).wishes;
+        wishes.wanted.slices |= kinds.holds(Kind::Slice);
         wishes.wanted.pods |= kinds.holds(Kind::Pod);
         wishes.wanted.imports |= kinds.holds(Kind::Import);
         wishes.keep = Keep {
@@ -163,7 +165,7 @@ impl Cluster {
             let mut writer = lock(&self.writer);
             writer.set_keep(wishes.keep);
             writer.set_watched(kinds);
-            for kind in [Kind::Pod, Kind::Import] {
+            for kind in [Kind::Slice, Kind::Pod, Kind::Import] {
                 // A snapshot may have known what nobody watches any more.
                 if !kinds.holds(kind) {
                     writer.forget(kind);

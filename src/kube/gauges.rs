@@ -44,7 +44,7 @@ impl Gauges {
                 |writer| f64::from(writer.store().is_restored(writer.watched())),
             ),
         ];
-        for kind in KINDS {
+        for kind in Kind::ALL {
             let writer = Arc::clone(writer);
             guards.push(registry.gauge_fn(
                 "percoredns_kubernetes_objects",
@@ -61,14 +61,6 @@ impl Gauges {
         Gauges { _guards: guards }
     }
 }
-
-const KINDS: [Kind; 5] = [
-    Kind::Namespace,
-    Kind::Service,
-    Kind::Slice,
-    Kind::Pod,
-    Kind::Import,
-];
 
 #[cfg(test)]
 mod tests {

@@ -21,6 +21,15 @@ pub enum Kind {
 }
 
 impl Kind {
+    /// All of them.
+    pub const ALL: [Kind; 5] = [
+        Kind::Namespace,
+        Kind::Service,
+        Kind::Slice,
+        Kind::Pod,
+        Kind::Import,
+    ];
+
     /// The plural that the API server and the log call it by.
     pub fn name(self) -> &'static str {
         match self {

@@ -96,3 +96,20 @@ fn what_is_kept_from_now_on_is_not_denied_before_it_is_there() {
     api.start();
     wait(|| store.is_synced(more) && cluster.is_complete());
 }
+
+#[test]
+fn slices_are_watched_where_somebody_wants_them() {
+    let (api, control) = (Api::new(), Control::start().unwrap());
+    let cluster = cluster(&api);
+    let few = Kinds::BASE.without(Kind::Slice);
+    cluster.want(few, Keep::default());
+    cluster.start(&control);
+    wait(|| cluster.is_complete() && cluster.store().is_live(few));
+    assert_eq!(api.count(Verb::WatchList, Some(Kind::Slice)), 0);
+    // A snapshot without them is whole for who does not want them.
+    assert!(!cluster.store().is_synced(Kinds::BASE));
+    cluster.want(Kinds::BASE, Keep::default());
+    cluster.start(&control);
+    wait(|| cluster.store().is_synced(Kinds::BASE));
+    assert_eq!(api.count(Verb::WatchList, Some(Kind::Slice)), 1);
+}

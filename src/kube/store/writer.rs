@@ -137,7 +137,7 @@ impl Writer {
             watched: Kinds::BASE,
             listed: [Keep::default(); KINDS],
             swept: [u32::MAX; KINDS],
-            refusals: ALL_KINDS.map(Refusals::new),
+            refusals: Kind::ALL.map(Refusals::new),
             outage: Outage::default(),
             programming: Programming::counted_in(registry()),
         }
@@ -775,11 +775,4 @@ fn hashes(block: &SliceBlock<'_>) -> Vec<u32> {
     hashes
 }
 
-const ALL_KINDS: [Kind; KINDS] = [
-    Kind::Namespace,
-    Kind::Service,
-    Kind::Slice,
-    Kind::Pod,
-    Kind::Import,
-];
 const NO_NUMBER: &str = "there are too many";

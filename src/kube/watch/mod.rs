@@ -34,13 +34,15 @@ use crate::limits;
 use crate::telemetry::{log, panics};
 use follow::Follower;
 
-/// What is watched beside what always is: namespaces, services and endpoint slices.
+/// What is watched beside what always is: namespaces and services.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct Wanted {
     /// Only services, slices and pods with these labels.
     pub labels: Option<String>,
     /// Only namespaces with these labels.
     pub namespace_labels: Option<String>,
+    /// Endpoint slices too.
+    pub slices: bool,
     /// Pods too.
     pub pods: bool,
     /// Services of the cluster set too.
@@ -50,7 +52,10 @@ pub struct Wanted {
 impl Wanted {
     /// All kinds that are watched.
     pub fn kinds(&self) -> Kinds {
-        let mut kinds = Kinds::BASE;
+        let mut kinds = Kinds::NONE.and(Kind::Namespace).and(Kind::Service);
+        if self.slices {
+            kinds = kinds.and(Kind::Slice);
+        }
         if self.pods {
             kinds = kinds.and(Kind::Pod);
         }
@@ -78,9 +83,7 @@ pub fn start(
     wanted: Wanted,
     sink: Arc<Mutex<dyn Sink>>,
 ) -> Watching {
-    let kinds = [Kind::Namespace, Kind::Service, Kind::Slice].into_iter();
-    let pods = wanted.pods.then_some(Kind::Pod);
-    let imports = wanted.imports.then_some(Kind::Import);
+    let kinds = wanted.kinds();
     let shared = Arc::new(Shared {
         client: ApiClient::new(access),
         wanted,
@@ -91,7 +94,8 @@ pub fn start(
         let shared = Arc::clone(&shared);
         control.spawn(kind.name(), follow_for_ever(kind, shared))
     };
-    Watching(kinds.chain(pods).chain(imports).map(task).collect())
+    let watched = Kind::ALL.into_iter().filter(|kind| kinds.holds(*kind));
+    Watching(watched.map(task).collect())
 }
 
 /// What the tasks of all kinds have in common.

@@ -106,6 +106,7 @@ mod tests {
         let wanted = Wanted {
             labels: Some("app in (a,b)".into()),
             namespace_labels: Some("x=y".into()),
+            slices: true,
             pods: true,
             imports: true,
         };

@@ -39,7 +39,7 @@ fn a_token_file_that_changes() {
     // Files written by hand end in a line break; the path may be relative to the kubeconfig.
     dir.write("token", "first\n");
     let source = kubeconfig(&dir, &api.url(), None, "    tokenFile: token");
-    let scene = Scene::with(access(source), Wanted::default());
+    let scene = Scene::with(access(source), base());
     scene.wait(|board| board.is_synced(Kind::Service));
     api.script(|script| script.token = Some("second".into()));
     api.put(service("web"));
@@ -72,7 +72,7 @@ fn a_credential_plugin_whose_token_ends() {
     let source = kubeconfig(&dir, &api.url(), None, &user);
     let access = access(source);
     access.check().unwrap();
-    let scene = Scene::with(access, Wanted::default());
+    let scene = Scene::with(access, base());
     scene.wait(|board| board.is_synced(Kind::Service));
     // The plugin did not say when its token ends: the server does, with a 401.
     token("second");
@@ -99,7 +99,7 @@ fn a_client_certificate_that_changes() {
         tls: Some(tls),
     });
     access.check().unwrap();
-    let scene = Scene::with(access, Wanted::default());
+    let scene = Scene::with(access, base());
     scene.wait(|board| board.is_synced(Kind::Service));
     // A certificate without its key is half of a change.
     let key_before = std::fs::read_to_string(&key).unwrap();
@@ -121,7 +121,7 @@ fn a_server_that_is_not_the_one_we_trust_is_not_believed() {
     let other = Authority::new();
     let dir = Dir::new();
     let source = kubeconfig(&dir, &api.url(), Some(&other.ca_file()), "    token: x");
-    let scene = Scene::with(access(source), Wanted::default());
+    let scene = Scene::with(access(source), base());
     scene.wait(|board| board.is_lost(Kind::Service));
     assert_eq!(api.asked().len(), 0);
     assert!(!scene.board(|board| board.is_synced(Kind::Service)));
@@ -137,7 +137,7 @@ fn a_kubeconfig_that_comes_later_or_changes() {
         file,
         context: Some("it".into()),
     };
-    let scene = Scene::with(access(source), Wanted::default());
+    let scene = Scene::with(access(source), base());
     scene.wait(|board| board.is_lost(Kind::Service));
     kubeconfig(&dir, &api.url(), None, "    token: x");
     scene.wait(|board| board.has(&service("web")));

@@ -21,7 +21,7 @@ impl Frozen {
         let url = api.url();
         let shared = Shared {
             client: ApiClient::new(access(Source::Endpoint { url, tls: None })),
-            wanted: Wanted::default(),
+            wanted: base(),
             sink: Arc::clone(&board) as _,
             lists_until: Mutex::new(None),
         };
@@ -60,7 +60,7 @@ impl Drop for Frozen {
 }
 
 fn synced(api: &Api) -> Scene {
-    let scene = Scene::new(api, Wanted::default());
+    let scene = Scene::new(api, base());
     scene.wait(|board| KINDS[..3].iter().all(|kind| board.is_synced(*kind)));
     scene
 }
@@ -107,7 +107,7 @@ fn refusals_are_never_final() {
         let api = Api::new();
         api.put(service("web"));
         api.script(|script| script.refusals.push(Refusal::all(code, 6)));
-        let scene = Scene::new(&api, Wanted::default());
+        let scene = Scene::new(&api, base());
         scene.wait(|board| board.has(&service("web")) && board.is_synced(Kind::Service));
     }
 }
@@ -134,7 +134,7 @@ fn answers_that_break_are_asked_for_again() {
                     trouble.times = 2;
                     script.troubles.push(trouble);
                 });
-                let scene = Scene::new(&api, Wanted::default());
+                let scene = Scene::new(&api, base());
                 scene.wait(|board| board.is_synced(Kind::Service) && board.is_synced(Kind::Slice));
                 api.put(service("new"));
                 scene.wait(|board| board.has(&service("new")));
@@ -342,7 +342,7 @@ fn a_request_that_one_kind_is_refused_costs_the_others_nothing() {
             ..Refusal::all(400, usize::MAX)
         });
     });
-    let scene = Scene::new(&api, Wanted::default());
+    let scene = Scene::new(&api, base());
     scene.wait(|board| board.is_synced(Kind::Service) && board.is_synced(Kind::Slice));
     wait(|| api.count(Verb::List, Some(Kind::Namespace)) > 0);
     // All is listed again, and streamed but for the namespaces.

@@ -44,11 +44,18 @@ fn pod(name: &str) -> Object {
     })
 }
 
+fn base() -> Wanted {
+    Wanted {
+        slices: true,
+        ..Wanted::default()
+    }
+}
+
 fn everything() -> Wanted {
     Wanted {
         pods: true,
         imports: true,
-        ..Wanted::default()
+        ..base()
     }
 }
 
@@ -147,6 +154,7 @@ fn selectors() {
     let wanted = Wanted {
         labels: Some("app in (web,other)".into()),
         namespace_labels: Some("app=x".into()),
+        slices: true,
         pods: true,
         imports: false,
     };
@@ -190,7 +198,7 @@ fn pages_where_the_server_must_ask_its_store() {
         });
     });
     api.load(Cluster::new(1_200, 1, 0));
-    let scene = Scene::new(&api, Wanted::default());
+    let scene = Scene::new(&api, base());
     scene.wait(|board| board.is_synced(Kind::Service));
     assert_eq!(scene.board(|board| board.count(Kind::Service)), 1_200);
     // One that was refused, and three pages of 500.
@@ -204,7 +212,7 @@ fn pages_where_the_server_must_ask_its_store() {
 fn requests_are_counted() {
     let api = Api::new();
     let host = api.addr().to_string();
-    let scene = Scene::new(&api, Wanted::default());
+    let scene = Scene::new(&api, base());
     scene.wait(|board| board.is_synced(Kind::Service) && board.is_synced(Kind::Slice));
     let value = |name: &str, labels: &[(&str, &str)]| {
         let name = format!("coredns_kubernetes_rest_client_{name}");
@@ -221,7 +229,7 @@ fn requests_are_counted() {
     }
     drop(scene);
     api.stop();
-    let scene = Scene::new(&api, Wanted::default());
+    let scene = Scene::new(&api, base());
     let labels = [("code", "<error>"), ("method", "GET"), host];
     wait(|| value("requests_total", &labels) > 0.0);
     drop(scene);
@@ -230,7 +238,7 @@ fn requests_are_counted() {
 #[test]
 fn dropping_ends_the_watches() {
     let api = Api::new();
-    let scene = Scene::new(&api, Wanted::default());
+    let scene = Scene::new(&api, base());
     wait(|| api.watches() == 3);
     drop(scene);
     wait(|| api.watches() == 0);
@@ -240,7 +248,7 @@ fn dropping_ends_the_watches() {
 fn a_panic_over_an_object_is_survived() {
     let api = Api::new();
     let before = panics().value();
-    let scene = Scene::new(&api, Wanted::default());
+    let scene = Scene::new(&api, base());
     scene.wait(|board| board.is_synced(Kind::Service));
     scene.board(|board| board.panics_at = Some("bomb".into()));
     api.put(service("bomb"));
