@@ -247,8 +247,9 @@ impl Config {
                 let (zone, all) = (Endpoints::Zone(zone), Endpoints::All(ANY));
                 match records.is_there(service, zone) {
                     true => Found::Endpoints(service, zone, asked.service_at),
-                    // The name is there, whatever zones have endpoints.
-                    false if is_pinned => Found::Nothing,
+                    // The name is there, whatever zones have endpoints; before they are known it is not denied.
+                    false if is_pinned && self.served.is_synced() => Found::Nothing,
+                    false if is_pinned => Found::NoName,
                     false if records.is_there(service, all) => {
                         Found::Endpoints(service, all, asked.service_at)
                     }
