@@ -10,6 +10,7 @@
 pub(super) mod check;
 mod write;
 
+use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr};
 
 use crate::kube::record::{Protocol, Reach};
@@ -446,6 +447,41 @@ fn distinct<T: Eq>(sorted: &[T]) -> impl Iterator<Item = &T> {
     let places = (0..sorted.len()).filter(move |nth| is_new(*nth));
     places.map(|nth| &sorted[nth])
 }
+
+/// Numbers that were met; the first few take no memory of their own.
+struct Seen {
+    few: [u16; FEW],
+    /// `0 <= len <= FEW`
+    len: usize,
+    more: BTreeSet<u16>,
+}
+
+impl Seen {
+    fn new() -> Seen {
+        Seen {
+            few: [0; FEW],
+            len: 0,
+            more: BTreeSet::new(),
+        }
+    }
+
+    /// False if the number was met before.
+    fn insert(&mut self, number: u16) -> bool {
+        if self.few[..self.len].contains(&number) {
+            return false;
+        }
+        match self.few.get_mut(self.len) {
+            Some(place) => {
+                *place = number;
+                self.len += 1;
+                true
+            }
+            None => self.more.insert(number),
+        }
+    }
+}
+
+const FEW: usize = 24;
 
 /// Where a sorted list holds a value.
 fn equal<T: Ord>(sorted: &[T], value: &T) -> std::ops::Range<usize> {

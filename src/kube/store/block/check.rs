@@ -1,9 +1,7 @@
 //! Blocks that come from a file: each is either as it would be written here, or refused. Numbers in them that name other blocks are the
 //! caller's to check. All functions return how many addresses the block is found by.
 
-use std::collections::BTreeSet;
-
-use super::{HOSTNAMES, IMPORTED, PRESENT, REACH, REPEATED, SHARED, TARGETS, ZONES};
+use super::{HOSTNAMES, IMPORTED, PRESENT, REACH, REPEATED, SHARED, Seen, TARGETS, ZONES};
 use crate::limits;
 use crate::wire::name;
 
@@ -86,9 +84,9 @@ pub(in crate::kube::store) fn pod(octets: &[u8]) -> Option<usize> {
 fn ports(octets: &[u8]) -> Option<()> {
     let mut at = Exact(octets);
     let mut count = 0;
-    let mut numbers = BTreeSet::new();
+    let mut numbers = Seen::new();
     while !at.is_empty() {
-        let number = at.u16()?;
+        let number = at.u16()? as u16;
         let (marks, len) = (at.u8()?, at.len()?);
         at.take(len)?;
         count += 1;

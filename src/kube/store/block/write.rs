@@ -1,10 +1,10 @@
 //! From records to blocks.
 
-use std::collections::BTreeSet;
 use std::net::{IpAddr, Ipv4Addr};
 
 use super::{
-    HOSTNAMES, IMPORTED, PRESENT, REPEATED, SHARED, SLIM_POD_OCTETS, ServiceBlock, TARGETS, ZONES,
+    HOSTNAMES, IMPORTED, PRESENT, REPEATED, SHARED, SLIM_POD_OCTETS, Seen, ServiceBlock, TARGETS,
+    ZONES,
 };
 use crate::kube::record::{self, Ingress, Reach};
 use crate::limits;
@@ -257,7 +257,7 @@ fn put_octets(out: &mut Vec<u8>, ip: IpAddr) {
 }
 
 fn put_ports(out: &mut Vec<u8>, ports: &[record::Port]) {
-    let mut numbers = BTreeSet::new();
+    let mut numbers = Seen::new();
     for port in ports.iter().take(limits::KUBE_PORTS) {
         let name = &port.name.as_bytes()[..port.name.len().min(63)];
         out.extend(port.number.to_le_bytes());
