@@ -169,6 +169,85 @@ fn before_the_first_list_nothing_is_denied_and_other_zones_are_answered() {
     assert_eq!(client::http(ready, "/ready"), Some((200, "OK".into())));
 }
 
+// === a real one ===
+
+/// What kubectl says of the cluster is what the server answers, and what it changes is answered anew.
+#[test]
+fn a_real_api_server_if_there_is_one() {
+    let Ok(kubeconfig) = std::env::var("KUBECONFIG") else {
+        return skip(
+            "no real Kubernetes API server (set KUBECONFIG to the file of one that may be changed)",
+        );
+    };
+    if Command::new("kubectl")
+        .arg("version")
+        .arg("--client")
+        .output()
+        .is_err()
+    {
+        return skip("kubectl is not installed");
+    }
+    let corefile = format!(
+        ".:0 {{\n errors\n kubernetes cluster.local in-addr.arpa {{\n kubeconfig {kubeconfig}\n }}\n bind 127.0.0.1\n}}\n"
+    );
+    let server = Server::start(&corefile);
+    let addr = server.addr(".:");
+    wait_for_answer(addr, "nobody.cluster.local A", &[]);
+    let rows =
+        "{range .items[*]}{.metadata.name}.{.metadata.namespace} {.spec.clusterIP}{\"\\n\"}{end}";
+    let services = run(
+        "kubectl",
+        &["get", "services", "-A", "-o", &format!("jsonpath={rows}")],
+    );
+    let mut seen = 0;
+    for (name, address) in services.lines().filter_map(|row| row.split_once(' ')) {
+        if address.parse::<std::net::Ipv4Addr>().is_ok() {
+            wait_for_answer(addr, &format!("{name}.svc.cluster.local A"), &[address]);
+            seen += 1;
+        }
+    }
+    assert!(seen > 0, "every cluster has default/kubernetes: {services}");
+    let name = format!("percoredns-it-{}", std::process::id());
+    let question = format!("{name}.default.svc.cluster.local A");
+    run(
+        "kubectl",
+        &[
+            "-n",
+            "default",
+            "create",
+            "service",
+            "clusterip",
+            &name,
+            "--tcp=80",
+        ],
+    );
+    let get = [
+        "-n",
+        "default",
+        "get",
+        "service",
+        &name,
+        "-o",
+        "jsonpath={.spec.clusterIP}",
+    ];
+    let address = run("kubectl", &get);
+    let deadline = Instant::now() + PATIENCE;
+    let is_answered = || {
+        client::udp(addr, &question)
+            .answer
+            .iter()
+            .any(|row| row.ends_with(&address))
+    };
+    while !is_answered() && Instant::now() < deadline {
+        thread::sleep(Duration::from_millis(20));
+    }
+    let was_answered = is_answered();
+    // Whatever came of it, nothing stays behind.
+    run("kubectl", &["-n", "default", "delete", "service", &name]);
+    assert!(was_answered, "{question}: {address}");
+    wait_for_answer(addr, &question, &[]);
+}
+
 // === as in a pod ===
 
 /// Runs the test of that name once more in a mount and a network namespace of its own, where it may do as it likes with /run, the resolver's
