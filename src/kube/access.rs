@@ -69,7 +69,7 @@ pub struct TlsFiles {
 pub enum AccessError {
     /// The environment of a pod is not there.
     #[error(
-        "unable to load in-cluster configuration, KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT must be defined"
+        "unable to load in-cluster configuration, KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT must be defined (outside of a pod, name the API server with 'endpoint' or 'kubeconfig')"
     )]
     NotInCluster,
     /// A file that must be there cannot be read.
@@ -389,7 +389,7 @@ mod tests {
             let error = in_cluster(host, port, Path::new("/nowhere")).unwrap_err();
             assert_eq!(
                 error.to_string(),
-                "unable to load in-cluster configuration, KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT must be defined"
+                "unable to load in-cluster configuration, KUBERNETES_SERVICE_HOST and KUBERNETES_SERVICE_PORT must be defined (outside of a pod, name the API server with 'endpoint' or 'kubeconfig')"
             );
         }
     }
