@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 use std::sync::Arc;
 
-use percoredns::kube::access::{Access, Source};
+use percoredns::kube::access::Access;
 use percoredns::kube::record::{Kind, Object, Port, Protocol, Service, Sink};
 use percoredns::kube::{self, Selectors};
 use percoredns::plugin::Carry;
@@ -62,15 +62,7 @@ pub fn queries(ask: Ask, count: usize) -> Vec<Vec<u8>> {
 
 /// Puts a cluster with these services, and others, into the store that a *kubernetes* of [`URL`] has made.
 pub fn fill(carry: &Carry, count: usize) {
-    let access = Access {
-        source: Source::Endpoint {
-            url: URL.into(),
-            tls: None,
-        },
-        qps: 0.0,
-        burst: 0,
-        in_flight: 0,
-    };
+    let access = Access::at(URL);
     let key = kube::Cluster::key(&access, &Selectors::default());
     let cluster: Arc<kube::Cluster> =
         carry.obtain(&key, || panic!("the Corefile has a kubernetes"));

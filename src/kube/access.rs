@@ -103,6 +103,19 @@ pub(super) struct Loaded {
 }
 
 impl Access {
+    /// A server without credentials, with the default bounds.
+    pub fn at(url: &str) -> Access {
+        Access {
+            source: Source::Endpoint {
+                url: url.to_owned(),
+                tls: None,
+            },
+            qps: 0.0,
+            burst: 0,
+            in_flight: 0,
+        }
+    }
+
     /// Looks for mistakes that only the operator can mend: files that are missing or hold something else, a context that does not exist.
     /// The server is not asked, and no credential plugin is run.
     ///

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use super::Host;
 use super::host::check_seen;
 use crate::corefile::RealSource;
-use crate::kube::access::{Access, Source};
+use crate::kube::access::Access;
 use crate::kube::record::{Endpoint, Kind, Object, Pod, Port, Protocol, Service, Sink, Slice};
 use crate::kube::{Cluster, Selectors};
 use crate::plugin::Carry;
@@ -38,15 +38,7 @@ impl Fixture {
         let carry = Carry::default();
         let host = Host::with(&corefile, &RealSource, &carry)
             .unwrap_or_else(|error| panic!("{corefile}\n{error}"));
-        let access = Access {
-            source: Source::Endpoint {
-                url: URL.into(),
-                tls: None,
-            },
-            qps: 0.0,
-            burst: 0,
-            in_flight: 0,
-        };
+        let access = Access::at(URL);
         let key = Cluster::key(&access, &Selectors::default());
         let cluster = carry.obtain::<Cluster>(&key, || panic!("the block has made it"));
         // There is no watcher to start, with which that would be done.

@@ -239,21 +239,13 @@ fn a_cache_hit_allocates_nothing() {
 #[cfg(feature = "kubernetes")]
 #[test]
 fn the_names_of_a_cluster_allocate_nothing() {
-    use percoredns::kube::access::{Access, Source};
+    use percoredns::kube::access::Access;
     use percoredns::kube::record::{Kind, Object, Port, Service, Sink};
     use percoredns::kube::{self, Selectors};
     use percoredns::testing::kube_api::Cluster;
 
     let fill = |carry: &Carry| {
-        let access = Access {
-            source: Source::Endpoint {
-                url: "http://127.0.0.1:9".into(),
-                tls: None,
-            },
-            qps: 0.0,
-            burst: 0,
-            in_flight: 0,
-        };
+        let access = Access::at("http://127.0.0.1:9");
         let key = kube::Cluster::key(&access, &Selectors::default());
         let cluster = carry.obtain::<kube::Cluster>(&key, || panic!("kubernetes has made it"));
         let mut writer = cluster.writer().lock().unwrap();
