@@ -11,6 +11,7 @@ use percoredns::kube::record::{Endpoint, Kind, Object, Port, Protocol, Reach, Se
 use percoredns::testing::kube_api::{Api, Authority};
 
 use crate::client;
+use crate::migrate::KUBEADM_1_11;
 use crate::server::{Folder, PATIENCE, Server, free_port, skip};
 
 fn service(name: &str, address: &str) -> Object {
@@ -470,22 +471,6 @@ const KUBEADM: &str = ".:53 {
     loop
     reload
     loadbalance
-}
-";
-
-/// What it wrote in 2018.
-const KUBEADM_1_11: &str = ".:53 {
-    errors
-    health
-    kubernetes cluster.local in-addr.arpa ip6.arpa {
-       pods insecure
-       upstream
-       fallthrough in-addr.arpa ip6.arpa
-    }
-    prometheus :9153
-    proxy . /etc/resolv.conf
-    cache 30
-    reload
 }
 ";
 

@@ -7,7 +7,7 @@ use crate::server::{BINARY, Folder, Server};
 use crate::upstream::Upstream;
 
 /// The Corefile that kubeadm installed with Kubernetes 1.11.
-const KUBEADM_1_11: &str = ".:53 {
+pub const KUBEADM_1_11: &str = ".:53 {
     errors
     health
     kubernetes cluster.local in-addr.arpa ip6.arpa {

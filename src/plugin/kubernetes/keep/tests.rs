@@ -5,7 +5,7 @@ use std::time::{Duration, SystemTime};
 
 use super::*;
 use crate::corefile::RealSource;
-use crate::kube::access::{Access, Source};
+use crate::kube::access::Access;
 use crate::kube::record::{Object, Service, Sink};
 use crate::kube::{Selectors, store::Kinds};
 use crate::plugin::Carry;
@@ -41,15 +41,7 @@ impl Process {
     }
 
     fn cluster(&self, url: &str) -> Arc<Cluster> {
-        let access = Access {
-            source: Source::Endpoint {
-                url: url.into(),
-                tls: None,
-            },
-            qps: 0.0,
-            burst: 0,
-            in_flight: 0,
-        };
+        let access = Access::at(url);
         let key = Cluster::key(&access, &Selectors::default());
         self.carry.obtain(&key, || panic!("the block has made it"))
     }
