@@ -17,6 +17,7 @@ pub mod server;
 pub mod telemetry;
 #[cfg(any(test, feature = "kube-api", feature = "testing"))]
 pub mod testing;
+pub mod tls;
 pub mod transport;
 pub mod tune;
 pub mod upstream;

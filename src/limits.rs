@@ -234,9 +234,26 @@ pub const TCP_QUERIES_IN_FLIGHT: usize = 128;
 /// Octets of replies that wait for a TCP client to read; beyond it its reading stops.
 pub const TCP_UNSENT_OCTETS: usize = 128 * 1024;
 
+/// Connections of one `https://`, `https3://`, `quic://` or `grpc://` listener, on all cores: CoreDNS's number.
+pub const TRANSPORT_CONNECTIONS: usize = 200;
+/// Streams of one `https3://`, `quic://` or `grpc://` connection: CoreDNS's number.
+pub const TRANSPORT_STREAMS: usize = 256;
+/// Streams of all connections of one `quic://` listener that are being answered: CoreDNS's number.
+pub const QUIC_WORKERS: usize = 1_024;
+/// TLS handshakes of one core that are under way; beyond it the newest connection is closed. Each costs half a millisecond of CPU.
+pub const HANDSHAKES_PER_CORE: usize = 1_024;
+
 const _: () = assert!(8 * TCP_CONNECTIONS_PER_CLIENT as usize <= TCP_CONNECTIONS_PER_CORE);
 
 // === transport ===
+
+/// Plaintext of one TLS record (RFC 8446 section 5.1).
+pub const TLS_RECORD_OCTETS: usize = 16 * 1024;
+/// Octets of a TLS record or handshake message that are kept until the rest arrives: the largest handshake message that rustls takes, in
+/// records. A chain of client certificates is a tenth of it.
+pub const TLS_PARTIAL_OCTETS: usize = 72 * 1024;
+/// A buffer for records of at most this size is kept by the thread.
+pub const TLS_SPARE_OCTETS: usize = 64 * 1024;
 
 /// Connections that wait to be accepted on one socket; the kernel cuts it to net.core.somaxconn.
 pub const TCP_BACKLOG: i32 = 4096;

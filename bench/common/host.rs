@@ -226,8 +226,8 @@ impl Host {
             return len;
         }
         match serve::long(&self.running, &mut self.desk, message, arrival, out) {
-            Served::Reply(len) => len,
-            Served::Silent => panic!("no reply"),
+            Served::Reply(len) | Served::Rejected(len @ 1..) => len,
+            Served::Rejected(0) | Served::Silent => panic!("no reply"),
             Served::Parked(_) => panic!("not answered from memory"),
         }
     }

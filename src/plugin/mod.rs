@@ -33,8 +33,8 @@ pub use order::PLUGIN_CFG;
 pub use plain::{Fetch, PlainFlow, PlainPart, PlainQuery};
 pub use query::{Answer, Arrival, Proto, Query, Route, SocketAddrSlot};
 pub use setup::{
-    BlockSettings, Carry, Lifecycle, Offers, OpenCx, Periodic, Role, SetupCx, Site, StartHook,
-    Started,
+    BlockSettings, Bounds, Carry, Lifecycle, Offers, OpenCx, Periodic, Role, SetupCx, Site,
+    StartHook, Started, TransportBounds,
 };
 
 use crate::corefile::{Args, SetupError};
@@ -76,6 +76,7 @@ pub mod root;
 #[cfg(feature = "template")]
 pub mod template;
 pub mod timeouts;
+pub mod tls;
 #[cfg(feature = "view")]
 pub mod view;
 pub mod whoami;
@@ -106,6 +107,7 @@ plugins! {
     "acl" => acl::Acl, // above cache: a stored answer is only for those who may ask
     "cache" => cache::Cache, // above all that asks: answers before any zone or upstream
     "header" => header::Header, // below cache: a stored reply has the flags that were set
+    "tls" => tls::Tls,
     "minimal" => minimal::Minimal,
     #[cfg(feature = "template")]
     "template" => template::Template,

@@ -21,7 +21,7 @@
 use std::net::SocketAddr;
 
 use super::chain::Chain;
-use super::query::{Arrival, Proto, SocketAddrSlot};
+use super::query::{Arrival, SocketAddrSlot};
 use crate::cache::{Entry, Pin};
 use crate::wire::direct::Written;
 use crate::wire::plain::Plain;
@@ -163,7 +163,7 @@ impl PlainQuery<'_> {
     /// Octets that a reply may take.
     pub fn size_limit(&self) -> usize {
         let edns = self.plain.udp_size.map(|_| self.udp_size);
-        scrub::limit(self.arrival.proto == Proto::Udp, edns)
+        scrub::limit(self.arrival.proto.cuts_replies(), edns)
     }
 
     /// Completes what was written: id, the flags that a reply copies, the OPT record. Returns its length.

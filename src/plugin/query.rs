@@ -27,23 +27,53 @@ use crate::wire::reply::{Question, Reply};
 use crate::wire::scrub::{self, Asked};
 use crate::wire::{flag, types};
 
-/// How the client reached us, as metrics and logs name it.
+/// How the client reached us.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum Proto {
     /// Datagrams: replies are cut at the advertised size.
     #[default]
     Udp,
-    /// Streams.
+    /// TCP.
     Tcp,
+    /// DNS over TLS (RFC 7858).
+    Tls,
+    /// DNS over HTTPS (RFC 8484) with HTTP/1.1 or HTTP/2.
+    Https,
+    /// DNS over HTTP/3.
+    Https3,
+    /// DNS over QUIC (RFC 9250).
+    Quic,
+    /// CoreDNS's gRPC service.
+    Grpc,
 }
 
 impl Proto {
-    /// `udp` or `tcp`.
+    /// `udp` or `tcp`, as metrics and log lines name it: by what is below.
     pub fn as_str(self) -> &'static str {
-        match self {
-            Proto::Udp => "udp",
-            Proto::Tcp => "tcp",
+        match self.is_tcp() {
+            false => "udp",
+            true => "tcp",
         }
+    }
+
+    /// Whether TCP is below.
+    pub fn is_tcp(self) -> bool {
+        !matches!(self, Proto::Udp | Proto::Https3 | Proto::Quic)
+    }
+
+    /// Whether replies are cut at the UDP payload size that the client advertises: a stream carries whole ones.
+    pub fn cuts_replies(self) -> bool {
+        self == Proto::Udp
+    }
+
+    /// Whether an idle connection may be kept for a time that the server tells (RFC 7828 section 3.2.2). HTTP and QUIC have their own means.
+    pub fn has_keepalive(self) -> bool {
+        matches!(self, Proto::Tcp | Proto::Tls)
+    }
+
+    /// Whether replies may be padded (RFC 8467): where the length is all that an observer sees.
+    pub fn is_padded(self) -> bool {
+        !matches!(self, Proto::Udp | Proto::Tcp)
     }
 }
 
@@ -301,11 +331,6 @@ impl Query {
         self.is_renamed || (self.asked_qtype, self.asked_qclass) != (self.qtype, self.qclass)
     }
 
-    /// Whether replies are cut at the advertised UDP payload size.
-    pub fn is_udp(&self) -> bool {
-        self.proto == Proto::Udp
-    }
-
     /// The opcode.
     pub fn opcode(&self) -> u16 {
         (self.flags & flag::OPCODE) >> 11
@@ -328,7 +353,7 @@ impl Query {
 
     /// Octets the reply may take on this transport.
     pub fn size_limit(&self) -> usize {
-        scrub::size_limit(self.is_udp(), &self.edns)
+        scrub::size_limit(self.proto.cuts_replies(), &self.edns)
     }
 
     /// Starts a reply (RD and CD copied, NOERROR, no records) and marks the query as answered.
@@ -407,7 +432,7 @@ impl Query {
                 qclass: self.asked_qclass,
             },
             edns: &self.edns,
-            is_udp: self.proto == Proto::Udp,
+            is_udp: self.proto.cuts_replies(),
             echoed_options: echoed,
         };
         scrub::fit(&asked, &mut self.reply, out)
@@ -458,7 +483,7 @@ pub struct Arrival {
     pub peer: SocketAddr,
     /// The address it was sent to.
     pub local: SocketAddr,
-    /// Datagram or stream.
+    /// Its transport.
     pub proto: Proto,
     /// Index of the listener in the configuration.
     pub listener: u16,

@@ -13,6 +13,7 @@ use crate::corefile::ZoneName;
 use crate::kube;
 use crate::runtime::epoch::Pin;
 use crate::search::SearchPath;
+use crate::tls;
 use crate::transport::interfaces::Host;
 use crate::tune::{CoreSettings, Settings};
 
@@ -41,12 +42,40 @@ pub struct BlockSettings {
     pub max_tcp_queries: Option<u32>,
     /// Whether classes other than IN reach the plugins (*chaos*, *forward*).
     pub any_class: bool,
+    /// The certificate of encrypted listeners (*tls*).
+    pub tls: Option<Arc<tls::Live>>,
+    /// Bounds of single transports (*https*, *https3*, *quic*, *grpc_server*).
+    pub bounds: TransportBounds,
     /// The name of the *view* filter.
     pub view: Option<String>,
     /// EDNS option codes that replies may echo (*rewrite*); they count for the whole process.
     pub echoed_options: Vec<u16>,
     /// What rows of the block have for each other.
     pub offers: Arc<Offers>,
+}
+
+/// What directives say about how much one listener may hold at a time; `None`: they say nothing, and CoreDNS's number counts.
+#[derive(Debug, Clone, Default)]
+pub struct TransportBounds {
+    /// Of `https://`: connections.
+    pub https: Bounds,
+    /// Of `https3://`: connections, and streams of each.
+    pub https3: Bounds,
+    /// Of `quic://`: streams of each connection.
+    pub quic: Bounds,
+    /// Of `quic://`: streams of all connections that are being answered.
+    pub quic_workers: Option<usize>,
+    /// Of `grpc://`: connections, and streams of each.
+    pub grpc: Bounds,
+}
+
+/// Bounds of one transport; 0 is no bound.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Bounds {
+    /// Connections of a listener, on all cores.
+    pub connections: Option<usize>,
+    /// Streams of a connection.
+    pub streams: Option<usize>,
 }
 
 /// What a row offers to other rows of its block, those above it too: they take it along in `setup` and look into it once all are set up.
@@ -122,6 +151,8 @@ impl Default for BlockSettings {
             idle_timeout: None,
             max_tcp_queries: None,
             any_class: false,
+            tls: None,
+            bounds: TransportBounds::default(),
             view: None,
             echoed_options: Vec::new(),
             offers: Arc::default(),

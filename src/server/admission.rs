@@ -73,7 +73,7 @@ pub fn dropped(running: &Running, query: &Query, rcode: Rcode) {
         return;
     };
     counters.count(&QueryReport {
-        is_tcp: !query.is_udp(),
+        is_tcp: query.proto.is_tcp(),
         is_ipv6: query.peer.is_ipv6(),
         qtype: query.qtype,
         dnssec_ok: query.dnssec_ok(),

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::net::{Ipv6Addr, SocketAddr};
 use std::sync::Arc;
+use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use super::router::Router;
@@ -13,7 +14,9 @@ use crate::corefile::{
 use crate::limits;
 use crate::plugin::{
     self, AnyConfig, BUILT, BlockSettings, Carry, Lifecycle, PLUGIN_CFG, SetupCx, Site,
+    TransportBounds,
 };
+use crate::tls;
 use crate::transport::interfaces::Host;
 use crate::tune::Settings;
 
@@ -67,6 +70,25 @@ pub struct Listener {
     pub sockets: Option<usize>,
     /// Stream timeouts.
     pub timeouts: Timeouts,
+    /// The certificate, where *tls* names one and the transport has use for it.
+    pub tls: Option<Arc<tls::Live>>,
+    /// Bounds of its transport, and what they bound.
+    pub load: Load,
+}
+
+/// What a listener holds on all cores, and may hold.
+#[derive(Debug, Default)]
+pub struct Load {
+    /// Connections that it may hold; 0 = any number.
+    pub connections_max: usize,
+    /// Streams of each connection; 0 = any number.
+    pub streams_max: usize,
+    /// Streams of all connections that may be answered at a time (QUIC); 0 = any number.
+    pub workers_max: usize,
+    /// Connections that are open: `0 <= connections <= connections_max` where that is not 0.
+    pub connections: AtomicUsize,
+    /// Streams that are being answered.
+    pub workers: AtomicUsize,
 }
 
 /// Timeouts and bounds of streams (compare *timeouts*).
@@ -302,7 +324,7 @@ impl Listeners {
             (false, _) => BTreeSet::from([None]),
         };
         for key in &draft.keys {
-            if key.scheme != Scheme::Dns {
+            if !matches!(key.scheme, Scheme::Dns | Scheme::Tls) {
                 return Err(SetupError::plain(format!(
                     "cannot serve {key} - the transport {}:// is not built into percoredns yet",
                     key.scheme.as_str()
@@ -362,6 +384,8 @@ impl Listeners {
                     debug: false,
                     sockets: None,
                     timeouts: Timeouts::default(),
+                    tls: None,
+                    load: Load::new(key.scheme),
                 });
                 self.list.len() - 1
             }
@@ -380,18 +404,61 @@ fn server_label(key: &Key, host: &str) -> String {
 }
 
 impl Listener {
-    /// Merges a block's settings: the first *multisocket* of the group counts, the last timeouts win.
+    /// Merges a block's settings: the last *tls* and bounds win, the first *multisocket* of the group counts, the last timeouts win.
     fn take(&mut self, settings: &BlockSettings) {
         self.any_class |= settings.any_class;
         self.debug |= settings.debug;
         if self.lines.is_empty() {
             self.sockets = settings.sockets;
         }
+        if self.scheme != Scheme::Dns {
+            self.tls = settings.tls.clone().or(self.tls.take());
+        }
+        self.load.take(self.scheme, &settings.bounds);
         let timeouts = &mut self.timeouts;
         timeouts.read = settings.read_timeout.unwrap_or(timeouts.read);
         timeouts.write = settings.write_timeout.unwrap_or(timeouts.write);
         timeouts.idle = settings.idle_timeout.unwrap_or(timeouts.idle);
         timeouts.max_queries = settings.max_tcp_queries.or(timeouts.max_queries);
+    }
+}
+
+impl Load {
+    /// CoreDNS's numbers.
+    fn new(scheme: Scheme) -> Load {
+        let (connections_max, streams_max, workers_max) = match scheme {
+            Scheme::Dns | Scheme::Tls => (0, 0, 0),
+            Scheme::Https => (limits::TRANSPORT_CONNECTIONS, 0, 0),
+            Scheme::Https3 | Scheme::Grpc => {
+                (limits::TRANSPORT_CONNECTIONS, limits::TRANSPORT_STREAMS, 0)
+            }
+            Scheme::Quic => (
+                limits::TRANSPORT_CONNECTIONS,
+                limits::TRANSPORT_STREAMS,
+                limits::QUIC_WORKERS,
+            ),
+        };
+        Load {
+            connections_max,
+            streams_max,
+            workers_max,
+            ..Load::default()
+        }
+    }
+
+    fn take(&mut self, scheme: Scheme, bounds: &TransportBounds) {
+        let own = match scheme {
+            Scheme::Dns | Scheme::Tls => return,
+            Scheme::Https => bounds.https,
+            Scheme::Https3 => bounds.https3,
+            Scheme::Quic => bounds.quic,
+            Scheme::Grpc => bounds.grpc,
+        };
+        self.connections_max = own.connections.unwrap_or(self.connections_max);
+        self.streams_max = own.streams.unwrap_or(self.streams_max);
+        if scheme == Scheme::Quic {
+            self.workers_max = bounds.quic_workers.unwrap_or(self.workers_max);
+        }
     }
 }
 

@@ -177,10 +177,11 @@ impl Cores {
     pub fn swap(&self, config: &Arc<Config>, sockets: &Sockets) -> Result<(), String> {
         let (done, acks) = mpsc::channel();
         for (core, peer) in self.peers.iter().enumerate() {
-            let (_, tcp) = sockets.of_core(core, self.count());
+            let own = sockets.of_core(core, self.count());
             let job = Job::Swap(Box::new(Swap {
                 config: config.clone(),
-                listeners: tcp,
+                tcp: own.tcp,
+                quic: own.quic,
                 done: done.clone(),
             }));
             peer.jobs
@@ -189,8 +190,8 @@ impl Cores {
         }
         self.await_acks(&acks)?;
         for (core, threads) in self.threads.iter().enumerate() {
-            let (udp, _) = sockets.of_core(core, self.count());
-            let command = Command::Swap(config.clone(), udp, done.clone());
+            let own = sockets.of_core(core, self.count());
+            let command = Command::Swap(config.clone(), own.packets, done.clone());
             let sent = threads.commands.try_send(command);
             sent.map_err(|_| format!("the packet thread of core {core} takes no orders"))?;
         }
@@ -239,11 +240,9 @@ impl Cores {
                 let died = std::mem::replace(&mut self.threads[core].packets, started);
                 self.note_restart(core, "packet", died)?;
                 let (done, ack) = mpsc::channel();
-                let (udp, _) = sockets.of_core(core, self.count());
-                let _ =
-                    self.threads[core]
-                        .commands
-                        .try_send(Command::Swap(config.clone(), udp, done));
+                let own = sockets.of_core(core, self.count());
+                let command = Command::Swap(config.clone(), own.packets, done);
+                let _ = self.threads[core].commands.try_send(command);
                 let _ = ack.recv_timeout(PATIENCE);
             }
             if self.threads[core].tasks.is_finished() {
@@ -253,10 +252,11 @@ impl Cores {
                 let died = std::mem::replace(&mut self.threads[core].tasks, started);
                 self.note_restart(core, "task", died)?;
                 let (done, ack) = mpsc::channel();
-                let (_, tcp) = sockets.of_core(core, self.count());
+                let own = sockets.of_core(core, self.count());
                 let _ = self.peers[core].jobs.try_send(Job::Swap(Box::new(Swap {
                     config: config.clone(),
-                    listeners: tcp,
+                    tcp: own.tcp,
+                    quic: own.quic,
                     done,
                 })));
                 let _ = ack.recv_timeout(PATIENCE);

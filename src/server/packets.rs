@@ -205,13 +205,13 @@ impl Thread {
                 continue;
             }
             match serve::long(running, &mut self.desk, bytes, &arrival, &mut self.reply) {
-                Served::Reply(len) => {
+                Served::Reply(len) | Served::Rejected(len @ 1..) => {
                     if !self.batch.push(nth, socket, &self.reply[..len]) {
                         self.place.losses.unsent.inc();
                     }
                     tasks::start_background(&self.place.peers, &mut self.desk.query);
                 }
-                Served::Silent => {}
+                Served::Rejected(0) | Served::Silent => {}
                 Served::Parked(run) => {
                     let path = self.batch.reply_path(nth, socket);
                     park(&self.place, &mut self.desk.query, run, path);

@@ -36,6 +36,9 @@ use crate::wire::rcode::Rcode;
 pub enum Served {
     /// So many octets of reply stand in the output buffer.
     Reply(usize),
+    /// Refused before anything was looked up, because the message is none that a server takes. So many octets of the reply that UDP and
+    /// TCP send stand in the output buffer, none where they send nothing; HTTP, QUIC and gRPC have an error of their own.
+    Rejected(usize),
     /// Nothing is sent.
     Silent,
     /// A plugin waits; the query stays in the [`Desk`] for whoever can run it on.
@@ -78,7 +81,7 @@ pub fn long(
 ) -> Served {
     let verdict = query::parse(bytes, &mut desk.parsed);
     if verdict == Verdict::Ignore {
-        return Served::Silent;
+        return Served::Rejected(0);
     }
     let query = &mut *desk.query;
     query.begin(&mut desk.parsed, bytes.len());
@@ -91,7 +94,11 @@ pub fn long(
     match admission::admit(running, verdict, query, desk.parsed.has_question) {
         Ok(()) => {}
         Err(admission::Refusal::Bare(rcode)) => {
-            return bare(query, desk.parsed.has_question, rcode, out);
+            let len = bare(query, desk.parsed.has_question, rcode, out);
+            return match verdict {
+                Verdict::Reject(_) => Served::Rejected(len),
+                _ => Served::Reply(len),
+            };
         }
         Err(admission::Refusal::Shaped(rcode)) => {
             query.respond_rcode(rcode);
@@ -155,7 +162,7 @@ pub fn finish(running: &Running, query: &mut Query, out: &mut [u8]) -> Served {
 }
 
 /// A rejection before any plugin: the header and, where it could be read, the question. Only RD and CD are copied from the query.
-fn bare(query: &mut Query, has_question: bool, rcode: Rcode, out: &mut [u8]) -> Served {
+fn bare(query: &mut Query, has_question: bool, rcode: Rcode, out: &mut [u8]) -> usize {
     let opcode = if rcode == Rcode::FORMERR {
         0
     } else {
@@ -172,7 +179,7 @@ fn bare(query: &mut Query, has_question: bool, rcode: Rcode, out: &mut [u8]) -> 
     query
         .reply
         .pack(query.id, opcode, &question, out)
-        .map_or(Served::Silent, Served::Reply)
+        .unwrap_or_default()
 }
 
 // === on a task thread ===

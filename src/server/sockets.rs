@@ -8,8 +8,9 @@ use std::sync::Arc;
 use socket2::SockRef;
 
 use super::config::Config;
+use crate::corefile::address::Scheme;
 use crate::telemetry::log;
-use crate::transport::socket;
+use crate::transport::socket::{self, Carries};
 use crate::transport::steering;
 use crate::transport::tcp;
 use crate::transport::udp::Socket;
@@ -24,9 +25,20 @@ pub struct Sockets {
     groups: Vec<Arc<Group>>,
 }
 
+/// The sockets of one core.
+pub struct OfCore {
+    /// Plain DNS over UDP: for its packet thread.
+    pub packets: ByListener<Arc<Socket>>,
+    /// QUIC: for its task thread.
+    pub quic: ByListener<Arc<Socket>>,
+    /// TCP and what is carried by it: for its task thread.
+    pub tcp: ByListener<tcp::Shared>,
+}
+
 /// The sockets of one address.
 struct Group {
     wanted: SocketAddr,
+    carries: Carries,
     count: usize,
     addr: SocketAddr,
     udp: Vec<Arc<Socket>>,
@@ -48,11 +60,14 @@ impl Sockets {
                 listener.socket_addr(),
                 listener.sockets.unwrap_or(cores.len()),
             );
-            let found = held.iter().position(|group| group.wanted == wanted);
+            let carries = carries(listener.scheme);
+            let found = held
+                .iter()
+                .position(|group| (group.wanted, group.carries) == (wanted, carries));
             let group = match found.map(|at| held.remove(at)) {
                 Some(group) if group.count == count => group.clone(),
                 Some(group) => Arc::new(group.resized(count, cores)?),
-                None => Arc::new(Group::open(wanted, count, cores)?),
+                None => Arc::new(Group::open(wanted, carries, count, cores)?),
             };
             sockets.groups.push(group);
         }
@@ -72,15 +87,19 @@ impl Sockets {
     }
 
     /// The sockets of one core: every group's `n`-th socket belongs to core `n` modulo the number of cores.
-    pub fn of_core(
-        &self,
-        core: usize,
-        cores: usize,
-    ) -> (ByListener<Arc<Socket>>, ByListener<tcp::Shared>) {
-        let (mut udp, mut tcp) = (Vec::new(), Vec::new());
+    pub fn of_core(&self, core: usize, cores: usize) -> OfCore {
+        let mut own = OfCore {
+            packets: Vec::new(),
+            quic: Vec::new(),
+            tcp: Vec::new(),
+        };
         for (listener, group) in self.groups.iter().enumerate() {
             // limits::LISTENERS fits 16 bits.
             let listener = listener as u16;
+            let udp = match group.carries {
+                Carries::Udp => &mut own.quic,
+                _ => &mut own.packets,
+            };
             udp.extend(
                 group
                     .udp
@@ -89,7 +108,7 @@ impl Sockets {
                     .step_by(cores)
                     .map(|socket| (listener, socket.clone())),
             );
-            tcp.extend(
+            own.tcp.extend(
                 group
                     .tcp
                     .iter()
@@ -98,7 +117,7 @@ impl Sockets {
                     .map(|socket| (listener, socket.clone())),
             );
         }
-        (udp, tcp)
+        own
     }
 
     /// The address of each listener, its real port included.
@@ -122,10 +141,25 @@ impl Sockets {
     }
 }
 
+/// The protocols below a transport.
+fn carries(scheme: Scheme) -> Carries {
+    match scheme {
+        Scheme::Dns => Carries::Both,
+        Scheme::Tls | Scheme::Https | Scheme::Grpc => Carries::Tcp,
+        Scheme::Quic | Scheme::Https3 => Carries::Udp,
+    }
+}
+
 impl Group {
-    fn open(wanted: SocketAddr, count: usize, cores: &[CoreSettings]) -> Result<Group, String> {
+    fn open(
+        wanted: SocketAddr,
+        carries: Carries,
+        count: usize,
+        cores: &[CoreSettings],
+    ) -> Result<Group, String> {
         let mut group = Group {
             wanted,
+            carries,
             count,
             addr: wanted,
             udp: Vec::with_capacity(count),
@@ -141,12 +175,13 @@ impl Group {
     fn resized(&self, count: usize, cores: &[CoreSettings]) -> Result<Group, String> {
         let mut group = Group {
             wanted: self.wanted,
+            carries: self.carries,
             count,
             addr: self.addr,
             udp: self.udp.clone(),
             tcp: self.tcp.clone(),
         };
-        group.add(count.saturating_sub(self.udp.len()), cores)?;
+        group.add(count.saturating_sub(self.len()), cores)?;
         group.steer(cores);
         Ok(group)
     }
@@ -156,12 +191,9 @@ impl Group {
         if count == 0 {
             return Ok(());
         }
-        let of_socket = cores
-            .iter()
-            .cycle()
-            .skip(self.udp.len() % cores.len().max(1));
+        let of_socket = cores.iter().cycle().skip(self.len() % cores.len().max(1));
         let of_sockets: Vec<CoreSettings> = of_socket.take(count).copied().collect();
-        let opened = socket::open_group(self.addr, &of_sockets)?;
+        let opened = socket::open_group(self.addr, self.carries, &of_sockets)?;
         self.addr = opened.addr;
         let addr = opened.addr;
         let udp = opened.udp.into_iter();
@@ -169,6 +201,11 @@ impl Group {
             .extend(udp.map(|fd| Arc::new(Socket::new(fd, addr))));
         self.tcp.extend(opened.tcp.into_iter().map(Arc::new));
         Ok(())
+    }
+
+    /// Sockets that there are of each protocol.
+    fn len(&self) -> usize {
+        self.udp.len().max(self.tcp.len())
     }
 
     /// With pinned cores a packet goes to the one that received it.
@@ -206,8 +243,12 @@ mod tests {
             carry: &Carry::default(),
             generation: 1,
         };
-        let free =
-            socket::open_group("[::]:0".parse().unwrap(), &[CoreSettings::default()]).unwrap();
+        let free = socket::open_group(
+            "[::]:0".parse().unwrap(),
+            Carries::Both,
+            &[CoreSettings::default()],
+        )
+        .unwrap();
         let port = free.addr.port();
         let text =
             format!("a.test:{port} {{\n bind ::\n whoami\n}}\nb.test:{port} {{\n whoami\n}}\n");
@@ -228,13 +269,17 @@ mod tests {
 
     #[test]
     fn another_number_of_sockets_adds_some_and_closes_none() {
-        let free =
-            socket::open_group("127.0.0.1:0".parse().unwrap(), &[CoreSettings::default()]).unwrap();
+        let free = socket::open_group(
+            "127.0.0.1:0".parse().unwrap(),
+            Carries::Both,
+            &[CoreSettings::default()],
+        )
+        .unwrap();
         let wanted = free.addr;
         drop(free);
         let cores = Settings::floating(2).cores;
         let fds = |group: &Group| -> Vec<_> { group.udp.iter().map(|udp| udp.raw_fd()).collect() };
-        let first = Group::open(wanted, 2, &cores).unwrap();
+        let first = Group::open(wanted, Carries::Both, 2, &cores).unwrap();
         let more = first.resized(5, &cores).unwrap();
         let less = more.resized(1, &cores).unwrap();
         assert_eq!((first.udp.len(), more.udp.len(), less.count), (2, 5, 1));

@@ -455,8 +455,12 @@ mod tests {
         let mailboxes = (0..cores).map(|_| runtime::packet_mailbox(4).unwrap());
         let (senders, receivers) = mailboxes.unzip();
         let mut spread = Spread::new(0, limits::BATCH, Links::new(senders));
-        let group =
-            socket::open_group("127.0.0.1:0".parse().unwrap(), &[CoreSettings::default()]).unwrap();
+        let group = socket::open_group(
+            "127.0.0.1:0".parse().unwrap(),
+            socket::Carries::Both,
+            &[CoreSettings::default()],
+        )
+        .unwrap();
         let fd = group.udp.into_iter().next().unwrap();
         let sockets = vec![Rc::new(Listening {
             listener: 3,

@@ -17,14 +17,16 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use super::clients::Clients;
 use super::config::Config;
+use super::handshakes::Handshakes;
 use super::running::Running;
 use super::serve::{self, Served};
+use super::sockets::ByListener;
 use super::stream;
 use crate::limits;
 use crate::plugin::{self, Chain, Query, Role, Route, Run, TaskEnv, Visit};
 use crate::runtime::{self, Receiver, Sender, clock};
 use crate::transport::tcp;
-use crate::transport::udp::ReplyPath;
+use crate::transport::udp::{ReplyPath, Socket};
 use crate::tune::CoreSettings;
 use crate::wire::rcode::Rcode;
 
@@ -66,8 +68,10 @@ pub struct Waiting {
 pub struct Swap {
     /// The configuration.
     pub config: Arc<Config>,
-    /// Index in the configuration and socket of each TCP listener.
-    pub listeners: Vec<(u16, tcp::Shared)>,
+    /// The sockets of its streams.
+    pub tcp: ByListener<tcp::Shared>,
+    /// The sockets of its QUIC endpoints.
+    pub quic: ByListener<Arc<Socket>>,
     /// Told when it is done.
     pub done: std::sync::mpsc::Sender<()>,
 }
@@ -120,6 +124,8 @@ pub struct Env {
     running: RefCell<Vec<Rc<Running>>>,
     /// TCP connections open on this core.
     pub(super) connections: Clients,
+    /// TLS handshakes of this core.
+    pub(super) handshakes: Handshakes,
 }
 
 impl Env {
@@ -131,6 +137,7 @@ impl Env {
             peers,
             running: RefCell::new(Vec::new()),
             connections: Clients::new(),
+            handshakes: Handshakes::new(),
         })
     }
 
@@ -268,7 +275,7 @@ pub async fn run(core: usize, cores: usize, peers: Vec<Peer>, mut jobs: Receiver
             Job::Background(query) => spawn_counted(&env, plugin::background(env.clone(), query)),
             Job::Swap(swap) => {
                 env.open(swap.config);
-                acceptors.replace(&env, swap.listeners);
+                acceptors.replace(&env, swap.tcp);
                 // The supervisor may have given up waiting; the swap stands all the same.
                 let _ = swap.done.send(());
             }

@@ -148,7 +148,7 @@ fn both_ways(env: &Rc<Env>, bytes: &[u8], arrival: &Arrival) -> BothWays {
         .then(|| glance.answer(&running, bytes, arrival, &Pin::new(), &mut out));
     let short = short.flatten().map(|len| out[..len].to_vec());
     let long = match serve::long(&running, &mut desk, bytes, arrival, &mut out) {
-        Served::Reply(len) => out[..len].to_vec(),
+        Served::Reply(len) | Served::Rejected(len) => out[..len].to_vec(),
         Served::Silent | Served::Parked(_) => Vec::new(),
     };
     BothWays { short, long }
@@ -166,8 +166,8 @@ async fn answer(env: &Rc<Env>, bytes: &[u8], arrival: &Arrival) -> Seen {
     let (mut desk, mut out) = (Desk::default(), vec![0; 65_535]);
     let running = env.newest().expect("a configuration");
     match serve::message(&running, &mut desk, bytes, arrival, &mut out) {
-        Served::Reply(len) => decode(&out[..len]),
-        Served::Silent => Seen::default(),
+        Served::Reply(len) | Served::Rejected(len @ 1..) => decode(&out[..len]),
+        Served::Rejected(0) | Served::Silent => Seen::default(),
         Served::Parked(run) => {
             let reply = tasks::complete(env, &mut desk.query, run).await;
             reply.map_or_else(Seen::default, |reply| decode(&reply))

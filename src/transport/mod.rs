@@ -10,5 +10,7 @@ pub mod interfaces;
 mod outbox;
 pub mod socket;
 pub mod steering;
+pub mod stream;
 pub mod tcp;
+pub mod tls;
 pub mod udp;

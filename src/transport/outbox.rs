@@ -261,8 +261,12 @@ mod tests {
 
     /// `ask` clients send queries of these lengths in turn; each must get its own octets back, whatever was sent together.
     fn check(listen: &str, ask: &str, lengths: &[&[usize]], segments: bool) {
-        let group =
-            socket::open_group(listen.parse().unwrap(), &[CoreSettings::default()]).unwrap();
+        let group = socket::open_group(
+            listen.parse().unwrap(),
+            socket::Carries::Both,
+            &[CoreSettings::default()],
+        )
+        .unwrap();
         let port = group.addr.port();
         let server = Socket::new(group.udp.into_iter().next().unwrap(), group.addr);
         let asked: SocketAddr = format!("{ask}:{port}").parse().unwrap();

@@ -9,7 +9,18 @@ use socket2::{Domain, Protocol, SockRef, Socket, Type};
 use crate::limits;
 use crate::tune::CoreSettings;
 
-/// The sockets of one address: `n` for UDP and `n` for TCP, in the order of the cores they belong to.
+/// Which protocols the sockets of an address are for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carries {
+    /// Both, on one port.
+    Both,
+    /// UDP alone.
+    Udp,
+    /// TCP alone.
+    Tcp,
+}
+
+/// The sockets of one address: `n` for UDP and `n` for TCP, in the order of the cores they belong to; none of a protocol that was not asked for.
 pub struct Group {
     /// The address as bound: the port is real even if 0 was asked for.
     pub addr: SocketAddr,
@@ -19,15 +30,19 @@ pub struct Group {
     pub tcp: Vec<TcpListener>,
 }
 
-/// Opens UDP and TCP sockets on one address, one of each for every core given.
+/// Opens UDP and TCP sockets on one address, one of each that is wanted for every core given.
 ///
 /// # Errors
 /// CoreDNS's wording, with the remedy where the kernel's reason has one.
-pub fn open_group(wanted: SocketAddr, cores: &[CoreSettings]) -> Result<Group, String> {
-    match open_all(wanted, cores) {
+pub fn open_group(
+    wanted: SocketAddr,
+    carries: Carries,
+    cores: &[CoreSettings],
+) -> Result<Group, String> {
+    match open_all(wanted, carries, cores) {
         Err(Failure::NoIpv6) if is_wildcard_v6(wanted) => {
             let v4 = SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), wanted.port());
-            open_all(v4, cores).map_err(|failure| failure.text(wanted))
+            open_all(v4, carries, cores).map_err(|failure| failure.text(wanted))
         }
         outcome => outcome.map_err(|failure| failure.text(wanted)),
     }
@@ -88,7 +103,11 @@ fn is_wildcard_v6(addr: SocketAddr) -> bool {
     addr.is_ipv6() && addr.ip().is_unspecified()
 }
 
-fn open_all(wanted: SocketAddr, cores: &[CoreSettings]) -> Result<Group, Failure> {
+fn open_all(
+    wanted: SocketAddr,
+    carries: Carries,
+    cores: &[CoreSettings],
+) -> Result<Group, Failure> {
     let mut attempt = 0;
     loop {
         let mut addr = wanted;
@@ -97,7 +116,7 @@ fn open_all(wanted: SocketAddr, cores: &[CoreSettings]) -> Result<Group, Failure
             udp: Vec::with_capacity(cores.len()),
             tcp: Vec::with_capacity(cores.len()),
         };
-        let outcome = fill(&mut group, &mut addr, cores);
+        let outcome = fill(&mut group, &mut addr, carries, cores);
         group.addr = addr;
         match outcome {
             // A port that TCP got free may be taken on UDP: with port 0 another one is tried.
@@ -114,21 +133,33 @@ fn open_all(wanted: SocketAddr, cores: &[CoreSettings]) -> Result<Group, Failure
     }
 }
 
-fn fill(group: &mut Group, addr: &mut SocketAddr, cores: &[CoreSettings]) -> Result<(), Failure> {
-    for core in cores {
+fn fill(
+    group: &mut Group,
+    addr: &mut SocketAddr,
+    carries: Carries,
+    cores: &[CoreSettings],
+) -> Result<(), Failure> {
+    let wanted = |carries_it| if carries_it { cores } else { &[] };
+    for core in wanted(carries != Carries::Udp) {
         let socket = open(*addr, Type::STREAM, core).map_err(|error| failure("tcp", error))?;
         socket
             .listen(limits::TCP_BACKLOG)
             .map_err(|error| failure("tcp", error))?;
-        let local = socket.local_addr().ok().and_then(|local| local.as_socket());
-        addr.set_port(local.map_or(addr.port(), |local| local.port()));
+        take_port(addr, &socket);
         group.tcp.push(socket.into());
     }
-    for core in cores {
+    for core in wanted(carries != Carries::Tcp) {
         let socket = open(*addr, Type::DGRAM, core).map_err(|error| failure("udp", error))?;
+        take_port(addr, &socket);
         group.udp.push(socket.into());
     }
     Ok(())
+}
+
+/// The port that the kernel chose, where it was asked to.
+fn take_port(addr: &mut SocketAddr, socket: &Socket) {
+    let local = socket.local_addr().ok().and_then(|local| local.as_socket());
+    addr.set_port(local.map_or(addr.port(), |local| local.port()));
 }
 
 fn failure(network: &'static str, error: io::Error) -> Failure {
@@ -274,7 +305,7 @@ mod tests {
         };
         // net.core.rmem_max and wmem_max are larger on every machine.
         let cores = [core(64, Some(96 << 10)), core(128, None)];
-        let group = open_group("127.0.0.1:0".parse().unwrap(), &cores).unwrap();
+        let group = open_group("127.0.0.1:0".parse().unwrap(), Carries::Both, &cores).unwrap();
         let sizes: Vec<(usize, usize)> = group
             .udp
             .iter()

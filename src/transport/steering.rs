@@ -148,6 +148,7 @@ mod tests {
     fn programs_for_many_cpus_are_accepted() {
         let group = socket::open_group(
             "127.0.0.1:0".parse().unwrap(),
+            socket::Carries::Both,
             &[CoreSettings::default(); 1],
         )
         .unwrap();
@@ -195,6 +196,7 @@ mod tests {
         for count in [2, 4, 3] {
             let group = socket::open_group(
                 "[::]:0".parse().unwrap(),
+                socket::Carries::Both,
                 &vec![CoreSettings::default(); count],
             )
             .unwrap();
@@ -219,6 +221,7 @@ mod tests {
     fn more_sockets_take_the_program_off() {
         let group = socket::open_group(
             "127.0.0.1:0".parse().unwrap(),
+            socket::Carries::Both,
             &[CoreSettings::default(); 2],
         )
         .unwrap();

@@ -20,32 +20,58 @@ pub type Shared = Arc<TcpListener>;
 /// Collects octets and hands out whole messages.
 #[derive(Default)]
 pub struct Frames {
-    buffer: Vec<u8>,
-    /// Octets before this were handed out.
-    taken: usize,
+    /// The start of a message that is not whole yet, or messages that were not taken.
+    partial: Vec<u8>,
+    /// There is a whole message that was not taken.
+    is_stopped: bool,
 }
 
 impl Frames {
-    /// Adds received octets. The caller takes every whole message before it adds more, so at most one incomplete one is kept.
-    pub fn extend(&mut self, octets: &[u8]) {
-        self.buffer.drain(..self.taken);
-        self.taken = 0;
-        self.buffer.extend_from_slice(octets);
+    /// Whether a message was not taken.
+    pub fn is_stopped(&self) -> bool {
+        self.is_stopped
     }
 
-    /// The next whole message.
-    pub fn next_message(&mut self) -> Option<&[u8]> {
-        if self.taken == self.buffer.len() {
-            // A connection may now be idle for long, and thousands may be.
-            (self.buffer, self.taken) = (Vec::new(), 0);
-            return None;
-        }
-        let rest = &self.buffer[self.taken..];
-        let len = u16::from_be_bytes(*rest.first_chunk::<2>()?) as usize;
-        let message = rest.get(2..2 + len)?;
-        self.taken += 2 + len;
-        Some(message)
+    /// Adds received octets and hands every whole message to `each`, in order, until it takes one no more (`false`).
+    pub fn take(&mut self, octets: &[u8], mut each: impl FnMut(&[u8]) -> bool) {
+        let mut is_stopped = false;
+        let mut each = |message: &[u8]| {
+            is_stopped = !each(message);
+            !is_stopped
+        };
+        self.split(octets, &mut each);
+        self.is_stopped = is_stopped;
     }
+
+    fn split(&mut self, octets: &[u8], each: &mut impl FnMut(&[u8]) -> bool) {
+        if self.partial.is_empty() {
+            let rest = split_off(octets, each);
+            self.partial.extend_from_slice(rest);
+            return;
+        }
+        // A connection may be idle for long after this, and thousands may be: no buffer stays behind.
+        let mut joined = std::mem::take(&mut self.partial);
+        joined.extend_from_slice(octets);
+        let left = split_off(&joined, each).len();
+        if left > 0 {
+            joined.drain(..joined.len() - left);
+            self.partial = joined;
+        }
+    }
+}
+
+/// Hands out the whole messages at the front; what is left is the start of one, or was not taken.
+fn split_off<'a>(mut octets: &'a [u8], each: &mut impl FnMut(&[u8]) -> bool) -> &'a [u8] {
+    while let Some((len, rest)) = octets.split_first_chunk::<2>() {
+        let Some((message, rest)) = rest.split_at_checked(u16::from_be_bytes(*len).into()) else {
+            break;
+        };
+        if !each(message) {
+            break;
+        }
+        octets = rest;
+    }
+    octets
 }
 
 /// Appends a framed reply. A reply is at most `limits::MESSAGE_OCTETS` long.
@@ -68,12 +94,33 @@ mod tests {
         for step in 1..stream.len() {
             let (mut frames, mut got) = (Frames::default(), Vec::new());
             for chunk in stream.chunks(step) {
-                frames.extend(chunk);
-                while let Some(message) = frames.next_message() {
+                frames.take(chunk, |message| {
                     got.push(message.to_vec());
-                }
+                    true
+                });
             }
             assert_eq!(got, [&b"one"[..], b"", b"three"], "{step}");
         }
+    }
+
+    #[test]
+    fn what_is_not_taken_comes_again() {
+        let mut stream = Vec::new();
+        for message in [&b"one"[..], b"two", b"three"] {
+            push_frame(&mut stream, message);
+        }
+        let (mut frames, mut got) = (Frames::default(), Vec::new());
+        for octets in [&stream[..12], &[], &stream[12..]] {
+            let before = got.len();
+            frames.take(octets, |message| {
+                let has_room = got.len() == before;
+                if has_room {
+                    got.push(message.to_vec());
+                }
+                has_room
+            });
+            assert_eq!(frames.is_stopped(), before == 0);
+        }
+        assert_eq!(got, [&b"one"[..], b"two", b"three"]);
     }
 }

@@ -389,8 +389,12 @@ mod tests {
     use crate::tune::CoreSettings;
 
     fn check_echo(listen: &str, ask: &str) {
-        let group =
-            socket::open_group(listen.parse().unwrap(), &[CoreSettings::default()]).unwrap();
+        let group = socket::open_group(
+            listen.parse().unwrap(),
+            socket::Carries::Both,
+            &[CoreSettings::default()],
+        )
+        .unwrap();
         let port = group.addr.port();
         let server = Socket::new(group.udp.into_iter().next().unwrap(), group.addr);
         let asked: SocketAddr = format!("{ask}:{port}").parse().unwrap();
@@ -439,7 +443,9 @@ mod tests {
     #[test]
     fn a_batch_takes_no_more_than_it_is_told() {
         let core = [CoreSettings::default()];
-        let group = socket::open_group("127.0.0.1:0".parse().unwrap(), &core).unwrap();
+        let group =
+            socket::open_group("127.0.0.1:0".parse().unwrap(), socket::Carries::Both, &core)
+                .unwrap();
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
         for _ in 0..7 {
             client.send_to(&[7], group.addr).unwrap();

@@ -98,9 +98,9 @@ impl Core {
         };
         let served = serve::message(&self.packet, &mut self.desk, query, &arrival, &mut self.out);
         match served {
-            Served::Reply(len) => Ok(len),
+            Served::Reply(len) | Served::Rejected(len @ 1..) => Ok(len),
             Served::Parked(run) => Err(Some(run)),
-            Served::Silent => Err(None),
+            Served::Rejected(0) | Served::Silent => Err(None),
         }
     }
 

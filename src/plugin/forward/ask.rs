@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use super::{Forward, Line};
 use crate::limits;
-use crate::plugin::{Answer, Proto, Query, TaskCx};
+use crate::plugin::{Answer, Query, TaskCx};
 use crate::runtime;
 use crate::runtime::clock::MILLISECOND;
 use crate::upstream::{Call, Error, Pool, Protocol, Request, RequestBuffer, below};
@@ -73,8 +73,8 @@ impl<'a> Asking<'a> {
             protocol: match query.proto {
                 _ if forward.lines[nth].force_tcp => Protocol::Tcp,
                 _ if forward.lines[nth].prefer_udp => Protocol::Udp,
-                Proto::Udp => Protocol::Udp,
-                Proto::Tcp => Protocol::Tcp,
+                proto if proto.is_tcp() => Protocol::Tcp,
+                _ => Protocol::Udp,
             },
             query,
             cx,

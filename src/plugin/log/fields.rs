@@ -100,7 +100,7 @@ impl<'a> Facts<'a> {
             id: self.id,
             qtype: self.qtype,
             name: self.name,
-            is_tcp: self.proto == Proto::Tcp,
+            is_tcp: self.proto.is_tcp(),
             query_octets: u16::try_from(self.octets).ok()?,
             dnssec_ok: self.dnssec_ok,
             size_limit: u16::try_from(self.size_limit).ok()?,

@@ -8,9 +8,7 @@ use std::cell::OnceCell;
 use std::sync::Arc;
 
 use crate::corefile::{Args, SetupError};
-use crate::plugin::{
-    Answer, Flow, OpenCx, PlainPart, PlainQuery, Plugin, Proto, Query, SetupCx, Site,
-};
+use crate::plugin::{Answer, Flow, OpenCx, PlainPart, PlainQuery, Plugin, Query, SetupCx, Site};
 use crate::telemetry::dns::{QueryReport, SiteMetrics};
 use crate::telemetry::metrics::GaugeGuard;
 use crate::telemetry::registry;
@@ -63,7 +61,7 @@ impl Plugin for Prometheus {
     fn plain_done(&self, query: &PlainQuery<'_>, _: &[u8]) {
         if let Some(counters) = self.of_site(query.site) {
             counters.count(&QueryReport {
-                is_tcp: query.arrival.proto == Proto::Tcp,
+                is_tcp: query.arrival.proto.is_tcp(),
                 is_ipv6: query.client().is_ipv6(),
                 qtype: query.plain.qtype,
                 dnssec_ok: query.plain.dnssec_ok,
@@ -98,7 +96,7 @@ impl Prometheus {
 fn report(query: &Query, counters: &SiteMetrics) -> QueryReport {
     let written = query.answer == Answer::Written;
     QueryReport {
-        is_tcp: query.proto == Proto::Tcp,
+        is_tcp: query.proto.is_tcp(),
         is_ipv6: query.peer.is_ipv6(),
         qtype: query.qtype,
         dnssec_ok: query.dnssec_ok(),

@@ -5,6 +5,7 @@ use std::net::TcpStream;
 
 use super::*;
 use crate::control::Control;
+use crate::plugin::Proto;
 use crate::telemetry::log::capture;
 use crate::testing::directive::{Directive, query, set_up, set_up_error};
 use crate::wire::types;

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use crate::corefile::{Args, SetupError};
-use crate::plugin::{Flow, OpenCx, Plugin, Proto, Query, SetupCx};
+use crate::plugin::{Flow, OpenCx, Plugin, Query, SetupCx};
 use crate::wire::name::NameBuf;
 use crate::wire::reply::Section;
 use crate::wire::{flag, types};
@@ -29,9 +29,9 @@ impl Plugin for Whoami {
 
     fn on_query(&self, query: &mut Query) -> Flow {
         let (peer, name, qclass) = (query.peer.0, query.name_buf(), query.qclass);
-        let prefix: &[u8] = match query.proto {
-            Proto::Udp => b"\x04_udp",
-            Proto::Tcp => b"\x04_tcp",
+        let prefix: &[u8] = match query.proto.is_tcp() {
+            false => b"\x04_udp",
+            true => b"\x04_tcp",
         };
         let reply = query.respond();
         reply.set_flag(flag::AA, true);

@@ -98,8 +98,8 @@ fn answer(
     out: &mut [u8],
 ) -> Vec<u8> {
     let len = match serve::message(running, desk, octets, arrival, out) {
-        Served::Reply(len) => len,
-        Served::Silent | Served::Parked(_) => return Vec::new(),
+        Served::Reply(len) | Served::Rejected(len @ 1..) => len,
+        Served::Rejected(0) | Served::Silent | Served::Parked(_) => return Vec::new(),
     };
     let reply = &out[..len];
     assert_eq!(reply[..2], octets[..2], "another id");

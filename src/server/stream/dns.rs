@@ -1,0 +1,253 @@
+//! DNS over TCP and over TLS: pipelined queries, replies in the order in which they are ready (RFC 7766, RFC 7858).
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::disallowed_macros,
+        clippy::disallowed_methods,
+        clippy::disallowed_types
+    )
+)]
+
+use std::cell::{Cell, RefCell};
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+use std::time::Duration;
+
+use crate::limits;
+use crate::runtime::clock::{self, Nanos};
+use crate::runtime::{self, Sleep};
+use crate::server::config::Timeouts;
+use crate::server::session::{Outcome, Session, Waits};
+use crate::transport::stream::Stream;
+use crate::transport::tcp::{self, Frames};
+
+/// Answers the queries of a connection until it ends.
+pub(super) async fn serve(session: Session, stream: Stream, timeouts: Timeouts) {
+    let now = clock::now_ns();
+    let mut connection = Connection {
+        read_by: after(now, timeouts.read),
+        write_by: None,
+        alarm: runtime::sleep_until(after(now, timeouts.read)),
+        late: Rc::default(),
+        stream,
+        frames: Frames::default(),
+        has_left_over: false,
+        unsent: Vec::new(),
+        answered: 0,
+        is_read_out: false,
+        session,
+        timeouts,
+    };
+    poll_fn(|cx| connection.poll(cx)).await;
+}
+
+/// One connection: one task that reads, answers and writes.
+struct Connection {
+    session: Session,
+    stream: Stream,
+    timeouts: Timeouts,
+    frames: Frames,
+    /// `frames` holds a query that there was no room for.
+    has_left_over: bool,
+    /// Framed replies that are not sent yet; reading stops above `limits::TCP_UNSENT_OCTETS`.
+    unsent: Vec<u8>,
+    late: Rc<Late>,
+    answered: u32,
+    /// No more queries are taken: what is being answered is sent, then the connection ends.
+    is_read_out: bool,
+    /// When the next whole message is due, so that a peer that sends an octet now and then is cut off too.
+    read_by: Nanos,
+    /// When the peer must have taken what is to be sent; `None` while it keeps up.
+    write_by: Option<Nanos>,
+    /// Rings at the earlier of both or before: it is set anew only when it rings.
+    alarm: Sleep,
+}
+
+/// What the tasks of queries that waited leave for their connection.
+#[derive(Default)]
+struct Late {
+    /// Their framed replies.
+    replies: RefCell<Vec<u8>>,
+    /// Queries that wait: `0 <= in_flight <= limits::TCP_QUERIES_IN_FLIGHT`.
+    in_flight: Cell<usize>,
+    waker: RefCell<Option<Waker>>,
+}
+
+impl Connection {
+    /// Goes on as far as it can; `Ready` when the connection is over.
+    fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.late.register(cx.waker());
+        for _ in 0..READS_IN_A_ROW {
+            self.unsent.append(&mut self.late.replies.borrow_mut());
+            match self.stream.poll_send(cx, &mut self.unsent) {
+                Poll::Ready(Ok(())) => self.write_by = None,
+                Poll::Ready(Err(_)) => return Poll::Ready(()),
+                Poll::Pending => {
+                    let by = after(clock::now_ns(), self.timeouts.write);
+                    self.write_by.get_or_insert(by);
+                }
+            }
+            if self.is_read_out && self.write_by.is_none() && self.late.in_flight.get() == 0 {
+                self.stream.shutdown_write(cx);
+                return Poll::Ready(());
+            }
+            if self.is_read_out || self.is_congested() || !self.read(cx) {
+                return self.poll_alarm(cx);
+            }
+        }
+        // One that sends without pause, and nothing that takes time, must not keep the others waiting.
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+
+    /// Takes what has arrived; `false` when nothing has, and there is nothing new to send.
+    fn read(&mut self, cx: &mut Context<'_>) -> bool {
+        let most = self.timeouts.max_queries.unwrap_or(u32::MAX);
+        let mut turn = Turn {
+            session: &self.session,
+            late: &self.late,
+            unsent: &mut self.unsent,
+            taken: 0,
+            most: most.saturating_sub(self.answered),
+        };
+        let frames = &mut self.frames;
+        let mut take = |octets: &[u8]| frames.take(octets, |message| turn.answer(message));
+        let read = if self.has_left_over {
+            take(&[]);
+            Poll::Ready(Ok(1))
+        } else {
+            self.stream.poll_recv(cx, &mut take)
+        };
+        let taken = turn.taken;
+        self.has_left_over = frames.is_stopped();
+        self.answered = self.answered.saturating_add(taken);
+        if taken > 0 {
+            self.read_by = after(clock::now_ns(), self.timeouts.idle);
+        }
+        let is_last = self
+            .timeouts
+            .max_queries
+            .is_some_and(|most| self.answered >= most)
+            || self.session.accepting.listener.get().is_none();
+        match read {
+            Poll::Pending => false,
+            Poll::Ready(Ok(count)) if count > 0 && !(is_last && taken > 0) => true,
+            // The end, an error, or the last query that it may send.
+            Poll::Ready(_) => {
+                self.is_read_out = true;
+                true
+            }
+        }
+    }
+
+    fn is_congested(&self) -> bool {
+        self.late.in_flight.get() >= limits::TCP_QUERIES_IN_FLIGHT
+            || self.unsent.len() >= limits::TCP_UNSENT_OCTETS
+            || self.write_by.is_some()
+    }
+
+    /// Ends what has taken too long.
+    fn poll_alarm(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let reads = !self.is_read_out && !self.is_congested();
+            let next = match (self.write_by, reads) {
+                (Some(write_by), _) => write_by,
+                (None, true) => self.read_by,
+                // Its queries have deadlines of their own.
+                (None, false) => return Poll::Pending,
+            };
+            if next < self.alarm.deadline() {
+                self.alarm = runtime::sleep_until(next);
+            }
+            if Pin::new(&mut self.alarm).poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            let now = clock::now_ns();
+            if now < next {
+                self.alarm = runtime::sleep_until(next);
+            } else if self.write_by.is_some() || self.late.in_flight.get() == 0 {
+                return Poll::Ready(());
+            } else {
+                self.is_read_out = true;
+                return Poll::Pending;
+            }
+        }
+    }
+}
+
+/// What is needed to answer while the stream is being read.
+struct Turn<'a> {
+    session: &'a Session,
+    late: &'a Rc<Late>,
+    unsent: &'a mut Vec<u8>,
+    taken: u32,
+    /// Queries that the connection may still send.
+    most: u32,
+}
+
+impl Turn<'_> {
+    /// `false` when there is no room for one more now.
+    fn answer(&mut self, message: &[u8]) -> bool {
+        if self.taken >= self.most
+            || self.unsent.len() >= limits::TCP_UNSENT_OCTETS
+            || self.late.in_flight.get() >= limits::TCP_QUERIES_IN_FLIGHT
+        {
+            return false;
+        }
+        self.taken += 1;
+        let waits = self.session.ask(message, |outcome| match outcome {
+            Outcome::Reply(reply) | Outcome::Rejected(reply) if !reply.is_empty() => {
+                tcp::push_frame(self.unsent, reply);
+                None
+            }
+            Outcome::Waits(waits) => Some(waits),
+            _ => None,
+        });
+        if let Some(waits) = waits {
+            self.late.wait_for(waits);
+        }
+        true
+    }
+}
+
+impl Late {
+    fn register(&self, waker: &Waker) {
+        let mut slot = self.waker.borrow_mut();
+        match &mut *slot {
+            Some(old) => old.clone_from(waker),
+            None => *slot = Some(waker.clone()),
+        }
+    }
+
+    fn wait_for(self: &Rc<Self>, waits: Waits) {
+        self.in_flight.set(self.in_flight.get() + 1);
+        let place = InFlight(self.clone());
+        runtime::spawn(async move {
+            if let Some(reply) = waits.reply().await {
+                tcp::push_frame(&mut place.0.replies.borrow_mut(), &reply);
+            }
+        });
+    }
+}
+
+/// A query of a connection that waits; gives its place back even if its task panics.
+struct InFlight(Rc<Late>);
+
+impl Drop for InFlight {
+    fn drop(&mut self) {
+        self.0.in_flight.set(self.0.in_flight.get() - 1);
+        if let Some(waker) = &*self.0.waker.borrow() {
+            waker.wake_by_ref();
+        }
+    }
+}
+
+fn after(now: Nanos, patience: Duration) -> Nanos {
+    now.saturating_add(u64::try_from(patience.as_nanos()).unwrap_or(Nanos::MAX))
+}
+
+/// Reads of one connection between two turns of the other tasks.
+const READS_IN_A_ROW: usize = 4;

@@ -1,0 +1,253 @@
+//! Connections over TCP on a task thread: accepted, counted, shaken hands with, and handed to the protocol of their listener.
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::disallowed_macros,
+        clippy::disallowed_methods,
+        clippy::disallowed_types
+    )
+)]
+
+mod dns;
+
+use std::future::{Future, poll_fn};
+use std::net::SocketAddr;
+use std::pin::pin;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::task::Poll;
+
+use rustls::ServerConfig;
+
+use super::clients::Client;
+use super::config::Timeouts;
+use super::session::{Accepting, Session};
+use super::tasks::Env;
+use crate::corefile::address::Scheme;
+use crate::plugin::Proto;
+use crate::runtime::{self, TcpListener, TcpStream};
+use crate::telemetry::log;
+use crate::tls;
+use crate::transport::stream::Stream;
+use crate::transport::tcp;
+use crate::transport::tls::ServerTls;
+
+/// The accept loops of one core.
+#[derive(Default)]
+pub struct Acceptors {
+    list: Vec<Acceptor>,
+}
+
+struct Acceptor {
+    socket: tcp::Shared,
+    state: Rc<Accepting>,
+}
+
+impl Acceptors {
+    /// Accepts on exactly these sockets from now on. Connections of a socket that stays are not touched; those of one that goes
+    /// finish what they are answering.
+    pub fn replace(&mut self, env: &Rc<Env>, listeners: Vec<(u16, tcp::Shared)>) {
+        let mut old = std::mem::take(&mut self.list);
+        for (listener, socket) in listeners {
+            if let Some(at) = old
+                .iter()
+                .position(|acceptor| Arc::ptr_eq(&acceptor.socket, &socket))
+            {
+                let acceptor = old.swap_remove(at);
+                acceptor.state.listener.set(Some(listener));
+                self.list.push(acceptor);
+            } else {
+                self.start(env, listener, socket);
+            }
+        }
+        for acceptor in old {
+            acceptor.state.close();
+        }
+    }
+
+    fn start(&mut self, env: &Rc<Env>, listener: u16, socket: tcp::Shared) {
+        let state = Accepting::new(listener);
+        let listening = socket.try_clone().and_then(TcpListener::from_std);
+        match listening {
+            Ok(listening) => runtime::spawn(accept(env.clone(), state.clone(), listening)),
+            Err(error) => log::error(None, format_args!("cannot accept TCP connections: {error}")),
+        }
+        self.list.push(Acceptor { socket, state });
+    }
+}
+
+async fn accept(env: Rc<Env>, state: Rc<Accepting>, listening: TcpListener) {
+    while state.listener.get().is_some() {
+        let accepted = first_of(listening.accept(), state.closed.wait()).await;
+        let Some(Ok((tcp, peer))) = accepted else {
+            continue;
+        };
+        let (Some(open), Ok(local)) = (Open::new(&env, peer), tcp.local_addr()) else {
+            continue;
+        };
+        let session = Session {
+            env: env.clone(),
+            accepting: state.clone(),
+            peer,
+            local,
+            proto: Proto::Tcp,
+        };
+        runtime::spawn(connection(open, session, tcp));
+    }
+}
+
+/// The first future's output, or `None` when the second is ready first.
+async fn first_of<T>(
+    first: impl Future<Output = T>,
+    second: impl Future<Output = ()>,
+) -> Option<T> {
+    let (mut first, mut second) = (pin!(first), pin!(second));
+    poll_fn(|cx| {
+        if let Poll::Ready(value) = first.as_mut().poll(cx) {
+            return Poll::Ready(Some(value));
+        }
+        second.as_mut().poll(cx).map(|()| None)
+    })
+    .await
+}
+
+/// What a connection needs to know of its listener.
+struct Terms {
+    scheme: Scheme,
+    tls: Option<Arc<tls::Live>>,
+    timeouts: Timeouts,
+}
+
+async fn connection(open: Open, mut session: Session, tcp: TcpStream) {
+    let terms = session.with_listener(|listener| Terms {
+        scheme: listener.scheme,
+        tls: listener.tls.clone(),
+        timeouts: listener.timeouts,
+    });
+    let Some(terms) = terms else {
+        return;
+    };
+    let stream = match &terms.tls {
+        None => Stream::Plain(tcp),
+        Some(live) => match Box::pin(shake_hands(
+            &session,
+            tcp,
+            live.current(terms.scheme),
+            &terms.timeouts,
+        ))
+        .await
+        {
+            Some(tls) => Stream::Tls(tls),
+            None => return,
+        },
+    };
+    // Boxed: each takes the room of its own protocol, and thousands may be idle.
+    match terms.scheme {
+        Scheme::Tls => {
+            session.proto = Proto::Tls;
+            Box::pin(dns::serve(session, stream, terms.timeouts)).await;
+        }
+        _ => Box::pin(dns::serve(session, stream, terms.timeouts)).await,
+    }
+    drop(open);
+}
+
+async fn shake_hands(
+    session: &Session,
+    tcp: TcpStream,
+    config: Arc<ServerConfig>,
+    timeouts: &Timeouts,
+) -> Option<ServerTls> {
+    let _turn = session.env.handshakes.enter()?;
+    let mut stream = ServerTls::accept(tcp, config).ok()?;
+    let shaken = poll_fn(|cx| stream.poll_handshake(cx));
+    match runtime::timeout(timeouts.read, shaken).await {
+        Ok(Ok(())) => {
+            session.env.handshakes.done(stream.common());
+            Some(stream)
+        }
+        _ => {
+            session.env.handshakes.failed();
+            None
+        }
+    }
+}
+
+/// Counts a connection for as long as its reader lives, or its task waits to be refused.
+struct Open {
+    env: Rc<Env>,
+    client: Client,
+}
+
+impl Open {
+    /// `None` when the core has as many as it may, or the client.
+    fn new(env: &Rc<Env>, peer: SocketAddr) -> Option<Open> {
+        let client = Client::of(peer.ip());
+        env.connections
+            .enter(client, env.tune().tcp_connections_max)
+            .then(|| Open {
+                env: env.clone(),
+                client,
+            })
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.env.connections.leave(self.client);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::pending;
+    use std::time::Duration;
+
+    use super::*;
+    use crate::corefile::RealSource;
+    use crate::plugin::Carry;
+    use crate::runtime::local::Event;
+    use crate::runtime::{Backend, block_on};
+    use crate::server::config::{self, Surroundings};
+    use crate::tune::Settings;
+
+    /// What is left open of a connection that comes when only so many more tasks have room.
+    fn check_refused(free: usize) {
+        let around = Surroundings {
+            source: &RealSource,
+            tune: &Arc::new(Settings::floating(1)),
+            default_port: 53,
+            carry: &Carry::default(),
+            generation: 1,
+        };
+        let config = config::build("Corefile", ".:0 {\n whoami\n}\n", &around).unwrap();
+        let config = Arc::new(config.config);
+        let left = block_on(Backend::Epoll, async move {
+            let env = Env::new(0, 1, Vec::new());
+            env.open(config);
+            let socket = Arc::new(std::net::TcpListener::bind("127.0.0.1:0").unwrap());
+            let server = socket.local_addr().unwrap();
+            Acceptors::default().replace(&env, vec![(0, socket)]);
+            // One of these ends below and leaves its place.
+            let places: Vec<Event> = (0..free).map(|_| Event::new()).collect();
+            for place in &places {
+                runtime::spawn(place.wait());
+            }
+            while runtime::try_spawn(pending()).is_ok() {}
+            places.iter().for_each(Event::notify);
+            runtime::yield_now().await;
+            let mut client = TcpStream::connect(None, server).await.unwrap();
+            let mut octet = [0; 1];
+            let end = runtime::timeout(Duration::from_secs(2), client.read(&mut octet)).await;
+            assert!(!matches!(end, Ok(Ok(1..)) | Err(_)), "{free} free: {end:?}");
+            env.connections.count()
+        });
+        assert_eq!(left.unwrap(), 0, "{free} free");
+    }
+
+    #[test]
+    fn a_connection_without_room_for_its_task_is_closed() {
+        check_refused(0);
+    }
+}

@@ -1,0 +1,231 @@
+//! The terms of one *tls* directive as they are now.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::fs;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+
+use rustls::crypto::ring::Ticketer;
+use rustls::server::{ProducesTickets, ServerConfig};
+use rustls::sign::SingleCertAndKey;
+
+use super::keylog::KeyLogFile;
+use super::{ClientAuth, clients, files, provider};
+use crate::control::Published;
+use crate::corefile::address::Scheme;
+use crate::telemetry::log;
+use crate::telemetry::metrics::{SharedCounter, registry};
+
+/// What a *tls* line says.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The certificate, with those that lead to its authority.
+    pub cert: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// Authorities of clients; none: those of the system.
+    pub ca: Option<PathBuf>,
+    /// Which certificates clients show.
+    pub client_auth: ClientAuth,
+    /// Where secrets of connections are written.
+    pub keylog: Option<PathBuf>,
+}
+
+/// What is current of a *tls* line. Shared by the listeners of its block, on all cores.
+pub struct Live {
+    settings: Settings,
+    published: Published<Terms>,
+    /// Of the files that made what is current, or that failed last.
+    seen: Mutex<Stamps>,
+    keylog: Option<Arc<KeyLogFile>>,
+    reloads: SharedCounter,
+    failures: SharedCounter,
+}
+
+impl fmt::Debug for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.settings.fmt(f)
+    }
+}
+
+/// Configurations that differ in the protocols they offer, and what they share.
+struct Terms {
+    /// By [`slot`].
+    configs: [Arc<ServerConfig>; SLOTS],
+    not_after_s: i64,
+}
+
+impl Live {
+    /// Loads everything for the first time.
+    ///
+    /// # Errors
+    /// A file cannot be read or used; it is named.
+    pub fn load(settings: Settings) -> Result<Live, String> {
+        let keylog = settings.keylog.as_deref().map(KeyLogFile::open);
+        let keylog = keylog.transpose()?.map(Arc::new);
+        let seen = Stamps::of(&settings);
+        let terms = Terms::load(&settings, keylog.as_ref())?;
+        note_not_after(&settings.cert, terms.not_after_s);
+        let cert = settings.cert.display().to_string();
+        let counter = |name, help| registry().shared_counter(name, help, &[("cert", &cert)]);
+        Ok(Live {
+            published: Published::new(Arc::new(terms)),
+            seen: Mutex::new(seen),
+            keylog,
+            reloads: counter(
+                "percoredns_tls_reloads_total",
+                "Times that a certificate, its key or the authorities of clients were loaded anew because their files changed.",
+            ),
+            failures: counter(
+                "percoredns_tls_reload_failures_total",
+                "Changed certificates, keys or authorities that could not be loaded; the old ones stay.",
+            ),
+            settings,
+        })
+    }
+
+    /// What a handshake on a listener of that transport goes by.
+    pub fn current(&self, scheme: Scheme) -> Arc<ServerConfig> {
+        let terms = self.published.load();
+        terms.configs[slot(scheme)].clone()
+    }
+
+    /// Loads everything anew if a file has changed since the last look. Blocks.
+    pub fn refresh(&self) {
+        let now = Stamps::of(&self.settings);
+        {
+            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+            if *seen == now {
+                return;
+            }
+            *seen = now;
+        }
+        match Terms::load(&self.settings, self.keylog.as_ref()) {
+            Ok(terms) => {
+                note_not_after(&self.settings.cert, terms.not_after_s);
+                self.published.publish(Arc::new(terms));
+                self.reloads.inc();
+                let cert = self.settings.cert.display();
+                log::info(PLUGIN, format_args!("Reloaded certificate {cert}"));
+            }
+            Err(error) => {
+                self.failures.inc();
+                log::error(
+                    PLUGIN,
+                    format_args!(
+                        "changed files cannot be used, the old certificate stays: {error}"
+                    ),
+                );
+            }
+        }
+    }
+}
+
+impl Terms {
+    fn load(settings: &Settings, keylog: Option<&Arc<KeyLogFile>>) -> Result<Terms, String> {
+        let identity = files::identity(&settings.cert, &settings.key)?;
+        let roots = || match &settings.ca {
+            Some(file) => files::roots(file),
+            None => files::system_roots(),
+        };
+        let clients = clients::verifier(settings.client_auth, roots)?;
+        // A new key for tickets: a client whose authority is gone must not resume.
+        let tickets = Ticketer::new().map_err(|error| error.to_string())?;
+        let base = |scheme: Scheme| -> Result<Arc<ServerConfig>, String> {
+            let builder = ServerConfig::builder_with_provider(provider());
+            let builder = builder
+                .with_safe_default_protocol_versions()
+                .map_err(|error| error.to_string())?;
+            let mut config = builder
+                .with_client_cert_verifier(clients.clone())
+                .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity.key.clone())));
+            offer(&mut config, scheme, &tickets);
+            if let Some(keylog) = keylog {
+                config.key_log = keylog.clone();
+            }
+            Ok(Arc::new(config))
+        };
+        Ok(Terms {
+            configs: [
+                base(Scheme::Tls)?,
+                base(Scheme::Https)?,
+                base(Scheme::Grpc)?,
+                base(Scheme::Quic)?,
+                base(Scheme::Https3)?,
+            ],
+            not_after_s: identity.not_after_s,
+        })
+    }
+}
+
+/// The application protocols of a transport (RFC 7301), and how sessions are resumed.
+fn offer(config: &mut ServerConfig, scheme: Scheme, tickets: &Arc<dyn ProducesTickets>) {
+    let names: &[&[u8]] = match scheme {
+        // RFC 7858 has no name; a client may offer any.
+        Scheme::Dns | Scheme::Tls => &[],
+        Scheme::Https => &[b"h2", b"http/1.1"],
+        Scheme::Grpc => &[b"h2"],
+        Scheme::Quic => &[b"doq"],
+        Scheme::Https3 => &[b"h3"],
+    };
+    config.alpn_protocols = names.iter().map(|name| name.to_vec()).collect();
+    match scheme {
+        // Early data may be replayed, against which rustls keeps each session for one use; so there are no tickets.
+        Scheme::Quic | Scheme::Https3 => config.max_early_data_size = u32::MAX,
+        _ => config.ticketer = tickets.clone(),
+    }
+}
+
+/// Shows when a certificate ends. There is one number for each file and process, whatever configurations name it.
+fn note_not_after(cert: &Path, not_after_s: i64) {
+    static NOT_AFTER: Mutex<BTreeMap<PathBuf, Arc<AtomicI64>>> = Mutex::new(BTreeMap::new());
+    let mut all = NOT_AFTER.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(shown) = all.get(cert) {
+        return shown.store(not_after_s, Ordering::Relaxed);
+    }
+    let shown = Arc::new(AtomicI64::new(not_after_s));
+    all.insert(cert.to_owned(), shown.clone());
+    let gauge = registry().gauge_fn(
+        "percoredns_tls_certificate_not_after_seconds",
+        "When the certificate that is served is no longer valid, in seconds since 1970.",
+        &[("cert", &cert.display().to_string())],
+        move || shown.load(Ordering::Relaxed) as f64,
+    );
+    gauge.keep();
+}
+
+/// Where the configuration of a transport stands.
+fn slot(scheme: Scheme) -> usize {
+    match scheme {
+        Scheme::Dns | Scheme::Tls => 0,
+        Scheme::Https => 1,
+        Scheme::Grpc => 2,
+        Scheme::Quic => 3,
+        Scheme::Https3 => 4,
+    }
+}
+
+const SLOTS: usize = 5;
+const PLUGIN: Option<&str> = Some("tls");
+
+/// What tells one state of the files from another, that of links' targets included.
+#[derive(Debug, PartialEq, Eq)]
+struct Stamps([Option<(u64, u64, i64, i64)>; 3]);
+
+impl Stamps {
+    fn of(settings: &Settings) -> Stamps {
+        let stamp = |file: Option<&Path>| {
+            let data = fs::metadata(file?).ok()?;
+            Some((data.ino(), data.size(), data.mtime(), data.mtime_nsec()))
+        };
+        let files = [
+            Some(&*settings.cert),
+            Some(&*settings.key),
+            settings.ca.as_deref(),
+        ];
+        Stamps(files.map(stamp))
+    }
+}

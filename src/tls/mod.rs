@@ -1,0 +1,45 @@
+//! Certificates, keys and what follows from them: the terms on which TLS is spoken, with clients and with upstreams.
+//!
+//! Runs on: set-up and control thread; data cores take what is current when a handshake begins.
+//!
+//! **Invariant**: what cannot be loaded never replaces what works.
+//!
+//! ```text
+//!   *tls* -> Settings -> Live: certificate, key and client authorities, again when their files change
+//!                          -> rustls::ServerConfig for each transport, with one key for tickets
+//! ```
+
+mod clients;
+mod files;
+mod keylog;
+mod live;
+#[cfg(test)]
+mod tests;
+
+pub use files::{Identity, identity, roots, system_roots};
+pub use live::{Live, Settings};
+
+use std::sync::Arc;
+
+use rustls::crypto::CryptoProvider;
+
+/// How certificates of clients are taken (*tls* `client_auth`), in Go's terms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ClientAuth {
+    /// None is asked for.
+    #[default]
+    NoCert,
+    /// One is asked for; whatever comes is taken.
+    Request,
+    /// One is needed, of whatever authority.
+    Require,
+    /// One that comes must be of our authorities.
+    VerifyIfGiven,
+    /// One of our authorities is needed.
+    RequireAndVerify,
+}
+
+/// The ciphers of this process.
+pub fn provider() -> Arc<CryptoProvider> {
+    Arc::new(rustls::crypto::ring::default_provider())
+}
