@@ -14,6 +14,7 @@ use std::cell::Cell;
 use std::net::SocketAddr;
 use std::num::NonZeroU64;
 use std::ops::Deref;
+use std::time::Duration;
 
 use super::metadata_values::Metadata;
 use super::names::Names;
@@ -421,8 +422,10 @@ impl Query {
         }
     }
 
-    /// Writes the reply as the client gets it into `out`; returns its length. `echoed` are local EDNS options to let through.
-    pub fn fit(&mut self, echoed: &[u16], out: &mut [u8]) -> Option<usize> {
+    /// Writes the reply as the client gets it into `out`; returns its length. `echoed` are local EDNS options to let through, `idle` is how
+    /// long a connection may be without queries.
+    pub fn fit(&mut self, echoed: &[u16], idle: Duration, out: &mut [u8]) -> Option<usize> {
+        let idle_ds = u16::try_from(idle.as_millis() / 100).unwrap_or(u16::MAX);
         let asked = Asked {
             id: self.id,
             opcode: self.opcode(),
@@ -433,6 +436,8 @@ impl Query {
             },
             edns: &self.edns,
             is_udp: self.proto.cuts_replies(),
+            is_padded: self.proto.is_padded(),
+            keepalive_ds: self.proto.has_keepalive().then_some(idle_ds),
             echoed_options: echoed,
         };
         scrub::fit(&asked, &mut self.reply, out)

@@ -21,6 +21,7 @@ use std::future::{Future, poll_fn};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::task::Poll;
+use std::time::Duration;
 
 use super::admission;
 use super::running::Running;
@@ -156,8 +157,11 @@ pub fn finish(running: &Running, query: &mut Query, out: &mut [u8]) -> Served {
             query.respond_rcode(Rcode::SERVFAIL);
         }
     }
+    let config = &running.config;
+    let listener = config.listeners.get(query.route.listener as usize);
+    let idle = listener.map_or(Duration::ZERO, |listener| listener.timeouts.idle);
     query
-        .fit(&running.config.echoed_options, out)
+        .fit(&config.echoed_options, idle, out)
         .map_or(Served::Silent, Served::Reply)
 }
 

@@ -4,6 +4,8 @@
 //!
 //! **Invariant**: nothing outside tests depends on it.
 
+#[cfg(feature = "kube-api")]
+pub mod authority;
 #[cfg(all(any(test, feature = "testing"), feature = "kubernetes"))]
 pub mod cluster;
 #[cfg(any(test, feature = "testing"))]

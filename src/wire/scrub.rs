@@ -18,6 +18,10 @@ pub struct Asked<'a> {
     pub edns: &'a Edns,
     /// Whether the transport cuts replies at the advertised UDP payload size.
     pub is_udp: bool,
+    /// Whether a reply to a padded query is padded (RFC 8467): the transport is encrypted.
+    pub is_padded: bool,
+    /// How long the connection may be idle, in tenths of a second, for a client that asks (RFC 7828); `None` where it is not ours to say.
+    pub keepalive_ds: Option<u16>,
     /// Local option codes that a *rewrite* rule lets through, besides the standard ones.
     pub echoed_options: &'a [u16],
 }
@@ -32,7 +36,7 @@ pub fn fit(asked: &Asked<'_>, reply: &mut Reply, out: &mut [u8]) -> Option<usize
     }
     if opt.len > 0 && limit < super::HEADER + asked.question.len() + opt.len {
         // Options that leave no room for the question are worth less than the answer.
-        opt.bare();
+        opt = OptPlan::BARE;
     }
     let room = limit - opt.len;
     if reply.packed().is_some_and(|packed| packed.len() > room) && reply.open().is_err() {
@@ -43,7 +47,7 @@ pub fn fit(asked: &Asked<'_>, reply: &mut Reply, out: &mut [u8]) -> Option<usize
     if opt.len == 0 {
         return Some(len);
     }
-    let written = opt.write(asked, reply, &mut out[len..limit])?;
+    let written = opt.write(asked, reply, &mut out[..limit], len)?;
     let additionals = u16::from_be_bytes([out[10], out[11]]) + 1;
     out[10..12].copy_from_slice(&additionals.to_be_bytes());
     Some(len + written)
@@ -71,73 +75,131 @@ pub fn is_echoed(code: u16, registered: &[u16]) -> bool {
     ) || registered.contains(&code)
 }
 
-/// Which OPT record goes out: the reply's options under the client's size and DO, else the query's own options, filtered.
+/// Which OPT record goes out: the reply's options under the client's size and DO, else the query's own options, filtered. Keepalive and
+/// padding are ours to fill in.
 struct OptPlan {
+    /// Octets of the record, without what padding adds to its header.
     len: usize,
-    from_reply: bool,
-    options: bool,
+    options: Options,
+    keepalive_ds: Option<u16>,
+    is_padded: bool,
+}
+
+/// Where options are from.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Options {
+    None,
+    Reply,
+    /// All that the query has.
+    Query,
+    /// Those of the query that are echoed.
+    Echoed,
 }
 
 impl OptPlan {
+    /// No options.
+    const BARE: OptPlan = OptPlan {
+        len: FIXED,
+        options: Options::None,
+        keepalive_ds: None,
+        is_padded: false,
+    };
+
     fn new(asked: &Asked<'_>, reply: &Reply) -> OptPlan {
-        let from_reply = reply.edns.present;
-        let len = if from_reply {
-            11 + reply.edns.options.len()
-        } else if asked.edns.present {
-            let echoed = asked
-                .edns
-                .iter()
-                .filter(|option| is_echoed(option.0, asked.echoed_options));
-            11 + echoed.map(|option| 4 + option.1.len()).sum::<usize>()
-        } else {
-            0
-        };
-        OptPlan {
-            len,
-            from_reply,
-            options: true,
+        let mut plan = OptPlan::BARE;
+        if !asked.edns.present {
+            plan.len = if reply.edns.present { FIXED } else { 0 };
+        } else if !asked.edns.options.is_empty() {
+            let wants = |code| asked.edns.find(code).is_some();
+            plan.is_padded = asked.is_padded && wants(option::PADDING);
+            plan.keepalive_ds = asked.keepalive_ds.filter(|_| wants(option::TCP_KEEPALIVE));
         }
+        if reply.edns.present {
+            plan.options = Options::Reply;
+            plan.len += reply.edns.options.len();
+        } else if asked.edns.present {
+            let echoed = asked.edns.iter();
+            let echoed = echoed.filter(|option| plan.echoes(asked, option.0));
+            let len = echoed
+                .map(|option| OPTION_HEADER + option.1.len())
+                .sum::<usize>();
+            plan.options = match len == asked.edns.options.len() {
+                true => Options::Query,
+                false => Options::Echoed,
+            };
+            plan.len += len;
+        }
+        plan.len += plan.keepalive_ds.map_or(0, |_| OPTION_HEADER + 2);
+        plan.len += if plan.is_padded { OPTION_HEADER } else { 0 };
+        plan
     }
 
-    fn bare(&mut self) {
-        self.len = 11;
-        self.options = false;
+    fn echoes(&self, asked: &Asked<'_>, code: u16) -> bool {
+        let is_ours = code == option::PADDING && self.is_padded
+            || code == option::TCP_KEEPALIVE && self.keepalive_ds.is_some();
+        !is_ours && is_echoed(code, asked.echoed_options)
     }
 
-    fn write(&self, asked: &Asked<'_>, reply: &Reply, out: &mut [u8]) -> Option<usize> {
+    /// Writes the record behind the `len` octets of message in `message`, which ends where the reply has to; returns its length.
+    fn write(
+        &self,
+        asked: &Asked<'_>,
+        reply: &Reply,
+        message: &mut [u8],
+        len: usize,
+    ) -> Option<usize> {
+        let (before, out) = message.split_at_mut_checked(len)?;
         let shape = if asked.edns.present {
             asked.edns
         } else {
             &reply.edns
         };
-        let extended = (reply.rcode.0 >> 4) as u8;
-        let flags = shape.flags & edns::DO;
-        if !self.options {
-            return edns::write_opt(out, shape.udp_size, extended, flags, &[]);
+        let (extended, flags) = ((reply.rcode.0 >> 4) as u8, shape.flags & edns::DO);
+        let whole = match self.options {
+            Options::Reply => &reply.edns.options[..],
+            Options::Query => &asked.edns.options[..],
+            Options::None | Options::Echoed => &[],
+        };
+        let mut at = edns::write_opt(out, shape.udp_size, extended, flags, whole)?;
+        let start = at;
+        if self.options == Options::Echoed {
+            let options = asked.edns.iter();
+            for (code, data) in options.filter(|option| self.echoes(asked, option.0)) {
+                at += put_option(out.get_mut(at..)?, code, data)?;
+            }
         }
-        if self.from_reply {
-            return edns::write_opt(out, shape.udp_size, extended, flags, &reply.edns.options);
+        if let Some(ds) = self.keepalive_ds {
+            at += put_option(out.get_mut(at..)?, option::TCP_KEEPALIVE, &ds.to_be_bytes())?;
         }
-        if self.len == 11 + asked.edns.options.len() {
-            // All of them are echoed.
-            return edns::write_opt(out, shape.udp_size, extended, flags, &asked.edns.options);
+        if self.is_padded {
+            let unpadded = before.len() + at + OPTION_HEADER;
+            let most = out.len().saturating_sub(at + OPTION_HEADER);
+            let pad = (unpadded.next_multiple_of(PADDED_TO) - unpadded).min(most);
+            at += put_option(out.get_mut(at..)?, option::PADDING, ZEROES.get(..pad)?)?;
         }
-        let mut at = edns::write_opt(out, shape.udp_size, extended, flags, &[])?;
-        for (code, data) in asked
-            .edns
-            .iter()
-            .filter(|option| is_echoed(option.0, asked.echoed_options))
-        {
-            let room = out.get_mut(at..at + 4 + data.len())?;
-            room[..2].copy_from_slice(&code.to_be_bytes());
-            room[2..4].copy_from_slice(&(data.len() as u16).to_be_bytes());
-            room[4..].copy_from_slice(data);
-            at += room.len();
+        if at > start {
+            out[9..FIXED].copy_from_slice(&((at - FIXED) as u16).to_be_bytes());
         }
-        out[9..11].copy_from_slice(&((at - 11) as u16).to_be_bytes());
         Some(at)
     }
 }
+
+/// Writes an option at the start of `out`; returns its length.
+fn put_option(out: &mut [u8], code: u16, data: &[u8]) -> Option<usize> {
+    let out = out.get_mut(..OPTION_HEADER + data.len())?;
+    out[..2].copy_from_slice(&code.to_be_bytes());
+    out[2..OPTION_HEADER].copy_from_slice(&(data.len() as u16).to_be_bytes());
+    out[OPTION_HEADER..].copy_from_slice(data);
+    Some(out.len())
+}
+
+/// Octets of an OPT record without options.
+const FIXED: usize = 11;
+/// Octets of an option without data.
+const OPTION_HEADER: usize = 4;
+/// Replies are padded to a multiple of this (RFC 8467 section 4.1).
+const PADDED_TO: usize = 468;
+const ZEROES: &[u8; PADDED_TO] = &[0; PADDED_TO];
 
 #[cfg(test)]
 mod tests {
@@ -180,6 +242,8 @@ mod tests {
             question,
             edns,
             is_udp,
+            is_padded: !is_udp,
+            keepalive_ds: (!is_udp).then_some(100),
             echoed_options: &[65001],
         };
         let mut out = vec![0; MESSAGE_OCTETS];
@@ -194,6 +258,60 @@ mod tests {
     fn no_opt_is_added_for_a_client_without_one() {
         let (_, read) = check(&Edns::default(), true, 1, None);
         assert!(!read.edns.present);
+    }
+
+    /// A query with these options.
+    fn asking(options: &[(u16, &[u8])]) -> Edns {
+        let mut edns = Edns::default();
+        edns.ensure(1232);
+        options
+            .iter()
+            .for_each(|(code, data)| edns.push(*code, data));
+        edns
+    }
+
+    #[test]
+    fn a_padded_query_gets_a_padded_reply_where_that_hides_something() {
+        let edns = asking(&[(option::PADDING, &[0; 7]), (option::COOKIE, &[1; 8])]);
+        for (records, reply_options) in [(1, None), (25, None), (3, Some(&[0, 15, 0, 2, 0, 3][..]))]
+        {
+            let (out, read) = check(&edns, false, records, reply_options);
+            assert_eq!(out.len() % 468, 0, "{}", out.len());
+            assert!(read.edns.find(option::PADDING).is_some());
+            assert_eq!(
+                read.edns.find(option::COOKIE).is_some(),
+                reply_options.is_none()
+            );
+        }
+        let (out, read) = check(&edns, true, 1, None);
+        assert_eq!(
+            read.edns.find(option::PADDING),
+            Some(&[0; 7][..]),
+            "{}",
+            out.len()
+        );
+        let (out, _) = check(&asking(&[]), false, 1, None);
+        assert_ne!(out.len() % 468, 0);
+        // What fills its block without padding is left so.
+        let exact = (1..468).any(|len| {
+            let edns = asking(&[(option::PADDING, &[]), (option::NSID, &vec![0; len])]);
+            let (out, read) = check(&edns, false, 1, None);
+            assert_eq!(out.len() % 468, 0, "{len}");
+            read.edns.find(option::PADDING) == Some(&[])
+        });
+        assert!(exact);
+    }
+
+    #[test]
+    fn keepalive_is_told_to_those_who_ask_over_a_connection() {
+        let edns = asking(&[(option::TCP_KEEPALIVE, &[]), (option::NSID, &[])]);
+        let (_, read) = check(&edns, false, 1, None);
+        assert_eq!(read.edns.find(option::TCP_KEEPALIVE), Some(&[0, 100][..]));
+        assert!(read.edns.find(option::NSID).is_some());
+        let (_, read) = check(&edns, true, 1, None);
+        assert_eq!(read.edns.find(option::TCP_KEEPALIVE), Some(&[][..]));
+        let (_, read) = check(&asking(&[]), false, 1, None);
+        assert_eq!(read.edns.find(option::TCP_KEEPALIVE), None);
     }
 
     #[test]
@@ -239,6 +357,8 @@ mod tests {
                 question,
                 edns: &edns,
                 is_udp: true,
+                is_padded: false,
+                keepalive_ds: None,
                 echoed_options: &[],
             };
             let (mut reply, mut out) = (Reply::default(), [0; 512]);

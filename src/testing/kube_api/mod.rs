@@ -36,7 +36,6 @@ mod server;
 mod state;
 #[cfg(test)]
 mod tests;
-mod tls;
 mod watch;
 
 use std::net::SocketAddr;
@@ -50,10 +49,10 @@ use object::Content;
 use server::{Life, Worker};
 use state::State;
 
+pub use crate::testing::authority::Authority;
 pub use cluster::Cluster;
 pub use object::Stored;
 pub use script::{Asked, Fault, Refusal, Script, Trouble, Verb, WatchList};
-pub use tls::Authority;
 
 /// The server.
 pub struct Api {

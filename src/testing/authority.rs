@@ -1,4 +1,4 @@
-//! Certificates of the server and of its clients, from an authority that the test makes.
+//! Certificates of scripted servers and of their clients, from an authority that the test makes.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -71,6 +71,18 @@ impl Authority {
     pub fn client(&self, name: &str) -> (String, String) {
         let mut params = params(name, &[]);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ClientAuth];
+        self.write(name, params)
+    }
+
+    /// Makes a certificate and key for a server of these names, and returns the whole paths of their files, `NAME.crt` and `NAME.key`. Made
+    /// again under the same name it is a rotation.
+    pub fn server(&self, name: &str, hosts: &[&str]) -> (String, String) {
+        let mut params = params(name, hosts);
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        self.write(name, params)
+    }
+
+    fn write(&self, name: &str, params: CertificateParams) -> (String, String) {
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
         (
@@ -80,8 +92,8 @@ impl Authority {
     }
 
     /// What a server of this authority accepts connections with.
-    pub(super) fn acceptor(&self) -> TlsAcceptor {
-        let mut params = params("kube-apiserver", &["127.0.0.1", "localhost", "kubernetes"]);
+    pub fn acceptor(&self) -> TlsAcceptor {
+        let mut params = params("percoredns test server", &SERVER_NAMES);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
@@ -102,6 +114,9 @@ impl Authority {
         TlsAcceptor::from(Arc::new(config.expect("a certificate with its key")))
     }
 }
+
+/// Names of the servers of [`Authority::acceptor`].
+const SERVER_NAMES: [&str; 3] = ["127.0.0.1", "localhost", "kubernetes"];
 
 impl Default for Authority {
     fn default() -> Authority {
