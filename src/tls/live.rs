@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::fs;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,6 +10,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustls::crypto::ring::Ticketer;
 use rustls::server::{ProducesTickets, ServerConfig};
 use rustls::sign::SingleCertAndKey;
+use sha2::{Digest as _, Sha256};
 
 use super::keylog::KeyLogFile;
 use super::{ClientAuth, clients, files, provider};
@@ -34,12 +34,32 @@ pub struct Settings {
     pub keylog: Option<PathBuf>,
 }
 
+impl Settings {
+    /// Tells those lines apart whose clients may not resume each other's sessions.
+    pub fn tickets_key(&self) -> String {
+        format!("{self:?} {:?}", Stamps::of(self).authorities())
+    }
+}
+
+/// The key of tickets, which outlives a configuration: a client of before may resume as long as the same clients are let in.
+pub struct Tickets(Arc<dyn ProducesTickets>);
+
+impl Tickets {
+    /// A new key, which is replaced by itself every six hours; one that was replaced is good for six more.
+    ///
+    /// # Errors
+    /// There is no randomness.
+    pub fn new() -> Result<Tickets, String> {
+        let key = Ticketer::new().map_err(|error| error.to_string())?;
+        Ok(Tickets(key))
+    }
+}
+
 /// What is current of a *tls* line. Shared by the listeners of its block, on all cores.
 pub struct Live {
     settings: Settings,
     published: Published<Terms>,
-    /// Of the files that made what is current, or that failed last.
-    seen: Mutex<Stamps>,
+    seen: Mutex<Seen>,
     keylog: Option<Arc<KeyLogFile>>,
     reloads: SharedCounter,
     failures: SharedCounter,
@@ -49,6 +69,14 @@ impl fmt::Debug for Live {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         self.settings.fmt(f)
     }
+}
+
+/// What the last look found.
+struct Seen {
+    /// Of the files that made what is current, or that failed.
+    stamps: Stamps,
+    /// Of what is current.
+    tickets: Arc<Tickets>,
 }
 
 /// Configurations that differ in the protocols they offer, and what they share.
@@ -63,17 +91,17 @@ impl Live {
     ///
     /// # Errors
     /// A file cannot be read or used; it is named.
-    pub fn load(settings: Settings) -> Result<Live, String> {
+    pub fn load(settings: Settings, tickets: Arc<Tickets>) -> Result<Live, String> {
         let keylog = settings.keylog.as_deref().map(KeyLogFile::open);
         let keylog = keylog.transpose()?.map(Arc::new);
-        let seen = Stamps::of(&settings);
-        let terms = Terms::load(&settings, keylog.as_ref())?;
+        let stamps = Stamps::of(&settings);
+        let terms = Terms::load(&settings, &tickets, keylog.as_ref())?;
         note_not_after(&settings.cert, terms.not_after_s);
         let cert = settings.cert.display().to_string();
         let counter = |name, help| registry().shared_counter(name, help, &[("cert", &cert)]);
         Ok(Live {
             published: Published::new(Arc::new(terms)),
-            seen: Mutex::new(seen),
+            seen: Mutex::new(Seen { stamps, tickets }),
             keylog,
             reloads: counter(
                 "percoredns_tls_reloads_total",
@@ -96,14 +124,11 @@ impl Live {
     /// Loads everything anew if a file has changed since the last look. Blocks.
     pub fn refresh(&self) {
         let now = Stamps::of(&self.settings);
-        {
-            let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-            if *seen == now {
-                return;
-            }
-            *seen = now;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if seen.stamps == now {
+            return;
         }
-        match Terms::load(&self.settings, self.keylog.as_ref()) {
+        match seen.load(&self.settings, &now, self.keylog.as_ref()) {
             Ok(terms) => {
                 note_not_after(&self.settings.cert, terms.not_after_s);
                 self.published.publish(Arc::new(terms));
@@ -121,19 +146,41 @@ impl Live {
                 );
             }
         }
+        seen.stamps = now;
+    }
+}
+
+impl Seen {
+    /// Other authorities come with another key: a client whose authority is gone must not resume.
+    fn load(
+        &mut self,
+        settings: &Settings,
+        now: &Stamps,
+        keylog: Option<&Arc<KeyLogFile>>,
+    ) -> Result<Terms, String> {
+        let is_same = now.authorities() == self.stamps.authorities();
+        let tickets = match is_same {
+            true => self.tickets.clone(),
+            false => Arc::new(Tickets::new()?),
+        };
+        let terms = Terms::load(settings, &tickets, keylog)?;
+        self.tickets = tickets;
+        Ok(terms)
     }
 }
 
 impl Terms {
-    fn load(settings: &Settings, keylog: Option<&Arc<KeyLogFile>>) -> Result<Terms, String> {
+    fn load(
+        settings: &Settings,
+        tickets: &Tickets,
+        keylog: Option<&Arc<KeyLogFile>>,
+    ) -> Result<Terms, String> {
         let identity = files::identity(&settings.cert, &settings.key)?;
         let roots = || match &settings.ca {
             Some(file) => files::roots(file),
             None => files::system_roots(),
         };
         let clients = clients::verifier(settings.client_auth, roots)?;
-        // A new key for tickets: a client whose authority is gone must not resume.
-        let tickets = Ticketer::new().map_err(|error| error.to_string())?;
         let base = |scheme: Scheme| -> Result<Arc<ServerConfig>, String> {
             let builder = ServerConfig::builder_with_provider(provider());
             let builder = builder
@@ -142,7 +189,7 @@ impl Terms {
             let mut config = builder
                 .with_client_cert_verifier(clients.clone())
                 .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity.key.clone())));
-            offer(&mut config, scheme, &tickets);
+            offer(&mut config, scheme, &tickets.0);
             if let Some(keylog) = keylog {
                 config.key_log = keylog.clone();
             }
@@ -211,21 +258,25 @@ fn slot(scheme: Scheme) -> usize {
 const SLOTS: usize = 5;
 const PLUGIN: Option<&str> = Some("tls");
 
-/// What tells one state of the files from another, that of links' targets included.
+/// What tells one state of the files from another: digests of what is in them, since a clock of a file system may stand still between two
+/// changes. `None` for a file that cannot be read.
 #[derive(Debug, PartialEq, Eq)]
-struct Stamps([Option<(u64, u64, i64, i64)>; 3]);
+struct Stamps([Option<Digest>; 3]);
+
+type Digest = [u8; 32];
 
 impl Stamps {
     fn of(settings: &Settings) -> Stamps {
-        let stamp = |file: Option<&Path>| {
-            let data = fs::metadata(file?).ok()?;
-            Some((data.ino(), data.size(), data.mtime(), data.mtime_nsec()))
-        };
+        let digest = |file: Option<&Path>| Some(Sha256::digest(fs::read(file?).ok()?).into());
         let files = [
             Some(&*settings.cert),
             Some(&*settings.key),
             settings.ca.as_deref(),
         ];
-        Stamps(files.map(stamp))
+        Stamps(files.map(digest))
+    }
+
+    fn authorities(&self) -> Option<Digest> {
+        self.0[2]
     }
 }

@@ -17,7 +17,7 @@ mod live;
 mod tests;
 
 pub use files::{Identity, identity, roots, system_roots};
-pub use live::{Live, Settings};
+pub use live::{Live, Settings, Tickets};
 
 use std::sync::Arc;
 

@@ -24,6 +24,10 @@ fn settings((cert, key): &(String, String)) -> Settings {
     }
 }
 
+fn live(settings: Settings) -> Live {
+    Live::load(settings, Arc::new(Tickets::new().unwrap())).unwrap()
+}
+
 /// A client that trusts the authority, and shows a certificate if it has one.
 fn client(authority: &Authority, own: Option<&(String, String)>) -> Arc<ClientConfig> {
     let builder = ClientConfig::builder_with_provider(provider())
@@ -71,7 +75,7 @@ fn first_certificate(client: &ClientConnection) -> Vec<u8> {
 fn a_changed_certificate_is_served_and_a_broken_one_is_not() {
     let authority = Authority::new();
     let files = authority.server("dns", &["dns.test"]);
-    let live = Live::load(settings(&files)).unwrap();
+    let live = live(settings(&files));
     let trusting = client(&authority, None);
     let served = || first_certificate(&shake(live.current(Scheme::Tls), trusting.clone()).unwrap());
     let old = served();
@@ -142,12 +146,11 @@ fn clients_show_what_is_asked_for() {
     let (known, unknown) = (authority.client("friend"), stranger.client("stranger"));
     // Without a certificate, with one of another authority, with one of ours.
     let check = |client_auth, want: [bool; 3]| {
-        let live = Live::load(Settings {
+        let live = live(Settings {
             ca: Some(authority.ca_file().into()),
             client_auth,
             ..settings(&files)
         });
-        let live = live.unwrap();
         let got = [None, Some(&unknown), Some(&known)]
             .map(|own| shake(live.current(Scheme::Tls), client(&authority, own)).is_ok());
         assert_eq!(got, want, "{client_auth:?}");
@@ -160,26 +163,41 @@ fn clients_show_what_is_asked_for() {
 }
 
 #[test]
-fn sessions_resume_until_the_terms_change() {
-    let authority = Authority::new();
-    let live = Live::load(settings(&authority.server("dns", &["dns.test"]))).unwrap();
+fn sessions_resume_until_other_clients_are_let_in() {
+    let (authority, other) = (Authority::new(), Authority::new());
+    let settings = Settings {
+        ca: Some(other.ca_file().into()),
+        client_auth: ClientAuth::VerifyIfGiven,
+        ..settings(&authority.server("dns", &["dns.test"]))
+    };
+    let tickets = Arc::new(Tickets::new().unwrap());
+    let live = Live::load(settings.clone(), tickets.clone()).unwrap();
     let returning = client(&authority, None);
-    let kind = || {
+    let kind = |live: &Live| {
         let shaken = shake(live.current(Scheme::Tls), returning.clone()).unwrap();
         shaken.handshake_kind().unwrap()
     };
-    assert_eq!(kind(), HandshakeKind::Full);
-    assert_eq!(kind(), HandshakeKind::Resumed);
+    assert_eq!(kind(&live), HandshakeKind::Full);
+    assert_eq!(kind(&live), HandshakeKind::Resumed);
+    // A new certificate, and a new configuration.
     authority.server("dns", &["dns.test"]);
     live.refresh();
-    assert_eq!(kind(), HandshakeKind::Full);
-    assert_eq!(kind(), HandshakeKind::Resumed);
+    assert_eq!(kind(&live), HandshakeKind::Resumed);
+    let next = Live::load(settings.clone(), tickets).unwrap();
+    assert_eq!(kind(&next), HandshakeKind::Resumed);
+    // Other authorities of clients.
+    let (key, third) = (settings.tickets_key(), Authority::new());
+    std::fs::copy(third.ca_file(), other.ca_file()).unwrap();
+    assert_ne!(settings.tickets_key(), key);
+    live.refresh();
+    assert_eq!(kind(&live), HandshakeKind::Full);
+    assert_eq!(kind(&live), HandshakeKind::Resumed);
 }
 
 #[test]
 fn each_transport_offers_its_protocol() {
     let authority = Authority::new();
-    let live = Live::load(settings(&authority.server("dns", &["dns.test"]))).unwrap();
+    let live = live(settings(&authority.server("dns", &["dns.test"])));
     let check = |scheme, offered: &str, want: Option<&str>| {
         let mut config = ClientConfig::clone(&client(&authority, None));
         config.alpn_protocols = offered
@@ -206,11 +224,11 @@ fn each_transport_offers_its_protocol() {
 fn secrets_are_logged_for_those_who_ask() {
     let (authority, dir) = (Authority::new(), Dir::new());
     let keylog = dir.path().join("keys.log");
-    let live = Live::load(Settings {
+    let live = live(Settings {
         keylog: Some(keylog.clone()),
         ..settings(&authority.server("dns", &["dns.test"]))
     });
-    shake(live.unwrap().current(Scheme::Tls), client(&authority, None)).unwrap();
+    shake(live.current(Scheme::Tls), client(&authority, None)).unwrap();
     let lines = std::fs::read_to_string(&keylog).unwrap();
     let line = lines
         .lines()

@@ -54,12 +54,11 @@ impl Stream {
         }
     }
 
-    /// Tells the peer that nothing more comes.
-    pub fn shutdown_write(&mut self, cx: &mut Context<'_>) {
+    /// Tells the peer that nothing more comes, when all is sent. `Ready` once it is told.
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            // The peer may be gone already; then there is nothing to end.
-            Stream::Plain(tcp) => drop(tcp.shutdown_write()),
-            Stream::Tls(tls) => tls.shutdown_write(cx),
+            Stream::Plain(tcp) => Poll::Ready(tcp.shutdown_write()),
+            Stream::Tls(tls) => tls.poll_shutdown(cx),
         }
     }
 

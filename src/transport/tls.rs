@@ -40,6 +40,8 @@ pub struct TlsStream<S> {
     outgoing: Vec<u8>,
     /// The peer has said that it ends.
     is_ended: bool,
+    /// The peer is being told that we end.
+    is_told: bool,
 }
 
 /// The server's end.
@@ -113,6 +115,7 @@ impl<S: Side> TlsStream<S> {
             plain: Vec::new(),
             outgoing: Vec::new(),
             is_ended: false,
+            is_told: false,
         }
     }
 
@@ -154,7 +157,8 @@ impl<S: Side> TlsStream<S> {
                 return Poll::Ready(Err(error));
             }
             step = match ready!(self.poll_fill(cx, sink)) {
-                Ok(0) => Err(io::ErrorKind::UnexpectedEof.into()),
+                // A client may say all that it has to say, its end too, along with the end of its handshake.
+                Ok(0) if self.side.is_handshaking() => Err(io::ErrorKind::UnexpectedEof.into()),
                 outcome => outcome.map(drop),
             };
         }
@@ -200,15 +204,17 @@ impl<S: Side> TlsStream<S> {
         self.poll_flush(cx)
     }
 
-    /// Tells the peer that nothing more comes (close_notify), as far as the kernel takes it.
-    pub fn shutdown_write(&mut self, cx: &mut Context<'_>) {
-        let told = self.write_records(0, &mut |traffic, out| traffic.queue_close_notify(out));
-        if told.is_ok() {
-            // One that does not read gets it never.
-            let _ = self.poll_flush(cx);
+    /// Tells the peer that nothing more comes (close_notify), after what is left to be sent. `Ready` when the kernel has all.
+    ///
+    /// # Errors
+    /// The connection is gone.
+    pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        if !self.is_told {
+            self.is_told = true;
+            self.write_records(0, &mut |traffic, out| traffic.queue_close_notify(out))?;
         }
-        // The peer may be gone already; then there is nothing to end.
-        let _ = self.tcp.shutdown_write();
+        ready!(self.poll_flush(cx))?;
+        Poll::Ready(self.tcp.shutdown_write())
     }
 
     /// One read of the socket, through the buffer of the thread.
@@ -383,4 +389,103 @@ const RECORD_OVERHEAD: usize = 64;
 thread_local! {
     /// A buffer for records that nobody uses now.
     static SPARE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+    use std::rc::Rc;
+
+    use super::*;
+    use crate::corefile::address::Scheme;
+    use crate::runtime::{self, Backend, TcpListener, Wish, block_on};
+    use crate::testing::authority::Authority;
+    use crate::tls::{self, ClientAuth, Live, Settings, Tickets};
+
+    /// Both ends, their handshake done, on a thread of that backend.
+    async fn pair(authority: Rc<Authority>) -> (ClientTls, ServerTls) {
+        let (cert, key) = authority.server("dns", &["dns.test"]);
+        let settings = Settings {
+            cert: cert.into(),
+            key: key.into(),
+            ca: None,
+            client_auth: ClientAuth::NoCert,
+            keylog: None,
+        };
+        let live = Live::load(settings, Arc::new(Tickets::new().unwrap())).unwrap();
+        let roots = tls::roots(authority.ca_file().as_ref()).unwrap();
+        let config = ClientConfig::builder_with_provider(tls::provider())
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        let listening = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let addr = listening.local_addr().unwrap();
+        let listening = TcpListener::from_std(listening).unwrap();
+        let (tx, rx) = runtime::local::oneshot();
+        runtime::spawn(async move {
+            let (tcp, _) = listening.accept().await.unwrap();
+            let mut server = ServerTls::accept(tcp, live.current(Scheme::Tls)).unwrap();
+            poll_fn(|cx| server.poll_handshake(cx)).await.unwrap();
+            assert!(tx.send(server).is_ok());
+        });
+        let tcp = TcpStream::connect(None, addr).await.unwrap();
+        let name = ServerName::try_from("dns.test").unwrap();
+        let mut client = ClientTls::connect(tcp, Arc::new(config), name).unwrap();
+        poll_fn(|cx| client.poll_handshake(cx)).await.unwrap();
+        (client, rx.await.unwrap())
+    }
+
+    /// Sends all and ends, while the other end receives all; what it received.
+    async fn carry<A: Side, B: Side>(
+        from: &mut TlsStream<A>,
+        to: &mut TlsStream<B>,
+        octets: &[u8],
+    ) -> Vec<u8> {
+        let (mut left, mut got, mut is_told) = (octets.to_vec(), Vec::new(), false);
+        poll_fn(|cx| {
+            if !is_told && from.poll_send(cx, &mut left).is_ready() {
+                is_told = from.poll_shutdown(cx).is_ready();
+            }
+            loop {
+                match ready!(to.poll_recv(cx, &mut |octets| got.extend_from_slice(octets))) {
+                    Ok(0) => return Poll::Ready(()),
+                    outcome => drop(outcome.unwrap()),
+                }
+            }
+        })
+        .await;
+        got
+    }
+
+    fn backends() -> Vec<Backend> {
+        let ring = runtime::choose(Wish::Glommio);
+        if let Err(refusal) = &ring {
+            eprintln!("SKIPPED on glommio: {refusal}");
+        }
+        let ring = ring.ok().map(|choice| choice.backend);
+        [Some(Backend::Epoll), ring].into_iter().flatten().collect()
+    }
+
+    #[test]
+    fn octets_of_any_number_arrive_and_each_side_ends_for_itself() {
+        for backend in backends() {
+            for len in [1, 100, 16_384, 16_385, 1_000_000] {
+                let sent: Vec<u8> = (0..len).map(|nth| (nth % 251) as u8).collect();
+                let outcome = block_on(backend, async move {
+                    let (mut client, mut server) = pair(Rc::new(Authority::new())).await;
+                    assert!(
+                        carry(&mut client, &mut server, &sent).await == sent,
+                        "{len} up"
+                    );
+                    assert!(
+                        carry(&mut server, &mut client, &sent).await == sent,
+                        "{len} down"
+                    );
+                    assert!(server.partial.is_empty() && server.outgoing.is_empty());
+                });
+                outcome.unwrap();
+            }
+        }
+    }
 }

@@ -12,7 +12,7 @@ use crate::server::{Folder, PATIENCE, Server, eventually, free_port, skip};
 const ZONE: &str = include_str!("../data/example/db.example.org");
 
 /// The program's path, or a word about the package that has it.
-fn program(name: &str, package: &str) -> Option<String> {
+pub fn program(name: &str, package: &str) -> Option<String> {
     let path = std::env::var("PATH").unwrap_or_default();
     let folders = path.split(':').chain(["/usr/sbin", "/usr/bin"]);
     let found = folders
@@ -28,7 +28,7 @@ fn program(name: &str, package: &str) -> Option<String> {
 
 /// Runs to the end within a bound; standard output.
 #[track_caller]
-fn output(command: &mut Command, within: Duration) -> String {
+pub fn output(command: &mut Command, within: Duration) -> String {
     let mut child = command
         .stdin(Stdio::null())
         .stdout(Stdio::piped())

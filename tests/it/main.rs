@@ -28,6 +28,7 @@ mod snapshot;
 mod spread;
 mod structure;
 mod tcp;
+mod tls;
 mod tune;
 mod upstream;
 

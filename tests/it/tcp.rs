@@ -74,7 +74,7 @@ fn what_was_asked_before_the_end_of_the_stream_is_answered() {
 
 /// Waits for the peer to close, and says how long it took.
 #[track_caller]
-fn closed_after(mut tcp: Tcp) -> Duration {
+pub fn closed_after(mut tcp: Tcp) -> Duration {
     let begin = Instant::now();
     let mut octet = [0];
     match tcp.0.read(&mut octet) {

@@ -5,12 +5,16 @@ use std::time::Duration;
 
 use crate::corefile::{Args, SetupError};
 use crate::plugin::SetupCx;
-use crate::tls::{ClientAuth, Live, Settings};
+use crate::tls::{ClientAuth, Live, Settings, Tickets};
 
 pub(super) fn parse(args: &mut Args<'_>, cx: &mut SetupCx<'_>) -> Result<(), SetupError> {
     while args.next() {
         let settings = files(args, cx)?;
-        let live = Live::load(settings).map_err(|error| args.err(error))?;
+        let tickets = Tickets::new().map_err(|error| args.err(error))?;
+        let tickets = cx
+            .carry
+            .obtain(&settings.tickets_key(), || Arc::new(tickets));
+        let live = Live::load(settings, tickets).map_err(|error| args.err(error))?;
         // The last line of a block wins.
         cx.settings.tls = Some(Arc::new(live));
     }

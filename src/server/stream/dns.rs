@@ -38,6 +38,7 @@ pub(super) async fn serve(session: Session, stream: Stream, timeouts: Timeouts) 
         unsent: Vec::new(),
         answered: 0,
         is_read_out: false,
+        is_ending: false,
         session,
         timeouts,
     };
@@ -58,6 +59,8 @@ struct Connection {
     answered: u32,
     /// No more queries are taken: what is being answered is sent, then the connection ends.
     is_read_out: bool,
+    /// All is sent, and the peer is being told so.
+    is_ending: bool,
     /// When the next whole message is due, so that a peer that sends an octet now and then is cut off too.
     read_by: Nanos,
     /// When the peer must have taken what is to be sent; `None` while it keeps up.
@@ -81,18 +84,18 @@ impl Connection {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.late.register(cx.waker());
         for _ in 0..READS_IN_A_ROW {
+            if self.is_ending {
+                return self.poll_end(cx);
+            }
             self.unsent.append(&mut self.late.replies.borrow_mut());
             match self.stream.poll_send(cx, &mut self.unsent) {
                 Poll::Ready(Ok(())) => self.write_by = None,
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
-                Poll::Pending => {
-                    let by = after(clock::now_ns(), self.timeouts.write);
-                    self.write_by.get_or_insert(by);
-                }
+                Poll::Pending => self.expect_room(),
             }
             if self.is_read_out && self.write_by.is_none() && self.late.in_flight.get() == 0 {
-                self.stream.shutdown_write(cx);
-                return Poll::Ready(());
+                self.is_ending = true;
+                continue;
             }
             if self.is_read_out || self.is_congested() || !self.read(cx) {
                 return self.poll_alarm(cx);
@@ -101,6 +104,24 @@ impl Connection {
         // One that sends without pause, and nothing that takes time, must not keep the others waiting.
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Tells the peer that this was all.
+    fn poll_end(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        match self.stream.poll_shutdown(cx) {
+            // The peer may be gone already; then there is nothing to end.
+            Poll::Ready(_) => Poll::Ready(()),
+            Poll::Pending => {
+                self.expect_room();
+                self.poll_alarm(cx)
+            }
+        }
+    }
+
+    /// From now on the peer has so long to take what is sent.
+    fn expect_room(&mut self) {
+        let by = after(clock::now_ns(), self.timeouts.write);
+        self.write_by.get_or_insert(by);
     }
 
     /// Takes what has arrived; `false` when nothing has, and there is nothing new to send.
