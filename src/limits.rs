@@ -255,6 +255,18 @@ pub const TLS_PARTIAL_OCTETS: usize = 72 * 1024;
 /// A buffer for records of at most this size is kept by the thread.
 pub const TLS_SPARE_OCTETS: usize = 64 * 1024;
 
+/// Octets of a PROXY header: the most that its definition asks a receiver to take, since it fits the first segment of any path.
+pub const PROXY_HEADER_OCTETS: usize = 536;
+/// Octets of a PROXY header of version 1: what its definition allows.
+pub const PROXY_LINE_OCTETS: usize = 107;
+/// UDP sessions that *proxyproto* tracks for a listener unless told otherwise; CoreDNS's number.
+pub const PROXY_SESSIONS: usize = 10_240;
+/// UDP sessions that it may be told to track: they take 256 MiB.
+pub const PROXY_SESSIONS_MAX: usize = 1 << 20;
+
+const _: () =
+    assert!(PROXY_LINE_OCTETS <= PROXY_HEADER_OCTETS && PROXY_SESSIONS <= PROXY_SESSIONS_MAX);
+
 /// Connections that wait to be accepted on one socket; the kernel cuts it to net.core.somaxconn.
 pub const TCP_BACKLOG: i32 = 4096;
 /// Octets of queries that the kernel keeps for one UDP socket while its core is busy: about 5 ms at a million queries a second.

@@ -8,6 +8,7 @@ pub mod busy_poll;
 pub mod ethtool;
 pub mod interfaces;
 mod outbox;
+pub mod proxy;
 pub mod socket;
 pub mod steering;
 pub mod stream;

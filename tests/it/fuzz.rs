@@ -9,6 +9,8 @@ mod corefile;
 mod message;
 #[path = "../fuzz/bodies/name.rs"]
 mod name;
+#[path = "../fuzz/bodies/proxy.rs"]
+mod proxy;
 #[path = "../fuzz/bodies/zone.rs"]
 mod zone;
 
@@ -87,6 +89,11 @@ fn messages() {
 #[test]
 fn names() {
     smoke("name", name::run);
+}
+
+#[test]
+fn proxies() {
+    smoke("proxy", proxy::run);
 }
 
 #[test]
