@@ -41,6 +41,8 @@ pub struct UdpSocket {
 pub struct TcpStream {
     io: Io,
     peer: SocketAddr,
+    /// Octets that were given back, to be read before all others.
+    unread: Vec<u8>,
 }
 
 /// The reading half of a [`TcpStream`].
@@ -48,6 +50,7 @@ pub struct TcpStream {
 pub struct ReadHalf {
     io: Rc<Io>,
     peer: SocketAddr,
+    unread: Vec<u8>,
 }
 
 /// The writing half of a [`TcpStream`]. Dropping it does not end the stream; see [`WriteHalf::shutdown_write`].
@@ -121,7 +124,11 @@ impl TcpStream {
             io.expect_connect()?;
             poll_fn(|cx| io.poll_connected(cx)).await?;
         }
-        Ok(Self { io, peer })
+        Ok(Self {
+            io,
+            peer,
+            unread: Vec::new(),
+        })
     }
 
     /// Takes a connected stream from elsewhere, such as one that another thread accepted.
@@ -133,7 +140,12 @@ impl TcpStream {
 
     /// Reads what there is, at least one octet; zero = the peer ended, or the buffer is empty.
     pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        poll_fn(|cx| self.io.poll_recv(cx, buffer, true)).await
+        poll_fn(|cx| poll_stream(&mut self.unread, &self.io, cx, buffer)).await
+    }
+
+    /// Gives back octets that were read and belong to whoever reads next.
+    pub fn unread(&mut self, octets: &[u8]) {
+        self.unread.splice(..0, octets.iter().copied());
     }
 
     /// Writes all octets. When it is dropped halfway, it is unknown how many were sent.
@@ -147,7 +159,7 @@ impl TcpStream {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        self.io.poll_recv(cx, buffer, true)
+        poll_stream(&mut self.unread, &self.io, cx, buffer)
     }
 
     /// Writes what the kernel takes; for protocol crates that poll. One task at a time may wait to write.
@@ -166,6 +178,7 @@ impl TcpStream {
         let read = ReadHalf {
             io: Rc::clone(&io),
             peer: self.peer,
+            unread: self.unread,
         };
         let write = WriteHalf {
             io,
@@ -194,8 +207,29 @@ impl TcpStream {
         Ok(Self {
             io: Io::new(socket)?,
             peer,
+            unread: Vec::new(),
         })
     }
+}
+
+/// Receives of a stream: what was given back first.
+fn poll_stream(
+    unread: &mut Vec<u8>,
+    io: &Io,
+    cx: &mut Context<'_>,
+    buffer: &mut [u8],
+) -> Poll<io::Result<usize>> {
+    if unread.is_empty() {
+        return io.poll_recv(cx, buffer, true);
+    }
+    let count = buffer.len().min(unread.len());
+    buffer[..count].copy_from_slice(&unread[..count]);
+    unread.drain(..count);
+    if unread.is_empty() {
+        // An idle connection holds no buffer.
+        *unread = Vec::new();
+    }
+    Poll::Ready(Ok(count))
 }
 
 impl AsRawFd for TcpStream {
@@ -213,12 +247,12 @@ impl ReadHalf {
         cx: &mut Context<'_>,
         buffer: &mut [u8],
     ) -> Poll<io::Result<usize>> {
-        self.io.poll_recv(cx, buffer, true)
+        poll_stream(&mut self.unread, &self.io, cx, buffer)
     }
 
     /// Reads like [`TcpStream::read`].
     pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        poll_fn(|cx| self.io.poll_recv(cx, buffer, true)).await
+        poll_fn(|cx| poll_stream(&mut self.unread, &self.io, cx, buffer)).await
     }
 
     /// The other end.
