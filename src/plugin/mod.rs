@@ -69,6 +69,7 @@ pub mod minimal;
 pub mod multisocket;
 pub mod nsid;
 pub mod prometheus;
+pub mod proxyproto;
 pub mod ready;
 pub mod reload;
 pub mod rewrite;
@@ -86,6 +87,7 @@ plugins! {
     "root" => root::Root, // before all that read files: it moves their paths
     "metadata" => metadata::Metadata, // first, so that labels can be set before views are asked
     "cancel" => cancel::Cancel,
+    "proxyproto" => proxyproto::Proxyproto,
     "timeouts" => timeouts::Timeouts,
     "multisocket" => multisocket::Multisocket,
     "reload" => reload::Reload,

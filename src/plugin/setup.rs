@@ -15,6 +15,7 @@ use crate::runtime::epoch::Pin;
 use crate::search::SearchPath;
 use crate::tls;
 use crate::transport::interfaces::Host;
+use crate::transport::proxy;
 use crate::tune::{CoreSettings, Settings};
 
 /// Settings of a server block that its listeners or the server read; directives without a place in the chain write them.
@@ -44,6 +45,8 @@ pub struct BlockSettings {
     pub any_class: bool,
     /// The certificate of encrypted listeners (*tls*).
     pub tls: Option<Arc<tls::Live>>,
+    /// Proxies that may say who their client is (*proxyproto*); `None`: no header is looked for.
+    pub proxies: Option<Arc<proxy::Policy>>,
     /// Bounds of single transports (*https*, *https3*, *quic*, *grpc_server*).
     pub bounds: TransportBounds,
     /// The name of the *view* filter.
@@ -152,6 +155,7 @@ impl Default for BlockSettings {
             max_tcp_queries: None,
             any_class: false,
             tls: None,
+            proxies: None,
             bounds: TransportBounds::default(),
             view: None,
             echoed_options: Vec::new(),

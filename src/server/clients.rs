@@ -67,12 +67,18 @@ impl Clients {
         self.count.get()
     }
 
-    /// Counts one more of this client; false, and counted as refused, if the core (`of_core_max`) or the client has as many as it may.
-    pub(super) fn enter(&self, client: Client, of_core_max: usize) -> bool {
+    /// Counts one more connection; false, and counted as refused, if the core has as many as it may (`of_core_max`).
+    pub(super) fn enter(&self, of_core_max: usize) -> bool {
         if self.count.get() >= of_core_max {
             self.refused_core.inc();
             return false;
         }
+        self.count.set(self.count.get() + 1);
+        true
+    }
+
+    /// Counts one of the connections as this client's; false, and counted as refused, if the client has as many as it may.
+    pub(super) fn claim(&self, client: Client) -> bool {
         let mut open = self.open.borrow_mut();
         let own = open.entry(client).or_default();
         if *own >= limits::TCP_CONNECTIONS_PER_CLIENT {
@@ -80,13 +86,13 @@ impl Clients {
             return false;
         }
         *own += 1;
-        self.count.set(self.count.get() + 1);
         true
     }
 
-    /// Takes back an [`Clients::enter`] that said yes.
-    pub(super) fn leave(&self, client: Client) {
+    /// Takes back an [`Clients::enter`] that said yes, and the [`Clients::claim`] for this client.
+    pub(super) fn leave(&self, client: Option<Client>) {
         self.count.set(self.count.get().saturating_sub(1));
+        let Some(client) = client else { return };
         let mut open = self.open.borrow_mut();
         if let Some(own) = open.get_mut(&client) {
             *own = own.saturating_sub(1);
@@ -113,37 +119,51 @@ mod tests {
         assert_ne!(client("2001:db8::1"), client("2001:db8:0:1::1"));
     }
 
+    /// Opens a connection as the accept loop does.
+    fn open(clients: &Clients, client: Client) -> bool {
+        let is_open = clients.enter(limits::TCP_CONNECTIONS_PER_CORE);
+        let is_granted = is_open && clients.claim(client);
+        if is_open && !is_granted {
+            clients.leave(None);
+        }
+        is_granted
+    }
+
     #[test]
     fn one_client_leaves_room_to_others_and_the_core_is_bounded() {
         let clients = Clients::new();
         let (greedy, other) = (client("192.0.2.1"), client("192.0.2.2"));
-        let granted = (0..10_000)
-            .filter(|_| clients.enter(greedy, limits::TCP_CONNECTIONS_PER_CORE))
-            .count();
+        let granted = (0..10_000).filter(|_| open(&clients, greedy)).count();
         assert_eq!(granted, limits::TCP_CONNECTIONS_PER_CLIENT as usize);
-        assert!(clients.enter(other, limits::TCP_CONNECTIONS_PER_CORE));
-        clients.leave(greedy);
-        assert!(clients.enter(greedy, limits::TCP_CONNECTIONS_PER_CORE));
-        assert!(!clients.enter(greedy, limits::TCP_CONNECTIONS_PER_CORE));
+        assert!(open(&clients, other));
+        clients.leave(Some(greedy));
+        assert!(open(&clients, greedy));
+        assert!(!open(&clients, greedy));
         let crowd = (0..20_000u32).map(|nth| Client::V4(nth.to_be_bytes()));
-        let more = crowd
-            .filter(|&client| clients.enter(client, limits::TCP_CONNECTIONS_PER_CORE))
-            .count();
+        let more = crowd.filter(|&client| open(&clients, client)).count();
         assert_eq!(granted + 1 + more, limits::TCP_CONNECTIONS_PER_CORE);
         assert_eq!(clients.count(), limits::TCP_CONNECTIONS_PER_CORE);
-        assert!(!clients.enter(client("198.51.100.1"), limits::TCP_CONNECTIONS_PER_CORE));
+        assert!(!open(&clients, client("198.51.100.1")));
     }
 
     #[test]
     fn who_has_left_is_forgotten() {
         let clients = Clients::new();
         for nth in 0..100u32 {
-            assert!(clients.enter(
-                Client::V4(nth.to_be_bytes()),
-                limits::TCP_CONNECTIONS_PER_CORE
-            ));
+            assert!(open(&clients, Client::V4(nth.to_be_bytes())));
         }
-        (0..100u32).for_each(|nth| clients.leave(Client::V4(nth.to_be_bytes())));
+        (0..100u32).for_each(|nth| clients.leave(Some(Client::V4(nth.to_be_bytes()))));
         assert_eq!((clients.count(), clients.open.borrow().len()), (0, 0));
+    }
+
+    #[test]
+    fn connections_of_nobody_yet_count_for_the_core_alone() {
+        let clients = Clients::new();
+        let most = limits::TCP_CONNECTIONS_PER_CLIENT as usize + 1;
+        assert!((0..most).all(|_| clients.enter(most)));
+        assert!(!clients.enter(most));
+        assert!(clients.open.borrow().is_empty());
+        (0..most).for_each(|_| clients.leave(None));
+        assert_eq!(clients.count(), 0);
     }
 }

@@ -18,6 +18,7 @@ use crate::plugin::{
 };
 use crate::tls;
 use crate::transport::interfaces::Host;
+use crate::transport::proxy::{Proxies, Sessions};
 use crate::tune::Settings;
 
 /// One parsed configuration. Immutable once it is built; shared by all threads.
@@ -72,6 +73,8 @@ pub struct Listener {
     pub timeouts: Timeouts,
     /// The certificate, where *tls* names one and the transport has use for it.
     pub tls: Option<Arc<tls::Live>>,
+    /// Proxies that may say who their client is, where *proxyproto* names some.
+    pub proxies: Option<Arc<Proxies>>,
     /// Bounds of its transport, and what they bound.
     pub load: Load,
 }
@@ -178,7 +181,7 @@ pub fn build(name: &str, text: &str, around: &Surroundings<'_>) -> Result<Built,
     for (index, draft) in drafts.iter_mut().enumerate() {
         let index = u16::try_from(index).map_err(|_| "too many server blocks".to_owned())?;
         listeners
-            .add_block(index, draft)
+            .add_block(index, draft, around.carry)
             .map_err(|error| error.to_string())?;
     }
     let blocks: Vec<Block> = drafts.into_iter().map(Draft::finish).collect();
@@ -317,7 +320,12 @@ struct Listeners {
 }
 
 impl Listeners {
-    fn add_block(&mut self, index: u16, draft: &mut Draft<'_>) -> Result<(), SetupError> {
+    fn add_block(
+        &mut self,
+        index: u16,
+        draft: &mut Draft<'_>,
+        carry: &Carry,
+    ) -> Result<(), SetupError> {
         let hosts: BTreeSet<Option<Host>> = match (draft.settings.bound, &draft.settings.listen[..])
         {
             (true, listen) => listen.iter().cloned().map(Some).collect(),
@@ -345,7 +353,7 @@ impl Listeners {
                 });
                 let listener = self.group(key, host.as_ref(), label)?;
                 listener.router.add(&key.zone, index, site);
-                listener.take(&draft.settings);
+                listener.take(&draft.settings, carry);
                 listener.lines.push((key.clone(), key.listener_line(&text)));
                 listener
                     .lines
@@ -385,6 +393,7 @@ impl Listeners {
                     sockets: None,
                     timeouts: Timeouts::default(),
                     tls: None,
+                    proxies: None,
                     load: Load::new(key.scheme),
                 });
                 self.list.len() - 1
@@ -404,8 +413,9 @@ fn server_label(key: &Key, host: &str) -> String {
 }
 
 impl Listener {
-    /// Merges a block's settings: the last *tls* and bounds win, the first *multisocket* of the group counts, the last timeouts win.
-    fn take(&mut self, settings: &BlockSettings) {
+    /// Merges a block's settings: the last *tls*, *proxyproto* and bounds win, the first *multisocket* of the group counts, the last
+    /// timeouts win.
+    fn take(&mut self, settings: &BlockSettings, carry: &Carry) {
         self.any_class |= settings.any_class;
         self.debug |= settings.debug;
         if self.lines.is_empty() {
@@ -413,6 +423,15 @@ impl Listener {
         }
         if self.scheme != Scheme::Dns {
             self.tls = settings.tls.clone().or(self.tls.take());
+        }
+        if let Some(policy) = &settings.proxies {
+            let tracking = policy.tracking.filter(|_| self.scheme == Scheme::Dns);
+            // Kept over reloads: a session has told its client once and will not again.
+            let sessions = tracking.map(|tracking| {
+                let key = format!("{} {}", self.label, tracking.sessions);
+                carry.obtain(&key, || Arc::new(Sessions::new(tracking.sessions)))
+            });
+            self.proxies = Some(Arc::new(Proxies::new(policy.clone(), sessions)));
         }
         self.load.take(self.scheme, &settings.bounds);
         let timeouts = &mut self.timeouts;

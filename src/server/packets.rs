@@ -10,6 +10,7 @@
 )]
 
 use std::io;
+use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -25,8 +26,10 @@ use super::tasks::{self, Job, Peer, Waiting};
 use crate::cache;
 use crate::limits;
 use crate::plugin::{Fetch, Proto, Query, Role, Run};
-use crate::runtime::{PacketReceiver, Poller, clock};
+use crate::runtime::clock::{self, Nanos};
+use crate::runtime::{PacketReceiver, Poller};
 use crate::telemetry::metrics::SharedCounter;
+use crate::transport::proxy::Proxies;
 use crate::transport::udp::{Batch, ReplyPath, Socket};
 use crate::tune::CoreSettings;
 
@@ -80,6 +83,7 @@ pub fn run(place: Place, commands: PacketReceiver<Command>) -> io::Result<()> {
         commands,
         sockets: Vec::new(),
         running: None,
+        named: Vec::with_capacity(limits::BATCH),
         batch: Batch::new(place.tune.gso).limit(place.tune.batch_len),
         desk: Desk::default(),
         glances: (0..limits::BATCH).map(|_| Glance::default()).collect(),
@@ -99,6 +103,8 @@ struct Thread {
     sockets: Vec<Rc<Listening>>,
     running: Option<Running>,
     batch: Batch,
+    /// Clients that proxies named, and the addresses asked, of a batch on a listener with *proxyproto*.
+    named: Vec<(SocketAddr, SocketAddr)>,
     desk: Desk,
     /// One for each datagram of a batch.
     glances: Box<[Glance]>,
@@ -174,6 +180,17 @@ impl Thread {
             return 0;
         };
         let now_ns = clock::now_ns();
+        let proxies = running.proxies(listener);
+        if let Some(proxies) = proxies {
+            name_clients(
+                proxies,
+                &mut self.batch,
+                socket,
+                now_ns,
+                &mut self.named,
+                count,
+            );
+        }
         // Nests with the pin of each lookup, which then costs an increment.
         let pin = cache::Pin::new();
         // Look at all, fetch all, answer all: while one answer is written the memory of the next arrives. With one query there is nothing
@@ -191,7 +208,10 @@ impl Thread {
             }
         }
         for (nth, glance) in glances.iter().enumerate() {
-            let (peer, local) = self.batch.addresses(nth, socket);
+            let (peer, local) = match proxies {
+                None => self.batch.addresses(nth, socket),
+                Some(_) => self.named[nth],
+            };
             let arrival = Arrival {
                 peer,
                 local,
@@ -288,6 +308,31 @@ impl Thread {
                 }
             }
         }
+    }
+}
+
+/// Takes what proxies put in front off the first `count` datagrams. One that is dropped becomes an empty message, which nothing answers.
+fn name_clients(
+    proxies: &Proxies,
+    batch: &mut Batch,
+    socket: &Socket,
+    now_ns: Nanos,
+    named: &mut Vec<(SocketAddr, SocketAddr)>,
+    count: usize,
+) {
+    named.clear();
+    for nth in 0..count {
+        let (peer, local) = batch.addresses(nth, socket);
+        let datagram = batch.datagram(nth);
+        let (client, left) = match proxies.unwrap_datagram(peer, datagram, now_ns) {
+            Some((client, query)) => (client, query.len()),
+            None => (peer, 0),
+        };
+        let octets = datagram.len() - left;
+        if octets > 0 {
+            batch.strip(nth, octets);
+        }
+        named.push((client, local));
     }
 }
 

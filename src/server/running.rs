@@ -17,6 +17,7 @@ use super::config::{Config, Listener};
 use crate::plugin::{Chain, OpenCx, Query, Role};
 use crate::telemetry::dns::SiteMetrics;
 use crate::telemetry::metrics::registry;
+use crate::transport::proxy::Proxies;
 use crate::wire::plain::Plain;
 use crate::wire::rcode::Rcode;
 use crate::wire::types;
@@ -126,6 +127,12 @@ impl Running {
     /// Whether plain queries of a listener may have a short way: else none is worth a first look.
     pub fn takes_plain(&self, listener: u16) -> bool {
         !matches!(self.places.get(listener as usize), None | Some(Place::None))
+    }
+
+    /// Proxies that may say who their client is, on a listener that hears them.
+    pub fn proxies(&self, listener: u16) -> Option<&Proxies> {
+        let listener = self.config.listeners.get(listener as usize)?;
+        listener.proxies.as_deref()
     }
 
     /// Counters of queries on a listener that never reach a block: label zone `dropped`.

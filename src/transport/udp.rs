@@ -17,7 +17,7 @@ use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
 use std::sync::Arc;
 
 use super::outbox::Outbox;
-use crate::limits::{BATCH, UDP_QUERY_OCTETS};
+use crate::limits::{BATCH, PROXY_HEADER_OCTETS, UDP_QUERY_OCTETS};
 
 /// A bound UDP socket. Both threads of a core send on it.
 pub struct Socket {
@@ -189,10 +189,16 @@ pub struct Batch {
     len_max: usize,
 }
 
-/// Room for one query. Not a power of two, or the beginnings of all queries would share a few sets of the first-level cache.
+/// What is received of a datagram: a query, and the header in front of it where a proxy passes it on.
+const DATAGRAM_OCTETS: usize = UDP_QUERY_OCTETS + PROXY_HEADER_OCTETS;
+
+/// Room for one query. An odd number of cache lines, or the beginnings of all queries would share a few sets of the first-level cache.
 #[derive(Clone, Copy)]
 #[repr(C, align(64))]
-struct QueryRoom([u8; UDP_QUERY_OCTETS + 64]);
+struct QueryRoom([u8; ROOM_OCTETS]);
+
+const ROOM_OCTETS: usize = 17 * 64;
+const _: () = assert!(ROOM_OCTETS >= DATAGRAM_OCTETS);
 
 // SAFETY: the raw pointers in `incoming` and in the outbox point into boxes that this very value owns and never replaces.
 unsafe impl Send for Batch {}
@@ -201,7 +207,7 @@ impl Batch {
     /// Buffers for `limits::BATCH` datagrams. `segments`: whether replies to one client may leave as one segmented message.
     pub fn new(segments: bool) -> Batch {
         let mut batch = Batch {
-            queries: boxed(QueryRoom([0; UDP_QUERY_OCTETS + 64])),
+            queries: boxed(QueryRoom([0; ROOM_OCTETS])),
             envelopes: boxed(Envelope::EMPTY),
             outbox: Outbox::new(segments),
             incoming: Messages::new(),
@@ -213,7 +219,7 @@ impl Batch {
             let envelope = &mut batch.envelopes[nth];
             batch.incoming.vectors[nth] = libc::iovec {
                 iov_base: batch.queries[nth].0.as_mut_ptr().cast(),
-                iov_len: UDP_QUERY_OCTETS,
+                iov_len: DATAGRAM_OCTETS,
             };
             let header = &mut batch.incoming.headers[nth].msg_hdr;
             header.msg_iov = &raw mut batch.incoming.vectors[nth];
@@ -266,6 +272,21 @@ impl Batch {
             self.envelopes[nth].control_len = header.msg_hdr.msg_controllen;
         }
         Ok(self.received)
+    }
+
+    /// All that was received of the `nth` datagram, which may be more than a query has.
+    pub fn datagram(&self, nth: usize) -> &[u8] {
+        let len = self.incoming.headers[nth].msg_len as usize;
+        &self.queries[nth].0[..len.min(DATAGRAM_OCTETS)]
+    }
+
+    /// Makes the `nth` datagram the query that stands behind so many of its octets; behind all of them is an empty one.
+    pub fn strip(&mut self, nth: usize, octets: usize) {
+        let len = self.datagram(nth).len();
+        let from = octets.min(len);
+        let to = len.min(from + UDP_QUERY_OCTETS);
+        self.queries[nth].0.copy_within(from..to, 0);
+        self.lengths[nth] = to - from;
     }
 
     /// The octets of the `nth` datagram. `nth < ` what `recv` returned, here and below.
@@ -440,6 +461,32 @@ mod tests {
         check_echo("0.0.0.0:0", "127.0.0.2");
         check_echo("[::1]:0", "[::1]");
     }
+
+    #[test]
+    fn what_stands_in_front_of_a_query_is_taken_off() {
+        let core = [CoreSettings::default()];
+        let listen = "127.0.0.1:0".parse().unwrap();
+        let group = socket::open_group(listen, socket::Carries::Both, &core).unwrap();
+        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let octets: Vec<u8> = (0..2_000u16).map(|nth| (nth % 251) as u8).collect();
+        for len in [20, 600, 2_000] {
+            client.send_to(&octets[..len], group.addr).unwrap();
+        }
+        let server = Socket::new(group.udp.into_iter().next().unwrap(), group.addr);
+        let mut batch = Batch::new(true);
+        assert_eq!(batch.recv(&server).unwrap(), 3);
+        let check = |batch: &mut Batch, nth, octets_off: usize, expect: Range<usize>| {
+            batch.strip(nth, octets_off);
+            assert_eq!(batch.query(nth), &octets[expect]);
+        };
+        assert_eq!(batch.datagram(0), &octets[..20]);
+        check(&mut batch, 0, 20, 0..0);
+        check(&mut batch, 1, 100, 100..600);
+        // Cut where a query ends, as one without anything in front.
+        check(&mut batch, 2, 536, 536..1_048);
+        check(&mut batch, 2, 9_999, 0..0);
+    }
+
     #[test]
     fn a_batch_takes_no_more_than_it_is_told() {
         let core = [CoreSettings::default()];

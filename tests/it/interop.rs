@@ -196,15 +196,15 @@ fn dnsperf_loses_nothing() {
 // === foreign servers ===
 
 /// A foreign server in the foreground; killed at the end.
-struct Foreign {
+pub struct Foreign {
     child: Child,
-    addr: SocketAddr,
+    pub addr: SocketAddr,
     _folder: Folder,
 }
 
 impl Foreign {
     /// Starts it and waits until it answers that name.
-    fn start(command: &mut Command, folder: Folder, port: u16, name: &str) -> Foreign {
+    pub fn start(command: &mut Command, folder: Folder, port: u16, name: &str) -> Foreign {
         let child = command
             .current_dir(folder.path())
             .stdin(Stdio::null())

@@ -20,6 +20,7 @@ mod listeners;
 mod migrate;
 mod packets;
 mod process;
+mod proxyproto;
 mod reload;
 mod resources;
 mod server;

@@ -10,6 +10,7 @@
 )]
 
 mod dns;
+mod proxied;
 
 use std::future::{Future, poll_fn};
 use std::net::SocketAddr;
@@ -29,6 +30,7 @@ use crate::plugin::Proto;
 use crate::runtime::{self, TcpListener, TcpStream};
 use crate::telemetry::log;
 use crate::tls;
+use crate::transport::proxy::Proxies;
 use crate::transport::stream::Stream;
 use crate::transport::tcp;
 use crate::transport::tls::ServerTls;
@@ -83,7 +85,7 @@ async fn accept(env: Rc<Env>, state: Rc<Accepting>, listening: TcpListener) {
         let Some(Ok((tcp, peer))) = accepted else {
             continue;
         };
-        let (Some(open), Ok(local)) = (Open::new(&env, peer), tcp.local_addr()) else {
+        let Ok(local) = tcp.local_addr() else {
             continue;
         };
         let session = Session {
@@ -93,7 +95,9 @@ async fn accept(env: Rc<Env>, state: Rc<Accepting>, listening: TcpListener) {
             local,
             proto: Proto::Tcp,
         };
-        runtime::spawn(connection(open, session, tcp));
+        if let Some(open) = Open::new(&session) {
+            runtime::spawn(connection(open, session, tcp));
+        }
     }
 }
 
@@ -116,18 +120,26 @@ async fn first_of<T>(
 struct Terms {
     scheme: Scheme,
     tls: Option<Arc<tls::Live>>,
+    proxies: Option<Arc<Proxies>>,
     timeouts: Timeouts,
 }
 
-async fn connection(open: Open, mut session: Session, tcp: TcpStream) {
+async fn connection(mut open: Open, mut session: Session, mut tcp: TcpStream) {
     let terms = session.with_listener(|listener| Terms {
         scheme: listener.scheme,
         tls: listener.tls.clone(),
+        proxies: listener.proxies.clone(),
         timeouts: listener.timeouts,
     });
     let Some(terms) = terms else {
         return;
     };
+    if let Some(proxies) = &terms.proxies {
+        let named = proxied::name(proxies, &mut session, &mut tcp, terms.timeouts.read);
+        if !Box::pin(named).await || !open.claim(session.peer) {
+            return;
+        }
+    }
     let stream = match &terms.tls {
         None => Stream::Plain(tcp),
         Some(live) => match Box::pin(shake_hands(
@@ -177,19 +189,36 @@ async fn shake_hands(
 /// Counts a connection for as long as its reader lives, or its task waits to be refused.
 struct Open {
     env: Rc<Env>,
-    client: Client,
+    /// `None` until a proxy that is trusted has said who it is.
+    client: Option<Client>,
 }
 
 impl Open {
     /// `None` when the core has as many as it may, or the client.
-    fn new(env: &Rc<Env>, peer: SocketAddr) -> Option<Open> {
+    fn new(session: &Session) -> Option<Open> {
+        let env = &session.env;
+        let most = env.tune().tcp_connections_max;
+        let mut open = env.connections.enter(most).then(|| Open {
+            env: env.clone(),
+            client: None,
+        })?;
+        // All clients of a proxy share its address, and those that it will name have bounds of their own. A proxy that nobody named could
+        // say anything to get around its bound, so it stays one client.
+        let is_proxy = session.with_listener(|listener| {
+            let proxies = listener.proxies.as_ref();
+            proxies.is_some_and(|proxies| proxies.policy().trusts(session.peer))
+        });
+        (is_proxy == Some(true) || open.claim(session.peer)).then_some(open)
+    }
+
+    /// Counts it as this client's, if it is nobody's yet; false when the client has as many as it may.
+    fn claim(&mut self, peer: SocketAddr) -> bool {
+        if self.client.is_some() {
+            return true;
+        }
         let client = Client::of(peer.ip());
-        env.connections
-            .enter(client, env.tune().tcp_connections_max)
-            .then(|| Open {
-                env: env.clone(),
-                client,
-            })
+        self.client = self.env.connections.claim(client).then_some(client);
+        self.client.is_some()
     }
 }
 
