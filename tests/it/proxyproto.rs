@@ -9,6 +9,7 @@ use std::time::Duration;
 use crate::client::{self, PATIENCE, Reply, Tcp, decode, frame, query};
 use crate::interop::{Foreign, output, program};
 use crate::server::{self, Folder, Server, eventually, free_port};
+use crate::upstream::Upstream;
 
 /// A client behind the proxy that *acl* lets through, and one that it refuses.
 const CLIENT: &str = "192.0.2.7:40212";
@@ -154,6 +155,29 @@ fn a_header_names_the_client_of_a_datagram() {
     let len = plain.recv(&mut buffer).unwrap();
     assert_eq!(decode(&buffer[..len]).id, 9);
     wait_for_errors(metrics, "malformed", 20.0);
+}
+
+/// A reply that has to be waited for goes to the proxy as well, and the client is remembered meanwhile.
+#[test]
+fn a_datagram_that_waits_for_an_upstream() {
+    let upstream = Upstream::start();
+    let forward = format!("forward . {}", upstream.addr);
+    let text = corefile("", "", free_port()).replace("whoami", &forward);
+    let server = Server::start(&text);
+    let datagram = [binary(CLIENT, 2), query(7, "slow.example A")].concat();
+    let reply = client::exchange(server.addr(".:"), &datagram, PATIENCE).expect("a reply");
+    assert_eq!(decode(&reply).answer.len(), 1);
+    server.wait_for(|line| line.contains(&format!(" {CLIENT} - 7 ")));
+}
+
+#[test]
+fn all_keys_of_a_block_have_its_policy() {
+    // Without *tls* both speak plain TCP.
+    let server = Server::start(&corefile("tls://.:0 ", "", free_port()));
+    for key in [".:", "tls://.:"] {
+        let mut tcp = behind(server.addr(key), &binary(CLIENT, 1));
+        assert_seen(&tcp.ask(1, "example.org A"), CLIENT);
+    }
 }
 
 /// A query of 512 octets, as long as UDP takes them, has room behind a header with TLVs.

@@ -94,7 +94,7 @@ impl Sessions {
             });
         let sets = (self.slots.len() / self.ways) as u64;
         // Below the number of sets, which is a usize.
-        let nth = (u128::from(mixed) * u128::from(sets) >> 64) as usize;
+        let nth = ((u128::from(mixed) * u128::from(sets)) >> 64) as usize;
         &self.slots[nth * self.ways..][..self.ways]
     }
 }
