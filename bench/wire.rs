@@ -59,6 +59,8 @@ fn build_and_pack(parsed: &Parsed, records: u8, reply: &mut Reply, out: &mut [u8
         },
         edns: &parsed.edns,
         is_udp: true,
+        is_padded: false,
+        keepalive_ds: None,
         echoed_options: &[],
     };
     scrub::fit(&asked, reply, out).expect("room for a header")

@@ -81,8 +81,8 @@ fn a_wrong_corefile_stops_the_start_with_file_and_line() {
     check(".:0 {\n  whoami\n", "Corefile:");
     check(".:0 {\n  whoami x\n}\n", "plugin/whoami: Corefile:2 - ");
     check(
-        "tls://.:0 {\n  whoami\n}\n",
-        "tls:// is not built into percoredns yet",
+        "tls://.:0 {\n  tls no.pem no.key\n  whoami\n}\n",
+        "plugin/tls: Corefile:2 - Error during parsing: open no.pem: no such file or directory",
     );
     check(
         ".:5300 {\n}\n.:5300 {\n}\n",
