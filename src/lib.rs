@@ -15,7 +15,12 @@ pub mod runtime;
 pub mod search;
 pub mod server;
 pub mod telemetry;
-#[cfg(any(test, feature = "kube-api", feature = "testing"))]
+#[cfg(any(
+    test,
+    feature = "acme-authority",
+    feature = "kube-api",
+    feature = "testing"
+))]
 pub mod testing;
 pub mod tls;
 pub mod transport;

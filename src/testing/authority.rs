@@ -2,11 +2,15 @@
 
 use std::path::Path;
 use std::sync::Arc;
+#[cfg(feature = "acme-authority")]
+use std::time::Duration;
 
 use rcgen::{
     BasicConstraints, CertificateParams, DnType, ExtendedKeyUsagePurpose, IsCa, Issuer, KeyPair,
     KeyUsagePurpose,
 };
+#[cfg(feature = "acme-authority")]
+use rcgen::{PublicKeyData, date_time_ymd};
 use tokio_rustls::TlsAcceptor;
 use tokio_rustls::rustls::crypto::ring;
 use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
@@ -89,6 +93,19 @@ impl Authority {
             self.dir.write(&format!("{name}.crt"), &certificate.pem()),
             self.dir.write(&format!("{name}.key"), &key.serialize_pem()),
         )
+    }
+
+    /// Makes a certificate for a key and some names, valid between two times in seconds since 1970, and returns it in PEM with that of
+    /// the authority behind it.
+    #[cfg(feature = "acme-authority")]
+    pub fn issue(&self, key: &impl PublicKeyData, names: &[String], times_s: [u64; 2]) -> String {
+        let mut params = CertificateParams::new(names.to_vec()).expect("names that DNS takes");
+        let at = |s| date_time_ymd(1970, 1, 1) + Duration::from_secs(s);
+        (params.not_before, params.not_after) = (at(times_s[0]), at(times_s[1]));
+        params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
+        let certificate = params.signed_by(key, &self.issuer).expect("a certificate");
+        let ca = std::fs::read_to_string(self.ca_file()).expect("the authority's own");
+        certificate.pem() + &ca
     }
 
     /// What a server of this authority accepts connections with.

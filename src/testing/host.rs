@@ -109,6 +109,20 @@ impl Host {
     }
 }
 
+impl Host {
+    /// Answers a message as a client's of the first listener over UDP; `None` for no reply.
+    pub fn reply(&self, message: &[u8]) -> Option<Vec<u8>> {
+        let config = self.config.clone();
+        let (_, mut arrival) = encode(".");
+        let message = message.to_vec();
+        runtime::block_on(Backend::Epoll, async move {
+            arrival.now_ns = clock::now_ns();
+            reply(&env(config), &message, &arrival).await
+        })
+        .expect("an executor")
+    }
+}
+
 /// The replies that the short way and the long way give to one query whose answer is in memory.
 pub struct BothWays {
     /// `None`: the short way left it to the long one.
@@ -163,15 +177,20 @@ fn env(config: std::sync::Arc<config::Config>) -> Rc<Env> {
 }
 
 async fn answer(env: &Rc<Env>, bytes: &[u8], arrival: &Arrival) -> Seen {
+    let reply = reply(env, bytes, arrival).await;
+    reply.map_or_else(Seen::default, |reply| decode(&reply))
+}
+
+async fn reply(env: &Rc<Env>, bytes: &[u8], arrival: &Arrival) -> Option<Vec<u8>> {
     let (mut desk, mut out) = (Desk::default(), vec![0; 65_535]);
     let running = env.newest().expect("a configuration");
     match serve::message(&running, &mut desk, bytes, arrival, &mut out) {
-        Served::Reply(len) | Served::Rejected(len @ 1..) => decode(&out[..len]),
-        Served::Rejected(0) | Served::Silent => Seen::default(),
-        Served::Parked(run) => {
-            let reply = tasks::complete(env, &mut desk.query, run).await;
-            reply.map_or_else(Seen::default, |reply| decode(&reply))
+        Served::Reply(len) | Served::Rejected(len @ 1..) => {
+            out.truncate(len);
+            Some(out)
         }
+        Served::Rejected(0) | Served::Silent => None,
+        Served::Parked(run) => tasks::complete(env, &mut desk.query, run).await,
     }
 }
 

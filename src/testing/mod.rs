@@ -4,7 +4,9 @@
 //!
 //! **Invariant**: nothing outside tests depends on it.
 
-#[cfg(feature = "kube-api")]
+#[cfg(feature = "acme-authority")]
+pub mod acme;
+#[cfg(any(feature = "acme-authority", feature = "kube-api"))]
 pub mod authority;
 #[cfg(all(any(test, feature = "testing"), feature = "kubernetes"))]
 pub mod cluster;
@@ -15,6 +17,8 @@ pub mod files;
 pub mod host;
 #[cfg(feature = "kube-api")]
 pub mod kube_api;
+#[cfg(any(feature = "acme-authority", feature = "kube-api"))]
+mod port;
 
 #[cfg(any(test, feature = "testing"))]
 pub use host::{Host, Seen, check, check_seen};

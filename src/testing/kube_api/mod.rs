@@ -45,6 +45,7 @@ use socket2::Socket;
 use tokio::sync;
 
 use crate::kube::record::{Kind, Reach, Service, Slice};
+use crate::testing::port;
 use object::Content;
 use server::{Life, Worker};
 use state::State;
@@ -104,7 +105,7 @@ impl Api {
     }
 
     fn with(tls: Option<tokio_rustls::TlsAcceptor>) -> Api {
-        let port = server::bind(server::any_port()).expect("a port of the loopback");
+        let port = port::bind(port::any()).expect("a port of the loopback");
         let addr = port.local_addr().expect("an address");
         let api = Api {
             shared: Arc::new(Shared {

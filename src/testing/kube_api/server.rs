@@ -2,7 +2,7 @@
 
 use std::convert::Infallible;
 use std::io;
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{SocketAddr, TcpListener};
 use std::pin::pin;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
@@ -10,7 +10,6 @@ use std::thread::JoinHandle;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use socket2::{Domain, Protocol, Socket, Type};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::runtime::{Builder, Handle};
 use tokio::sync::{oneshot, watch};
@@ -18,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::Shared;
 use super::answer::respond;
+use crate::testing::port;
 
 /// A tokio runtime on a thread of its own, so that tests need none.
 pub(super) struct Worker {
@@ -76,7 +76,7 @@ impl Life {
         tls: Option<TlsAcceptor>,
         addr: SocketAddr,
     ) -> io::Result<Life> {
-        let socket = bind(addr)?;
+        let socket = port::bind(addr)?;
         socket.listen(128)?;
         let (phase, phases) = watch::channel(Phase::Open);
         // Nothing is ever sent: what counts is when the last sender is dropped.
@@ -111,24 +111,6 @@ impl Life {
         let _ = self.listener_gone.recv();
         let _ = self.connections_gone.recv();
     }
-}
-
-/// A socket with the address: several may have it, of which one listens.
-pub(super) fn bind(addr: SocketAddr) -> io::Result<Socket> {
-    let socket = Socket::new(
-        Domain::for_address(addr),
-        Type::STREAM.cloexec().nonblocking(),
-        Some(Protocol::TCP),
-    )?;
-    socket.set_reuse_address(true)?;
-    socket.set_reuse_port(true)?;
-    socket.bind(&addr.into())?;
-    Ok(socket)
-}
-
-/// Any port of the loopback.
-pub(super) fn any_port() -> SocketAddr {
-    (Ipv4Addr::LOCALHOST, 0).into()
 }
 
 struct Serving {
