@@ -6,6 +6,7 @@
 
 mod admission;
 mod busy;
+mod challenges;
 mod clients;
 pub mod config;
 mod cores;

@@ -3,6 +3,7 @@
 //! ```text
 //!   short: a plain query that memory answers         (see `short`; else nothing has happened)
 //!   admit: parse, opcode, counts, class, EDNS version   (no plugin has run)
+//!     -> challenge of an ACME authority that is under way: its answer
 //!     -> route: zone, DS rule, views
 //!     -> chain down and up
 //!     -> finish: EDNS echo, size, compression, TC
@@ -24,6 +25,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::admission;
+use super::challenges;
 use super::running::Running;
 use super::short::Glance;
 use crate::cache;
@@ -93,6 +95,11 @@ pub fn long(
     query.route.generation = running.config.generation;
     query.route.listener = arrival.listener;
     match admission::admit(running, verdict, query, desk.parsed.has_question) {
+        // An authority that asks must get its answer whatever the blocks say: its addresses are not known beforehand.
+        Ok(()) if challenges::answer(query) => {
+            admission::dropped(running, query, Rcode::NOERROR);
+            return finish(running, query, out);
+        }
         Ok(()) => {}
         Err(admission::Refusal::Bare(rcode)) => {
             let len = bare(query, desk.parsed.has_question, rcode, out);

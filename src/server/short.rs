@@ -11,6 +11,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
+use super::challenges;
 use super::panics;
 use super::running::Running;
 use super::serve::Arrival;
@@ -32,7 +33,10 @@ impl Glance {
     /// Reads a message that came in on a listener and finds its block. `false`: it has to go the long way.
     #[inline]
     pub fn look(&mut self, running: &Running, listener: u16, bytes: &[u8]) -> bool {
-        self.place = match running.takes_plain(listener) && self.plain.read(bytes) {
+        let may_be_plain = running.takes_plain(listener)
+            && self.plain.read(bytes)
+            && !challenges::may_answer(self.plain.name());
+        self.place = match may_be_plain {
             true => running.place_plain(listener, &self.plain),
             false => None,
         };

@@ -9,6 +9,8 @@
 //!                          -> rustls::ServerConfig for each transport, with one key for tickets
 //! ```
 
+#[cfg(feature = "acme")]
+pub mod acme;
 mod clients;
 mod files;
 mod keylog;

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::has;
 use super::machine::Machine;
 use super::value::Value;
-use super::{CoreSettings, Settings};
+use super::{AcmeChallenge, CoreSettings, Settings};
 use crate::limits;
 use crate::runtime::Wish;
 
@@ -110,6 +110,10 @@ const fn process(name: &'static str, set: fn(&mut Process, &Value) -> Result<(),
 
 /// Every key, by name.
 pub const KEYS: &[Key] = &[
+    process("acme_challenge", |process, value| {
+        process.settings.acme_challenge = acme_challenge(value)?;
+        Ok(())
+    }),
     Key {
         check: has::has_backend,
         ..core("backend", |core, value| {
@@ -282,6 +286,15 @@ pub const KEYS: &[Key] = &[
 pub const CPU_LIST: &str = "a list of CPUs like \"0-3,8\"";
 /// Numbers of CPUs that Linux knows.
 pub(super) const CPUS: std::ops::RangeInclusive<i64> = 0..=8191;
+
+fn acme_challenge(value: &Value) -> Result<AcmeChallenge, String> {
+    let what = "dns-01, http-01 or tls-alpn-01";
+    let text = value.text(what)?;
+    let found = AcmeChallenge::ALL
+        .into_iter()
+        .find(|challenge| challenge.to_string() == text);
+    found.ok_or_else(|| format!("must be {what} in quotes, not {value}"))
+}
 
 fn socket_buffer(value: &Value) -> Result<usize, String> {
     value.octets(

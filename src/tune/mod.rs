@@ -28,4 +28,4 @@ pub mod value;
 
 pub use file::TuneFile;
 pub use machine::Machine;
-pub use settings::{CoreSettings, Settings};
+pub use settings::{AcmeChallenge, CoreSettings, Settings};

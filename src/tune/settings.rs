@@ -7,11 +7,44 @@ use crate::limits;
 use crate::runtime::cores::CorePlan;
 use crate::runtime::{Backend, Seat};
 
+/// How names are proven to an ACME authority to be ours.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum AcmeChallenge {
+    /// A TXT record on each DNS listener (RFC 8555 section 8.4); CoreDNS's way.
+    #[default]
+    Dns01,
+    /// A file on port 80 (RFC 8555 section 8.3).
+    Http01,
+    /// A certificate in a handshake on port 443 (RFC 8737).
+    TlsAlpn01,
+}
+
+impl AcmeChallenge {
+    /// All of them.
+    pub const ALL: [AcmeChallenge; 3] = [
+        AcmeChallenge::Dns01,
+        AcmeChallenge::Http01,
+        AcmeChallenge::TlsAlpn01,
+    ];
+}
+
+impl std::fmt::Display for AcmeChallenge {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            AcmeChallenge::Dns01 => "dns-01",
+            AcmeChallenge::Http01 => "http-01",
+            AcmeChallenge::TlsAlpn01 => "tls-alpn-01",
+        })
+    }
+}
+
 /// Settings of the process.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
     /// One for each data core, in order; never empty.
     pub cores: Vec<CoreSettings>,
+    /// How the names of *tls* `acme` are proven to be ours.
+    pub acme_challenge: AcmeChallenge,
     /// The network card whose queues the cores' `nic_queue` counts.
     pub nic: Option<String>,
     /// File that the caches are written to and warmed from; `None` for none.
@@ -36,6 +69,7 @@ impl Settings {
         };
         Settings {
             cores: plan.iter().map(core).collect(),
+            acme_challenge: AcmeChallenge::default(),
             nic: None,
             cache_snapshot: None,
             cache_snapshot_interval: limits::CACHE_SNAPSHOT_INTERVAL,

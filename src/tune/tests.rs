@@ -120,8 +120,9 @@ fn keys_of_the_process_are_taken() {
     let settings = settings(
         "[global]\ncpus = \"4-7\"\nnic = \"eth1\"\ncache_snapshot = \"cache.bin\"\ncache_snapshot_interval = \"5m\"\n\
          kubernetes_snapshot = \"kube\"\nkubernetes_snapshot_interval = \"30s\"\n\
-         cache_octets_max = \"256MiB\"\nnuma_node = 1\n",
+         cache_octets_max = \"256MiB\"\nnuma_node = 1\nacme_challenge = \"tls-alpn-01\"\n",
     );
+    assert_eq!(settings.acme_challenge, AcmeChallenge::TlsAlpn01);
     let cpus: Vec<Option<u32>> = settings.cores.iter().map(|core| core.cpu).collect();
     assert_eq!(cpus, [4, 5, 6, 7].map(Some));
     assert_eq!(settings.nic.as_deref(), Some("eth1"));
@@ -190,6 +191,14 @@ fn values_out_of_bounds_name_line_key_and_bounds() {
     check(
         "backend = 1",
         "backend: must be auto, glommio or epoll in quotes, not 1",
+    );
+    check(
+        "acme_challenge = \"dns\"",
+        "acme_challenge: must be dns-01, http-01 or tls-alpn-01 in quotes, not \"dns\"",
+    );
+    check(
+        "acme_challenge = 1",
+        "acme_challenge: must be dns-01, http-01 or tls-alpn-01 in quotes, not 1",
     );
     check(
         "batch_len = 0",
@@ -322,7 +331,7 @@ fn what_is_no_settings_file_is_refused_with_the_line() {
     );
     check(
         "[global]\nfrobnicate_all = 1\n",
-        "t.toml:2 - frobnicate_all: unknown key; there are backend, batch_len, ",
+        "t.toml:2 - frobnicate_all: unknown key; there are acme_challenge, backend, batch_len, ",
     );
     check(
         "[global]\ncpu = 1\n",

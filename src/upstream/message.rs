@@ -70,16 +70,17 @@ impl RequestBuffer {
     }
 
     /// Draws a new id.
-    pub(super) fn draw_id(&mut self) {
+    pub fn draw_id(&mut self) {
         self.octets[2..4].copy_from_slice(&entropy::id().to_be_bytes());
     }
 
-    pub(super) fn id(&self) -> u16 {
+    /// The id that was drawn last.
+    pub fn id(&self) -> u16 {
         u16::from_be_bytes([self.octets[2], self.octets[3]])
     }
 
     /// The question, in the case it is sent in.
-    pub(super) fn question(&self) -> Question<'_> {
+    pub fn question(&self) -> Question<'_> {
         let at = 2 + HEADER;
         let end = at + usize::from(self.name_len);
         let word = |at: usize| u16::from_be_bytes([self.octets[at], self.octets[at + 1]]);
@@ -91,7 +92,7 @@ impl RequestBuffer {
     }
 
     /// The message alone.
-    pub(super) fn datagram(&self) -> &[u8] {
+    pub fn datagram(&self) -> &[u8] {
         &self.octets[2..]
     }
 
@@ -105,7 +106,7 @@ impl RequestBuffer {
 ///
 /// `is_cut` says that the datagram was longer than what was read of it. A reply that is cut, by us or by an upstream that set TC in
 /// the middle of a record, becomes an empty one with TC: the client asks again over TCP.
-pub(super) fn accept(
+pub fn accept(
     message: &[u8],
     is_cut: bool,
     id: u16,

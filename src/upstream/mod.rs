@@ -31,7 +31,7 @@ mod udp;
 pub use entropy::{below, random_u64};
 pub use error::{Error, Why};
 pub use health::{Health, Probe};
-pub use message::{Request, RequestBuffer};
+pub use message::{Request, RequestBuffer, accept};
 pub use pool::{Call, Pool, PoolSettings};
 
 /// What carries the messages.
