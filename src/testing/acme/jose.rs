@@ -124,6 +124,9 @@ const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwx
 
 #[cfg(test)]
 mod tests {
+    use rcgen::{KeyPair, PublicKeyData, SigningKey};
+    use serde_json::json;
+
     use super::*;
 
     #[test]
@@ -141,6 +144,60 @@ mod tests {
         }
         assert_eq!(decode("Zg=="), None);
         assert_eq!(decode("+/"), None);
+    }
+
+    /// A request as a client signs it: r and s side by side, which DER has as two integers.
+    fn signed(key: &KeyPair, header: &Value, payload: &str) -> Value {
+        let (protected, payload) = (
+            encode(header.to_string().as_bytes()),
+            encode(payload.as_bytes()),
+        );
+        let der = key
+            .sign(format!("{protected}.{payload}").as_bytes())
+            .unwrap();
+        let r_len = usize::from(der[3]);
+        let number = |octets: &[u8]| {
+            let from = octets.len().saturating_sub(32);
+            [vec![0; 32 - (octets.len() - from)], octets[from..].to_vec()].concat()
+        };
+        let signature = [number(&der[4..4 + r_len]), number(&der[6 + r_len..])].concat();
+        json!({"protected": protected, "payload": payload, "signature": encode(&signature)})
+    }
+
+    #[test]
+    fn only_what_the_key_signed_is_signed_by_it() {
+        let jwk = |key: &KeyPair| {
+            let point = key.der_bytes();
+            json!({"kty": "EC", "crv": "P-256", "x": encode(&point[1..33]), "y": encode(&point[33..])})
+        };
+        let (key, other) = (KeyPair::generate().unwrap(), KeyPair::generate().unwrap());
+        let is_signed = |body: &Value, key: &KeyPair| {
+            let read = Signed::read(body.to_string().as_bytes());
+            read.is_some_and(|read| read.is_signed_by(&jwk(key)))
+        };
+        // Numbers of all lengths come up.
+        for nth in 0..64 {
+            let body = signed(
+                &key,
+                &json!({"alg": "ES256"}),
+                &format!("{{\"nth\": {nth}}}"),
+            );
+            assert!(is_signed(&body, &key), "{body}");
+            assert!(!is_signed(&body, &other));
+            let mut changed = body.clone();
+            changed["payload"] = encode(b"{}").into();
+            assert!(!is_signed(&changed, &key));
+        }
+        let look = signed(&key, &json!({"alg": "ES256"}), "");
+        assert!(is_signed(&look, &key));
+        assert!(!is_signed(&signed(&key, &json!({"alg": "none"}), ""), &key));
+        for broken in [
+            json!({}),
+            json!({"protected": "", "payload": "", "signature": ""}),
+            json!([]),
+        ] {
+            assert!(!is_signed(&broken, &key));
+        }
     }
 
     #[test]

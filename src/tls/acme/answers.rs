@@ -7,16 +7,14 @@
 
 use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::sync::{Arc, OnceLock};
 
 use rustls::sign::CertifiedKey;
 
 use crate::control::{Published, Subscriber};
-use crate::limits;
 use crate::plugin::Query;
 use crate::telemetry::metrics::SharedCounter;
 use crate::telemetry::registry;
-use crate::wire::name::NameBuf;
 use crate::wire::reply::Section;
 use crate::wire::{flag, types};
 
@@ -75,105 +73,37 @@ pub fn alpn_certificate(server_name: &str) -> Option<Arc<CertifiedKey>> {
 /// The protocol that an authority offers in the handshake of a challenge.
 pub const ALPN: &[u8] = b"acme-tls/1";
 
-// === the writer ===
-
-/// One or more answers, which are there until this is dropped.
-#[must_use = "the answers go with it"]
-pub(super) struct Held(Table);
-
-/// Answers DNS challenges: names and values. Names may repeat.
-///
-/// # Errors
-/// There is no room for more answers.
-pub(super) fn hold_names(values: Vec<(NameBuf, String)>) -> Result<Held, String> {
-    let row = |(name, value): (NameBuf, String)| {
-        // A value has 43 octets; one that did not fit a character string would be cut, and refused by the authority.
-        let value = value.into_bytes();
-        let len = value.len().min(255);
-        let mut rdata = vec![len as u8];
-        rdata.extend_from_slice(&value[..len]);
-        Record {
-            name: name.as_wire().into(),
-            rdata: rdata.into(),
-        }
-    };
-    hold(Table {
-        names: values.into_iter().map(row).collect(),
-        handshakes: Vec::new(),
-    })
-}
-
-/// Answers TLS-ALPN challenges: server names and certificates.
-///
-/// # Errors
-/// There is no room for more answers.
-pub(super) fn hold_handshakes(rows: Vec<(String, Arc<CertifiedKey>)>) -> Result<Held, String> {
-    hold(Table {
-        names: Vec::new(),
-        handshakes: rows,
-    })
-}
-
-fn hold(rows: Table) -> Result<Held, String> {
-    change(|table| {
-        let count = rows.names.len() + rows.handshakes.len();
-        if table.names.len() + table.handshakes.len() + count > limits::ACME_ANSWERS {
-            return Err("too many challenges are under way at once".to_owned());
-        }
-        table.names.extend_from_slice(&rows.names);
-        table.handshakes.extend_from_slice(&rows.handshakes);
-        Ok(())
-    })?;
-    Ok(Held(rows))
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        change(|table| {
-            for row in &self.0.names {
-                take_one(&mut table.names, |held| held == row);
-            }
-            for row in &self.0.handshakes {
-                take_one(&mut table.handshakes, |held| Arc::ptr_eq(&held.1, &row.1));
-            }
-        });
-    }
-}
-
-/// Two certificates may be proven by the same record: each takes its own away.
-fn take_one<T>(rows: &mut Vec<T>, is_it: impl Fn(&T) -> bool) {
-    if let Some(nth) = rows.iter().position(is_it) {
-        rows.swap_remove(nth);
-    }
-}
-
-fn change<T>(change: impl FnOnce(&mut Table) -> T) -> T {
-    #[expect(clippy::disallowed_types, reason = "writers alone wait for it")]
-    static WRITING: Mutex<()> = Mutex::new(());
-    let _writing = WRITING.lock().unwrap_or_else(PoisonError::into_inner);
-    let mut table = Table::clone(&published().load());
-    let result = change(&mut table);
-    let counts = (table.names.len(), table.handshakes.len());
-    published().publish(Arc::new(table));
-    NAMES.store(counts.0, Ordering::Relaxed);
-    HANDSHAKES.store(counts.1, Ordering::Relaxed);
-    result
-}
-
 // === the table ===
 
+/// All answers; replaced as a whole by `hold`.
 #[derive(Clone, Default)]
-struct Table {
-    names: Vec<Record>,
-    handshakes: Vec<(String, Arc<CertifiedKey>)>,
+pub(super) struct Table {
+    /// One for each value of a name.
+    pub(super) names: Vec<Record>,
+    /// Server names and their certificates.
+    pub(super) handshakes: Vec<(String, Arc<CertifiedKey>)>,
 }
 
 /// A TXT record.
 #[derive(Clone, PartialEq, Eq)]
-struct Record {
+pub(super) struct Record {
     /// In lower-case wire form.
-    name: Box<[u8]>,
-    rdata: Box<[u8]>,
+    pub(super) name: Box<[u8]>,
+    /// A character string.
+    pub(super) rdata: Box<[u8]>,
+}
+
+/// The table now.
+pub(super) fn table() -> Arc<Table> {
+    published().load()
+}
+
+/// Replaces it. Writers take turns.
+pub(super) fn publish(table: Table) {
+    let counts = (table.names.len(), table.handshakes.len());
+    published().publish(Arc::new(table));
+    NAMES.store(counts.0, Ordering::Relaxed);
+    HANDSHAKES.store(counts.1, Ordering::Relaxed);
 }
 
 fn published() -> &'static Published<Table> {

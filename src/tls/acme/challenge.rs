@@ -9,7 +9,8 @@ use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::CertifiedKey;
 use tokio::sync::{Mutex, MutexGuard};
 
-use super::answers::{self, Held};
+use super::answers;
+use super::hold::{self, Held};
 use super::propagation;
 use super::settings::{Settings, answer_name};
 use super::time::Time;
@@ -61,7 +62,7 @@ pub(super) async fn stand(
                 .map(|proof| Some((answer_name(&proof.host)?, proof.authorization.dns_value())))
                 .collect();
             let values = values.ok_or("a name of the order is too long")?;
-            let held = answers::hold_names(values.clone())?;
+            let held = hold::names(values.clone())?;
             if let Some(resolver) = &settings.resolver {
                 propagation::wait(resolver, &values, time).await?;
             }
@@ -80,7 +81,7 @@ pub(super) async fn stand(
                 Ok((proof.host.clone(), certified))
             });
             let rows: Result<Vec<_>, String> = rows.collect();
-            Ok(Standing::of_answers(answers::hold_handshakes(rows?)?))
+            Ok(Standing::of_answers(hold::handshakes(rows?)?))
         }
     }
 }

@@ -20,6 +20,7 @@
 pub mod answers;
 mod challenge;
 mod client;
+mod hold;
 mod issued;
 mod manager;
 mod order;

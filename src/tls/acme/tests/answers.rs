@@ -1,6 +1,6 @@
 //! Answers to DNS challenges on the path of a query.
 
-use super::super::answers::{Held, hold_names};
+use super::super::hold::{self, Held};
 use super::super::settings::answer_name;
 use crate::limits;
 use crate::testing::{Host, check_seen};
@@ -8,7 +8,7 @@ use crate::testing::{Host, check_seen};
 fn hold(domain: &str, values: &[&str]) -> Held {
     let name = answer_name(domain).unwrap();
     let values = values.iter().map(|value| (name, (*value).to_owned()));
-    hold_names(values.collect()).unwrap()
+    hold::names(values.collect()).unwrap()
 }
 
 fn host(body: &str) -> Host {
@@ -104,7 +104,7 @@ fn the_short_way_is_barred_for_these_names_alone() {
 fn there_is_a_bound() {
     let name = answer_name("bound.example.test").unwrap();
     let values = vec![(name, "value".to_owned()); limits::ACME_ANSWERS + 1];
-    let error = hold_names(values).err().unwrap();
+    let error = hold::names(values).err().unwrap();
     assert_eq!(error, "too many challenges are under way at once");
     let host = host("whoami");
     assert_eq!(
