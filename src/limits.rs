@@ -486,8 +486,6 @@ pub const ACME_ANSWERS: usize = 10 * ACME_DOMAINS;
 pub const ACME_RESPONSE_OCTETS: usize = 1 << 20;
 /// Octets of a file with an account, or with a certificate and its key.
 pub const ACME_FILE_OCTETS: u64 = 1 << 20;
-/// Octets of a file with root certificates; a bundle of all public ones has 250 KB.
-pub const ACME_ROOTS_OCTETS: u64 = 4 << 20;
 /// Certificates of one chain; two or three are usual.
 pub const ACME_CHAIN: usize = 10;
 /// Octets of the token of a challenge; those of Let's Encrypt have 43, and it becomes a path.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use instant_acme::{ChallengeType, KeyAuthorization};
 use rcgen::{CertificateParams, CustomExtension, KeyPair};
-use rustls::crypto::ring;
 use rustls::pki_types::PrivateKeyDer;
 use rustls::sign::CertifiedKey;
 use tokio::sync::{Mutex, MutexGuard};
@@ -16,8 +15,8 @@ use super::settings::{Settings, answer_name};
 use super::time::Time;
 use crate::admin::{Bound, Endpoints, Response};
 use crate::control::Control;
-use crate::limits;
 use crate::tune::AcmeChallenge;
+use crate::{limits, tls};
 
 /// What shows that one name is ours.
 pub(super) struct Proof {
@@ -148,7 +147,7 @@ fn handshake(proof: &Proof) -> Result<Arc<CertifiedKey>, String> {
     let certificate = params.self_signed(&key).map_err(text)?;
     let chain = vec![certificate.into()];
     // Not by a way that reads the certificate: its extension is critical and of no meaning to anybody but authorities.
-    let keys = ring::default_provider().key_provider;
+    let keys = tls::provider().key_provider;
     let key = keys.load_private_key(PrivateKeyDer::from(key));
     let key = key.map_err(|error| error.to_string())?;
     Ok(Arc::new(CertifiedKey::new(chain, key)))

@@ -1,8 +1,6 @@
 //! HTTPS to the authority, with bounds that the crate which speaks ACME does not have.
 
-use std::fs::File;
 use std::future::Future;
-use std::io::Read;
 use std::path::Path;
 use std::pin::Pin;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -17,12 +15,9 @@ use hyper_util::client::legacy::Client as HyperClient;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 use instant_acme::{BodyWrapper, BytesResponse, Error, HttpClient};
-use rustls::crypto::ring;
-use rustls::pki_types::CertificateDer;
-use rustls::pki_types::pem::PemObject;
-use rustls::{ClientConfig, RootCertStore};
+use rustls::ClientConfig;
 
-use crate::limits;
+use crate::{limits, tls};
 
 /// A client for one attempt.
 pub(super) struct Client {
@@ -56,12 +51,10 @@ impl Client {
     /// There are no such certificates.
     pub(super) fn new(ca_root: Option<&Path>, asked: Asked) -> Result<Client, String> {
         let roots = match ca_root {
-            Some(file) => {
-                read_roots(file).map_err(|error| format!("ca_root {}: {error}", file.display()))?
-            }
-            None => system_roots()?,
+            Some(file) => tls::roots(file).map_err(|error| format!("ca_root {error}"))?,
+            None => tls::system_roots().map_err(|error| format!("{error} with ca_root"))?,
         };
-        let config = ClientConfig::builder_with_provider(Arc::new(ring::default_provider()))
+        let config = ClientConfig::builder_with_provider(tls::provider())
             .with_safe_default_protocol_versions()
             .map_err(|error| error.to_string())?
             .with_root_certificates(roots)
@@ -126,37 +119,6 @@ fn retry_after(headers: &HeaderMap) -> Option<Duration> {
     }
     let date = httpdate::parse_http_date(value).ok()?;
     Some(date.duration_since(SystemTime::now()).unwrap_or_default())
-}
-
-fn read_roots(file: &Path) -> Result<RootCertStore, String> {
-    let mut pem = Vec::new();
-    File::open(file)
-        .and_then(|file| file.take(limits::ACME_ROOTS_OCTETS).read_to_end(&mut pem))
-        .map_err(|error| error.to_string())?;
-    let mut roots = RootCertStore::empty();
-    for certificate in CertificateDer::pem_slice_iter(&pem) {
-        let certificate = certificate.map_err(|error| error.to_string())?;
-        roots.add(certificate).map_err(|error| error.to_string())?;
-    }
-    match roots.is_empty() {
-        true => Err("it holds no certificate in PEM".to_owned()),
-        false => Ok(roots),
-    }
-}
-
-fn system_roots() -> Result<RootCertStore, String> {
-    let found = rustls_native_certs::load_native_certs();
-    let mut roots = RootCertStore::empty();
-    // Some systems have certificates that this library does not take; the others are what counts.
-    roots.add_parsable_certificates(found.certs);
-    if !roots.is_empty() {
-        return Ok(roots);
-    }
-    let why = found.errors.first().map(ToString::to_string);
-    let why = why.map_or_else(String::new, |why| format!(" ({why})"));
-    Err(format!(
-        "the system has no root certificates{why}; install them (ca-certificates) or name a file with ca_root"
-    ))
 }
 
 #[cfg(test)]

