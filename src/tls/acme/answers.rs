@@ -9,6 +9,7 @@ use std::cell::RefCell;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use rustls::server::ClientHello;
 use rustls::sign::CertifiedKey;
 
 use crate::control::{Published, Subscriber};
@@ -56,7 +57,14 @@ pub fn answer(query: &mut Query) -> bool {
     })
 }
 
-/// The certificate for a client that offers `acme-tls/1` alone (RFC 8737 section 3) and names this server; `None` where no challenge for
+/// Whether a client offers the protocol of a challenge, and no other (RFC 8737 section 4). It gets [`alpn_certificate`] or no handshake,
+/// and not a word after it.
+pub fn is_challenge(hello: &ClientHello<'_>) -> bool {
+    let mut offered = hello.alpn().into_iter().flatten();
+    offered.next() == Some(ALPN) && offered.next().is_none()
+}
+
+/// The certificate for a client that is one of a challenge ([`is_challenge`]) and names this server; `None` where no challenge for
 /// it is under way, in which case the handshake must fail.
 pub fn alpn_certificate(server_name: &str) -> Option<Arc<CertifiedKey>> {
     if HANDSHAKES.load(Ordering::Relaxed) == 0 {

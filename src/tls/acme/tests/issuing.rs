@@ -181,7 +181,8 @@ fn handshakes(control: &Control) -> std::net::SocketAddr {
     struct Challenges;
     impl ResolvesServerCert for Challenges {
         fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
-            answers::alpn_certificate(hello.server_name()?)
+            let is_challenge = answers::is_challenge(&hello);
+            answers::alpn_certificate(hello.server_name().filter(|_| is_challenge)?)
         }
     }
     let mut config = ServerConfig::builder_with_provider(Arc::new(ring::default_provider()))
