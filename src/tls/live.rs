@@ -8,12 +8,12 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use rustls::crypto::ring::Ticketer;
-use rustls::server::{ProducesTickets, ServerConfig};
-use rustls::sign::SingleCertAndKey;
+use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert, ServerConfig};
+use rustls::sign::CertifiedKey;
 use sha2::{Digest as _, Sha256};
 
 use super::keylog::KeyLogFile;
-use super::{ClientAuth, clients, files, provider};
+use super::{CHALLENGE_PROTOCOL, ClientAuth, Identity, clients, files, provider};
 use crate::control::Published;
 use crate::corefile::address::Scheme;
 use crate::telemetry::log;
@@ -22,10 +22,8 @@ use crate::telemetry::metrics::{SharedCounter, registry};
 /// What a *tls* line says.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// The certificate, with those that lead to its authority.
-    pub cert: PathBuf,
-    /// Its key.
-    pub key: PathBuf,
+    /// Where the certificate is from.
+    pub source: Source,
     /// Authorities of clients; none: those of the system.
     pub ca: Option<PathBuf>,
     /// Which certificates clients show.
@@ -35,10 +33,45 @@ pub struct Settings {
 }
 
 impl Settings {
+    /// Reads its certificate, if that is in files.
+    fn identity(&self) -> Result<Option<Identity>, String> {
+        let Source::Files { cert, key } = &self.source else {
+            return Ok(None);
+        };
+        let identity = files::identity(cert, key)?;
+        note_not_after(cert, identity.not_after_s);
+        Ok(Some(identity))
+    }
+
+    /// Its certificate, for logs and labels.
+    fn shown(&self) -> String {
+        match &self.source {
+            Source::Files { cert, .. } => cert.display().to_string(),
+            Source::Installed { .. } => "acme".to_owned(),
+        }
+    }
+
     /// Tells those lines apart whose clients may not resume each other's sessions.
     pub fn tickets_key(&self) -> String {
         format!("{self:?} {:?}", Stamps::of(self).authorities())
     }
+}
+
+/// Where a certificate is from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Files.
+    Files {
+        /// The certificate, with those that lead to its authority.
+        cert: PathBuf,
+        /// Its key.
+        key: PathBuf,
+    },
+    /// Whoever calls [`Live::install`]. Until then handshakes fail.
+    Installed {
+        /// Whether handshakes of an authority that checks a name are answered (RFC 8737).
+        answers_challenges: bool,
+    },
 }
 
 /// The key of tickets, which outlives a configuration: a client of before may resume as long as the same clients are let in.
@@ -83,7 +116,6 @@ struct Seen {
 struct Terms {
     /// By [`slot`].
     configs: [Arc<ServerConfig>; SLOTS],
-    not_after_s: i64,
 }
 
 impl Live {
@@ -95,9 +127,9 @@ impl Live {
         let keylog = settings.keylog.as_deref().map(KeyLogFile::open);
         let keylog = keylog.transpose()?.map(Arc::new);
         let stamps = Stamps::of(&settings);
-        let terms = Terms::load(&settings, &tickets, keylog.as_ref())?;
-        note_not_after(&settings.cert, terms.not_after_s);
-        let cert = settings.cert.display().to_string();
+        let identity = settings.identity()?;
+        let terms = Terms::new(&settings, identity.as_ref(), &tickets, keylog.as_ref())?;
+        let cert = settings.shown();
         let counter = |name, help| registry().shared_counter(name, help, &[("cert", &cert)]);
         Ok(Live {
             published: Published::new(Arc::new(terms)),
@@ -130,10 +162,9 @@ impl Live {
         }
         match seen.load(&self.settings, &now, self.keylog.as_ref()) {
             Ok(terms) => {
-                note_not_after(&self.settings.cert, terms.not_after_s);
                 self.published.publish(Arc::new(terms));
                 self.reloads.inc();
-                let cert = self.settings.cert.display();
+                let cert = self.settings.shown();
                 log::info(PLUGIN, format_args!("Reloaded certificate {cert}"));
             }
             Err(error) => {
@@ -147,6 +178,18 @@ impl Live {
             }
         }
         seen.stamps = now;
+    }
+
+    /// Shows this certificate from the next handshake on.
+    ///
+    /// # Errors
+    /// The authorities of clients cannot be used.
+    pub fn install(&self, identity: &Identity) -> Result<(), String> {
+        let seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let keylog = self.keylog.as_ref();
+        let terms = Terms::new(&self.settings, Some(identity), &seen.tickets, keylog)?;
+        self.published.publish(Arc::new(terms));
+        Ok(())
     }
 }
 
@@ -163,24 +206,35 @@ impl Seen {
             true => self.tickets.clone(),
             false => Arc::new(Tickets::new()?),
         };
-        let terms = Terms::load(settings, &tickets, keylog)?;
+        let identity = settings.identity()?;
+        let terms = Terms::new(settings, identity.as_ref(), &tickets, keylog)?;
         self.tickets = tickets;
         Ok(terms)
     }
 }
 
 impl Terms {
-    fn load(
+    fn new(
         settings: &Settings,
+        identity: Option<&Identity>,
         tickets: &Tickets,
         keylog: Option<&Arc<KeyLogFile>>,
     ) -> Result<Terms, String> {
-        let identity = files::identity(&settings.cert, &settings.key)?;
         let roots = || match &settings.ca {
             Some(file) => files::roots(file),
             None => files::system_roots(),
         };
         let clients = clients::verifier(settings.client_auth, roots)?;
+        let answers_challenges = matches!(
+            settings.source,
+            Source::Installed {
+                answers_challenges: true
+            }
+        );
+        let shown = Arc::new(Shown {
+            key: identity.map(|identity| identity.key.clone()),
+            answers_challenges,
+        });
         let base = |scheme: Scheme| -> Result<Arc<ServerConfig>, String> {
             let builder = ServerConfig::builder_with_provider(provider());
             let builder = builder
@@ -188,8 +242,11 @@ impl Terms {
                 .map_err(|error| error.to_string())?;
             let mut config = builder
                 .with_client_cert_verifier(clients.clone())
-                .with_cert_resolver(Arc::new(SingleCertAndKey::from(identity.key.clone())));
+                .with_cert_resolver(shown.clone());
             offer(&mut config, scheme, &tickets.0);
+            if answers_challenges {
+                config.alpn_protocols.extend(challenge_protocols(scheme));
+            }
             if let Some(keylog) = keylog {
                 config.key_log = keylog.clone();
             }
@@ -203,7 +260,6 @@ impl Terms {
                 base(Scheme::Quic)?,
                 base(Scheme::Https3)?,
             ],
-            not_after_s: identity.not_after_s,
         })
     }
 }
@@ -244,6 +300,36 @@ fn note_not_after(cert: &Path, not_after_s: i64) {
     gauge.keep();
 }
 
+/// The certificate that is shown.
+#[derive(Debug)]
+struct Shown {
+    /// `None`: there is none yet.
+    key: Option<Arc<CertifiedKey>>,
+    answers_challenges: bool,
+}
+
+impl ResolvesServerCert for Shown {
+    fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
+        #[cfg(feature = "acme")]
+        if self.answers_challenges && super::acme::answers::is_challenge(&hello) {
+            return super::acme::answers::alpn_certificate(hello.server_name()?);
+        }
+        let _ = (hello, self.answers_challenges);
+        self.key.clone()
+    }
+}
+
+/// What is offered besides the protocol of a transport. An authority asks on port 443 of any; where a client could offer whatever it
+/// likes before, it may offer what it likes best.
+fn challenge_protocols(scheme: Scheme) -> Vec<Vec<u8>> {
+    let own: &[&[u8]] = match scheme {
+        Scheme::Dns | Scheme::Tls => &[b"dot", CHALLENGE_PROTOCOL],
+        Scheme::Https | Scheme::Grpc => &[CHALLENGE_PROTOCOL],
+        Scheme::Quic | Scheme::Https3 => &[],
+    };
+    own.iter().map(|name| name.to_vec()).collect()
+}
+
 /// Where the configuration of a transport stands.
 fn slot(scheme: Scheme) -> usize {
     match scheme {
@@ -268,11 +354,11 @@ type Digest = [u8; 32];
 impl Stamps {
     fn of(settings: &Settings) -> Stamps {
         let digest = |file: Option<&Path>| Some(Sha256::digest(fs::read(file?).ok()?).into());
-        let files = [
-            Some(&*settings.cert),
-            Some(&*settings.key),
-            settings.ca.as_deref(),
-        ];
+        let (cert, key) = match &settings.source {
+            Source::Files { cert, key } => (Some(&**cert), Some(&**key)),
+            Source::Installed { .. } => (None, None),
+        };
+        let files = [cert, key, settings.ca.as_deref()];
         Stamps(files.map(digest))
     }
 

@@ -19,7 +19,7 @@ mod live;
 mod tests;
 
 pub use files::{Identity, identity, roots, system_roots};
-pub use live::{Live, Settings, Tickets};
+pub use live::{Live, Settings, Source, Tickets};
 
 use std::sync::Arc;
 
@@ -40,6 +40,9 @@ pub enum ClientAuth {
     /// One of our authorities is needed.
     RequireAndVerify,
 }
+
+/// The protocol that an authority offers which checks a name by a handshake (RFC 8737): nothing is said after it.
+pub const CHALLENGE_PROTOCOL: &[u8] = b"acme-tls/1";
 
 /// The ciphers of this process.
 pub fn provider() -> Arc<CryptoProvider> {

@@ -16,8 +16,10 @@ use crate::testing::files::Dir;
 /// The settings of a server with these files.
 fn settings((cert, key): &(String, String)) -> Settings {
     Settings {
-        cert: PathBuf::from(cert),
-        key: PathBuf::from(key),
+        source: Source::Files {
+            cert: PathBuf::from(cert),
+            key: PathBuf::from(key),
+        },
         ca: None,
         client_auth: ClientAuth::NoCert,
         keylog: None,
@@ -76,8 +78,11 @@ fn a_changed_certificate_is_served_and_a_broken_one_is_not() {
     let authority = Authority::new();
     let files = authority.server("dns", &["dns.test"]);
     let live = live(settings(&files));
-    let trusting = client(&authority, None);
-    let served = || first_certificate(&shake(live.current(Scheme::Tls), trusting.clone()).unwrap());
+    // Who resumes sees no certificate, so each is new here.
+    let served = || {
+        let stranger = client(&authority, None);
+        first_certificate(&shake(live.current(Scheme::Tls), stranger).unwrap())
+    };
     let old = served();
     live.refresh();
     assert_eq!(served(), old);

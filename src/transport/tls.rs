@@ -400,14 +400,16 @@ mod tests {
     use crate::corefile::address::Scheme;
     use crate::runtime::{self, Backend, TcpListener, Wish, block_on};
     use crate::testing::authority::Authority;
-    use crate::tls::{self, ClientAuth, Live, Settings, Tickets};
+    use crate::tls::{self, ClientAuth, Live, Settings, Source, Tickets};
 
     /// Both ends, their handshake done, on a thread of that backend.
     async fn pair(authority: Rc<Authority>) -> (ClientTls, ServerTls) {
         let (cert, key) = authority.server("dns", &["dns.test"]);
         let settings = Settings {
-            cert: cert.into(),
-            key: key.into(),
+            source: Source::Files {
+                cert: cert.into(),
+                key: key.into(),
+            },
             ca: None,
             client_auth: ClientAuth::NoCert,
             keylog: None,

@@ -3,6 +3,8 @@
 //! One binary with modules, because each further one would link the whole server again. Nothing here needs the network beyond
 //! loopback. A test that needs a tool or a right that is missing says `SKIPPED: ...` and passes.
 
+#[cfg(feature = "acme")]
+mod acme;
 mod allocations;
 mod backends;
 mod client;

@@ -31,22 +31,27 @@ fn both_backends(lines: &str, test: impl Fn(&Server, &Authority)) {
 }
 
 /// A client that trusts the authority.
-struct Tls(StreamOwned<ClientConnection, TcpStream>);
+pub struct Tls(StreamOwned<ClientConnection, TcpStream>);
 
 impl Tls {
-    fn config(authority: &Authority) -> Arc<ClientConfig> {
+    fn config(ca_file: &str) -> Arc<ClientConfig> {
         let builder = ClientConfig::builder_with_provider(tls::provider());
         let builder = builder.with_safe_default_protocol_versions().unwrap();
-        let roots = tls::roots(authority.ca_file().as_ref()).unwrap();
+        let roots = tls::roots(ca_file.as_ref()).unwrap();
         let config = builder.with_root_certificates(roots);
         Arc::new(config.with_no_client_auth())
     }
 
     fn open(to: SocketAddr, authority: &Authority) -> Tls {
+        Tls::trusting(to, &authority.ca_file())
+    }
+
+    /// Trusts the authority of that file.
+    pub fn trusting(to: SocketAddr, ca_file: &str) -> Tls {
         let tcp = TcpStream::connect(to).expect("a connection");
         tcp.set_read_timeout(Some(PATIENCE)).unwrap();
         let name = ServerName::try_from("dns.test").unwrap();
-        let tls = ClientConnection::new(Tls::config(authority), name).unwrap();
+        let tls = ClientConnection::new(Tls::config(ca_file), name).unwrap();
         Tls(StreamOwned::new(tls, tcp))
     }
 
@@ -56,6 +61,17 @@ impl Tls {
         let mut message = vec![0; u16::from_be_bytes(len).into()];
         self.0.read_exact(&mut message)?;
         Ok(message)
+    }
+
+    /// Shakes hands; the certificate that is shown.
+    pub fn shake_hands(mut self) -> Vec<u8> {
+        while self.0.conn.is_handshaking() {
+            self.0
+                .conn
+                .complete_io(&mut self.0.sock)
+                .expect("a handshake");
+        }
+        self.certificate()
     }
 
     fn certificate(&self) -> Vec<u8> {

@@ -4,6 +4,8 @@
 //!
 //! **Invariant**: a file that changes to something unusable leaves what works.
 
+#[cfg(feature = "acme")]
+mod acme;
 mod setup;
 #[cfg(test)]
 mod tests;

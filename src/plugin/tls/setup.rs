@@ -1,22 +1,24 @@
-//! `tls CERT KEY [CA] { client_auth MODE; keylog FILE }`.
+//! `tls CERT KEY [CA] { client_auth MODE; keylog FILE }` or `tls { acme DOMAIN... }`.
 
 use std::sync::Arc;
 use std::time::Duration;
 
+#[cfg(feature = "acme")]
+use super::acme;
 use crate::corefile::{Args, SetupError};
 use crate::plugin::SetupCx;
-use crate::tls::{ClientAuth, Live, Settings, Tickets};
+use crate::tls::{ClientAuth, Live, Settings, Source, Tickets};
 
 pub(super) fn parse(args: &mut Args<'_>, cx: &mut SetupCx<'_>) -> Result<(), SetupError> {
     while args.next() {
-        let settings = files(args, cx)?;
-        let tickets = Tickets::new().map_err(|error| args.err(error))?;
-        let tickets = cx
-            .carry
-            .obtain(&settings.tickets_key(), || Arc::new(tickets));
-        let live = Live::load(settings, tickets).map_err(|error| args.err(error))?;
         // The last line of a block wins.
-        cx.settings.tls = Some(Arc::new(live));
+        let live = match args.remaining_args()[..] {
+            [] => authority(args, cx)?,
+            [cert, key] => files(args, cx, cert, key, None)?,
+            [cert, key, ca] => files(args, cx, cert, key, Some(ca))?,
+            _ => return Err(args.arg_err()),
+        };
+        cx.settings.tls = Some(live);
     }
     if let Some(live) = cx.settings.tls.clone() {
         cx.every(LOOK, "tls", move || live.refresh());
@@ -24,16 +26,18 @@ pub(super) fn parse(args: &mut Args<'_>, cx: &mut SetupCx<'_>) -> Result<(), Set
     Ok(())
 }
 
-fn files(args: &mut Args<'_>, cx: &SetupCx<'_>) -> Result<Settings, SetupError> {
-    let paths = args.remaining_args();
-    let (cert, key, ca) = match paths[..] {
-        [cert, key] => (cert, key, None),
-        [cert, key, ca] => (cert, key, Some(ca)),
-        _ => return Err(args.arg_err()),
-    };
+fn files(
+    args: &mut Args<'_>,
+    cx: &SetupCx<'_>,
+    cert: &str,
+    key: &str,
+    ca: Option<&str>,
+) -> Result<Arc<Live>, SetupError> {
     let mut settings = Settings {
-        cert: cx.path(cert),
-        key: cx.path(key),
+        source: Source::Files {
+            cert: cx.path(cert),
+            key: cx.path(key),
+        },
         ca: ca.map(|ca| cx.path(ca)),
         client_auth: ClientAuth::default(),
         keylog: None,
@@ -45,7 +49,25 @@ fn files(args: &mut Args<'_>, cx: &SetupCx<'_>) -> Result<Settings, SetupError> 
             other => return Err(args.err(format!("unknown option '{other}'"))),
         }
     }
-    Ok(settings)
+    let tickets = Tickets::new().map_err(|error| args.err(error))?;
+    let tickets = cx
+        .carry
+        .obtain(&settings.tickets_key(), || Arc::new(tickets));
+    let live = Live::load(settings, tickets).map_err(|error| args.err(error))?;
+    Ok(Arc::new(live))
+}
+
+#[cfg(feature = "acme")]
+fn authority(args: &mut Args<'_>, cx: &mut SetupCx<'_>) -> Result<Arc<Live>, SetupError> {
+    acme::parse(args, cx)
+}
+
+#[cfg(not(feature = "acme"))]
+fn authority(args: &mut Args<'_>, _: &mut SetupCx<'_>) -> Result<Arc<Live>, SetupError> {
+    match args.next_block() {
+        true => Err(args.err("this build has no 'acme'; build with the feature of that name")),
+        false => Err(args.arg_err()),
+    }
 }
 
 fn client_auth(args: &mut Args<'_>) -> Result<ClientAuth, SetupError> {
@@ -59,7 +81,7 @@ fn client_auth(args: &mut Args<'_>) -> Result<ClientAuth, SetupError> {
     }
 }
 
-fn only<'a>(args: &mut Args<'a>) -> Result<&'a str, SetupError> {
+pub(super) fn only<'a>(args: &mut Args<'a>) -> Result<&'a str, SetupError> {
     match args.remaining_args()[..] {
         [word] => Ok(word),
         _ => Err(args.arg_err()),

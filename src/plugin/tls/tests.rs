@@ -78,3 +78,34 @@ fn wrong_lines_are_refused() {
         "open /no/such/dir/log",
     );
 }
+
+#[cfg(feature = "acme")]
+#[test]
+fn authorities_are_named_with_what_they_need() {
+    let dir = crate::testing::files::Dir::new();
+    let storage = dir.path().join("acme");
+    let lines = format!(
+        "tls {{\n acme a.example b.example\n email me@example.org\n storage {}\n resolver 192.0.2.1:53\n ca https://ca.test/dir\n}}",
+        storage.display()
+    );
+    let set_up = set_up::<Tls>("tls", &lines).unwrap();
+    let live = format!("{:?}", set_up.settings.tls.unwrap());
+    assert!(live.contains("Installed"), "{live}");
+    assert_eq!(
+        (set_up.life.on_start.len(), set_up.life.on_stop.len()),
+        (1, 1)
+    );
+    let check = |text: &str, want: &str| {
+        let error = set_up_error::<Tls>("tls", text);
+        assert!(error.contains(want), "{text}: {error}");
+    };
+    check("tls {\n}", "Wrong argument count");
+    check("tls {\n email me@example.org\n}", "Wrong argument count");
+    check("tls {\n acme\n}", "");
+    check("tls {\n acme a.example\n email\n}", "Wrong argument count");
+    check(
+        "tls {\n acme a.example\n client_auth require\n}",
+        "unknown option 'client_auth'",
+    );
+    check("tls {\n acme *.a..example\n}", "");
+}

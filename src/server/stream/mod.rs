@@ -150,6 +150,8 @@ async fn connection(mut open: Open, mut session: Session, mut tcp: TcpStream) {
         ))
         .await
         {
+            // All that there is to say was said in the handshake.
+            Some(tls) if tls.common().alpn_protocol() == Some(tls::CHALLENGE_PROTOCOL) => return,
             Some(tls) => Stream::Tls(tls),
             None => return,
         },

@@ -16,6 +16,7 @@ use crate::control::{Published, Subscriber};
 use crate::plugin::Query;
 use crate::telemetry::metrics::SharedCounter;
 use crate::telemetry::registry;
+use crate::tls::CHALLENGE_PROTOCOL;
 use crate::wire::reply::Section;
 use crate::wire::{flag, types};
 
@@ -61,7 +62,7 @@ pub fn answer(query: &mut Query) -> bool {
 /// and not a word after it.
 pub fn is_challenge(hello: &ClientHello<'_>) -> bool {
     let mut offered = hello.alpn().into_iter().flatten();
-    offered.next() == Some(ALPN) && offered.next().is_none()
+    offered.next() == Some(CHALLENGE_PROTOCOL) && offered.next().is_none()
 }
 
 /// The certificate for a client that is one of a challenge ([`is_challenge`]) and names this server; `None` where no challenge for
@@ -77,9 +78,6 @@ pub fn alpn_certificate(server_name: &str) -> Option<Arc<CertifiedKey>> {
     });
     found.inspect(|_| count(&HANDSHAKES_ANSWERED, "tls-alpn-01"))
 }
-
-/// The protocol that an authority offers in the handshake of a challenge.
-pub const ALPN: &[u8] = b"acme-tls/1";
 
 // === the table ===
 

@@ -190,7 +190,7 @@ fn handshakes(control: &Control) -> std::net::SocketAddr {
         .unwrap()
         .with_no_client_auth()
         .with_cert_resolver(Arc::new(Challenges));
-    config.alpn_protocols = vec![answers::ALPN.to_vec()];
+    config.alpn_protocols = vec![crate::tls::CHALLENGE_PROTOCOL.to_vec()];
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let addr = listener.local_addr().unwrap();
