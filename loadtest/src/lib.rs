@@ -1,7 +1,7 @@
 //! Measures DNS servers side by side: an open-loop load generator, a bare echo as the floor, and runners that start the servers.
 //!
 //! ```text
-//!  corpus --> pace --> flight (ids, intended send times) --> udp | tcp --> report
+//!  corpus --> pace --> flight (ids, intended send times) --> udp | tcp, tls | quic --> report
 //!                                                              |
 //!  echo = the floor        servers (children) + procfs (CPU) --+--> compare, reload, start
 //! ```
@@ -38,10 +38,13 @@ pub mod machine;
 pub mod origin;
 pub mod procfs;
 pub mod progress;
+pub mod quic;
 pub mod reload;
+pub mod security;
 pub mod servers;
 pub mod stage;
 pub mod start;
+pub mod stream;
 pub mod table;
 pub mod tcp;
 pub mod udp;

@@ -4,7 +4,7 @@
 //! **Invariant**: every query sent is counted once, as answered or as lost.
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -12,7 +12,9 @@ use std::time::Duration;
 use crate::corpus::Corpus;
 use crate::flight::Sent;
 use crate::pace::{Pace, Rate};
+use crate::quic::QuicSources;
 use crate::report::Report;
+use crate::security::Security;
 use crate::sys;
 use crate::tcp::TcpSources;
 use crate::udp::UdpSources;
@@ -24,6 +26,10 @@ pub enum Transport {
     Udp,
     /// Pipelined, length-prefixed messages.
     Tcp,
+    /// The same over TLS 1.3 (RFC 7858).
+    Tls,
+    /// A QUIC stream per query (RFC 9250).
+    Quic,
 }
 
 /// One run of the generator.
@@ -37,7 +43,9 @@ pub struct Load<'a> {
     pub rate: Rate,
     /// For how long queries are sent; at most another `timeout` passes waiting for replies.
     pub seconds: f64,
-    /// Sockets (UDP) or connections (TCP), at least 1.
+    /// Whose certificate is right; TLS and QUIC need it.
+    pub security: Option<&'a Security>,
+    /// Sockets (UDP) or connections (the others), at least 1.
     pub sources: usize,
     /// Queries in flight over all sources when the rate is [`Rate::Max`].
     pub window: usize,
@@ -66,6 +74,7 @@ impl<'a> Load<'a> {
         Load {
             server,
             transport: Transport::Udp,
+            security: None,
             rate,
             seconds,
             sources: SOURCES,
@@ -90,12 +99,32 @@ impl<'a> Load<'a> {
                 UdpSources::open(self.server, self.sources, self.corpus, self.trains)?,
             )
             .run(),
-            Transport::Tcp => Run::new(
-                self,
-                TcpSources::open(self.server, self.sources, self.corpus)?,
-            )
-            .run(),
+            Transport::Tcp => self.run_streams(None),
+            Transport::Tls => self.run_streams(Some(self.security()?)),
+            Transport::Quic => {
+                let from = match self.server {
+                    SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+                    SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+                };
+                let from = vec![from; self.sources.max(1)];
+                let security = self.security()?;
+                Run::new(
+                    self,
+                    QuicSources::open(self.server, &from, self.corpus, security)?,
+                )
+                .run()
+            }
         }
+    }
+
+    fn run_streams(&self, security: Option<&'a Security>) -> io::Result<Report> {
+        let sources = TcpSources::open(self.server, self.sources, self.corpus, security)?;
+        Run::new(self, sources).run()
+    }
+
+    fn security(&self) -> io::Result<&'a Security> {
+        self.security
+            .ok_or_else(|| io::Error::other("it is not known whose certificate is right"))
     }
 }
 
@@ -320,7 +349,11 @@ impl FromStr for Transport {
         match text {
             "udp" => Ok(Transport::Udp),
             "tcp" => Ok(Transport::Tcp),
-            _ => Err(format!("the transports are udp and tcp, not \"{text}\"")),
+            "tls" => Ok(Transport::Tls),
+            "quic" => Ok(Transport::Quic),
+            _ => Err(format!(
+                "the transports are udp, tcp, tls and quic, not \"{text}\""
+            )),
         }
     }
 }

@@ -1,21 +1,28 @@
-//! TCP sources: connections with pipelined queries, opened again when the server ends them.
+//! Stream sources: TCP and TLS connections with pipelined queries, opened again when the server ends them.
 //!
 //! Runs on: the generator's thread.
 
 use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
 use std::time::Duration;
+
+use rustls::ClientConfig;
 
 use crate::corpus::Corpus;
 use crate::flight::{Flight, Sent};
 use crate::load::Sources;
 use crate::report::Report;
+use crate::security::{ALPN_DOT, Security};
+use crate::stream::Stream;
 use crate::sys::{self, Poller, Ready};
 
 /// The connections of one run.
 pub struct TcpSources<'a> {
     corpus: &'a Corpus,
     server: SocketAddr,
+    // With it, connections speak TLS.
+    tls: Option<(Arc<ClientConfig>, &'a Security)>,
     connections: Vec<Connection>,
     poller: Poller,
     ready: Vec<Ready>,
@@ -24,7 +31,7 @@ pub struct TcpSources<'a> {
 
 struct Connection {
     // `None` between an end by the server and the next successful connect.
-    stream: Option<TcpStream>,
+    stream: Option<Stream>,
     flight: Flight,
     // Whole frames not yet taken by the kernel; `outgoing[..written]` is gone already.
     outgoing: Vec<u8>,
@@ -35,16 +42,21 @@ struct Connection {
 }
 
 impl<'a> TcpSources<'a> {
-    /// Opens `count` connections (at least 1).
+    /// Opens `count` connections (at least 1), over TLS where there is a security.
     pub fn open(
         server: SocketAddr,
         count: usize,
         corpus: &'a Corpus,
+        security: Option<&'a Security>,
     ) -> io::Result<TcpSources<'a>> {
+        let tls = security
+            .map(|security| Ok((Arc::new(security.client(ALPN_DOT, false)?), security)))
+            .transpose()
+            .map_err(io::Error::other::<String>)?;
         let poller = Poller::new()?;
         let mut connections = Vec::new();
         for i in 0..count.max(1) {
-            let stream = connect(server)?;
+            let stream = connect(server, &tls)?;
             poller.add(&stream, i, false)?;
             let flight = Flight::new((i * 8_009) as u16, Flight::span_of(count));
             connections.push(Connection {
@@ -59,6 +71,7 @@ impl<'a> TcpSources<'a> {
         Ok(TcpSources {
             corpus,
             server,
+            tls,
             connections,
             poller,
             ready: Vec::new(),
@@ -83,7 +96,7 @@ impl<'a> TcpSources<'a> {
                         report,
                     );
                     connection.incoming.drain(..used);
-                    if n < self.chunk.len() {
+                    if n < self.chunk.len() && stream.is_drained() {
                         return;
                     }
                 }
@@ -101,6 +114,7 @@ impl<'a> TcpSources<'a> {
         };
         while connection.written < connection.outgoing.len() {
             match stream.write(&connection.outgoing[connection.written..]) {
+                Ok(0) => break,
                 Ok(n) => connection.written += n,
                 Err(e) if e.kind() == io::ErrorKind::WouldBlock => break,
                 Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
@@ -110,8 +124,9 @@ impl<'a> TcpSources<'a> {
                 }
             }
         }
-        let blocked = connection.written < connection.outgoing.len();
-        if !blocked {
+        let is_written = connection.written == connection.outgoing.len();
+        let blocked = !is_written || !stream.push_out();
+        if is_written {
             connection.outgoing.clear();
             connection.written = 0;
         }
@@ -188,7 +203,7 @@ impl Sources for TcpSources<'_> {
             report.lost += connection.flight.expire(before_ns);
             if connection.stream.is_none()
                 && before_ns != u64::MAX
-                && let Ok(stream) = connect(self.server)
+                && let Ok(stream) = connect(self.server, &self.tls)
             {
                 self.poller.add(&stream, i, false)?;
                 connection.stream = Some(stream);
@@ -234,10 +249,14 @@ fn take_frames(bytes: &[u8], flight: &mut Flight, corpus: &Corpus, report: &mut 
     at
 }
 
-fn connect(server: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect_timeout(&server, CONNECT_TIMEOUT)?;
+fn connect(server: SocketAddr, tls: &Option<(Arc<ClientConfig>, &Security)>) -> io::Result<Stream> {
+    let tcp = TcpStream::connect_timeout(&server, CONNECT_TIMEOUT)?;
+    tcp.set_nodelay(true)?;
+    let mut stream = match tls {
+        None => Stream::plain(tcp),
+        Some((config, security)) => Stream::tls(tcp, config, security)?,
+    };
     stream.set_nonblocking(true)?;
-    stream.set_nodelay(true)?;
     Ok(stream)
 }
 

@@ -172,7 +172,7 @@ impl<'a> Gun<'a> {
     }
 
     /// What sending one query costs the machine at the rate of `seen` when nobody answers; measured once for each rate. Not a
-    /// number over TCP, where nothing can be sent to nobody. `idle` is any server that runs.
+    /// number over connections, where nothing can be sent to nobody. `idle` is any server that runs.
     fn baseline(
         &self,
         label: Label,
@@ -180,7 +180,7 @@ impl<'a> Gun<'a> {
         seen: &Seen,
         idle: u32,
     ) -> Result<f64, String> {
-        if self.scenario.transport == Transport::Tcp {
+        if self.scenario.transport != Transport::Udp {
             return Ok(f64::NAN);
         }
         let known = self.baselines.borrow();

@@ -98,7 +98,7 @@ pub fn run(options: &Options) -> Result<Table, String> {
         table.profiles.push(profile::Profile::read(path)?);
     }
     for &scenario in &options.scenarios {
-        if veth.is_some() && (scenario.transport == Transport::Tcp || scenario.fresh_percent > 0) {
+        if veth.is_some() && (scenario.transport != Transport::Udp || scenario.fresh_percent > 0) {
             return Err(format!(
                 "{}: kxdpgun asks over UDP and from a list, so --veth cannot run this scenario",
                 scenario.name
