@@ -25,9 +25,11 @@ pub mod stats;
 pub mod sys;
 
 pub mod agree;
+pub mod bare;
 pub mod child;
 pub mod cli;
 pub mod compare;
+pub mod dnsperf;
 pub mod echo;
 pub mod figures;
 pub mod html;

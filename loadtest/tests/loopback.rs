@@ -6,11 +6,15 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use loadtest::bare::Bare;
+use loadtest::child::TempDir;
 use loadtest::corpus::{Corpus, Kind, corpus_text};
 use loadtest::echo::Echo;
 use loadtest::load::{Load, Transport};
 use loadtest::origin::Origin;
 use loadtest::pace::Rate;
+use loadtest::security::{ALPN_DOT, Certificate, SERVER_NAME, Security};
+use loadtest::stream::{Stream, connect_from};
 
 fn corpus() -> Corpus {
     Corpus::parse(&corpus_text(Kind::Hosts, 50, "example.org"), Some(1232)).unwrap()
@@ -169,4 +173,63 @@ fn tcp_comes_back_when_the_server_hangs_up() {
     let report = load.run().unwrap();
     assert!(report.reconnects >= 2, "{report}");
     assert_eq!(report.sent, report.answered + report.lost);
+}
+
+#[test]
+fn tls_pipelines_and_resumes_against_the_bare_loop() {
+    let dir = TempDir::new().unwrap();
+    let certificate = Certificate::make(dir.path()).unwrap();
+    let security = Security::trusting(&certificate.cert, SERVER_NAME).unwrap();
+    let bare = Bare::bind(
+        "127.0.0.1:0".parse().unwrap(),
+        certificate.server(ALPN_DOT).unwrap(),
+    )
+    .unwrap();
+    let address = bare.address().unwrap();
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    let thread = std::thread::spawn(move || bare.serve(&flag).unwrap());
+    let corpus = corpus();
+    let load = Load {
+        transport: Transport::Tls,
+        security: Some(&security),
+        // It serves one connection at a time.
+        sources: 1,
+        ..Load::new(address, Rate::Fixed(1000), 0.2, &corpus)
+    };
+    let report = load.run().unwrap();
+    assert_eq!(
+        (report.sent, report.answered, report.lost, report.reconnects),
+        (200, 200, 0, 0)
+    );
+    let report = Load {
+        rate: Rate::Max,
+        window: 30,
+        ..load.clone()
+    }
+    .run()
+    .unwrap();
+    assert!(report.answered > 100 && report.lost == 0, "{report}");
+    let unknown = Load {
+        security: None,
+        ..load
+    };
+    assert!(unknown.run().is_err(), "nobody to trust");
+
+    let config = Arc::new(security.client(ALPN_DOT, true).unwrap());
+    let kinds: Vec<_> = (0..3)
+        .map(|_| {
+            let tcp = connect_from(address.ip(), address).unwrap();
+            let mut stream = Stream::tls(tcp, &config, &security).unwrap();
+            let reply = stream.ask(corpus.query(0)).unwrap();
+            assert!(corpus.answered_by(0, &reply));
+            let kind = stream.handshake_kind();
+            stream.close().unwrap();
+            kind
+        })
+        .collect();
+    use rustls::HandshakeKind::{Full, Resumed};
+    assert_eq!(kinds, [Some(Full), Some(Resumed), Some(Resumed)]);
+    stop.store(true, Ordering::Relaxed);
+    thread.join().unwrap();
 }
