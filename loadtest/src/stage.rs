@@ -13,7 +13,7 @@ use crate::load::{Load, Transport};
 use crate::origin::Origin;
 use crate::pace::Rate;
 use crate::scenario::{Scenario, Service};
-use crate::servers::{self, Can, Contender, Setup};
+use crate::servers::{self, Can, Contender, Secure, Setup};
 use crate::sys;
 
 /// What all servers of a run share: the zone, its corpus, the origin behind caches, and a directory for configurations.
@@ -113,15 +113,25 @@ impl Stage {
             entries: self.names,
             workers: workers.max(1),
             namespace: self.place.namespace.as_deref(),
+            secure: None,
         })
     }
 
-    /// Starts a server for the scenario on `cpus` (all when empty) and waits until it answers; `None` when it cannot do the scenario.
-    pub fn start(&self, server: &Contender, cpus: &[usize]) -> Result<Option<Running>, String> {
+    /// Starts a server for the scenario on `cpus` (all when empty), with encrypted listeners where there are some to have, and waits
+    /// until it answers; `None` when it cannot do the scenario.
+    pub fn start(
+        &self,
+        server: &Contender,
+        cpus: &[usize],
+        secure: Option<&Secure>,
+    ) -> Result<Option<Running>, String> {
         let Can::Yes(configure) = server.program.can(self.scenario.service) else {
             return Ok(None);
         };
-        let setup = self.setup(cpus.len())?;
+        let setup = Setup {
+            secure,
+            ..self.setup(cpus.len())?
+        };
         let command = server
             .command(configure, &setup)
             .map_err(|e| format!("{}: {e}", server.name))?;

@@ -37,7 +37,7 @@ pub fn load_times(
         }
         for contender in order {
             progress.show(&format!("{} load {}", scenario.name, contender.name));
-            let running = match stage.start(contender, &[]) {
+            let running = match stage.start(contender, &[], None) {
                 Ok(Some(running)) => running,
                 Ok(None) => continue,
                 Err(_) if sys::stop_requested() => return Err(INTERRUPTED.to_owned()),

@@ -207,7 +207,7 @@ fn start_all(
         servers.push(stage.start_echo(&cpus)?);
     }
     for contender in contenders {
-        match stage.start(contender, &cpus) {
+        match stage.start(contender, &cpus, None) {
             Ok(running) => servers.extend(running),
             Err(e) => table.fail(
                 &contender.name,

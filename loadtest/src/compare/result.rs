@@ -143,27 +143,10 @@ impl Table {
         })
     }
 
-    /// The server's CPU per answer over another's, round by round, of rounds in which both runs are valid (or of all rounds when
-    /// none is).
+    /// The server's CPU per answer over another's at the same work and rate, as in [`Row::ratios_to`].
     pub fn ratios(&self, row: &Row, to: &str) -> Vec<f64> {
-        let Some(floor) = self.beside(row, to) else {
-            return Vec::new();
-        };
-        let pairs = || {
-            row.runs
-                .iter()
-                .filter_map(|run| Some((run, floor.runs.iter().find(|e| e.round == run.round)?)))
-        };
-        let ratio = |(run, floor): (&Run, &Run)| run.sample.cpu_us / floor.sample.cpu_us;
-        let valid: Vec<f64> = pairs()
-            .filter(|(run, floor)| !run.void && !floor.void)
-            .map(ratio)
-            .collect();
-        if valid.is_empty() {
-            pairs().map(ratio).collect()
-        } else {
-            valid
-        }
+        self.beside(row, to)
+            .map_or_else(Vec::new, |floor| row.ratios_to(floor))
     }
 
     /// Rows as they are shown: by scenario and rate, the echo first, the others in the order of their start.
@@ -263,6 +246,26 @@ impl Row {
     /// How many runs met foreign load.
     pub fn voids(&self) -> usize {
         self.runs.iter().filter(|run| run.void).count()
+    }
+
+    /// CPU per answer over that of another row, round by round, of rounds in which both runs are valid (or of all rounds when none
+    /// is).
+    pub fn ratios_to(&self, floor: &Row) -> Vec<f64> {
+        let pairs = || {
+            self.runs
+                .iter()
+                .filter_map(|run| Some((run, floor.runs.iter().find(|e| e.round == run.round)?)))
+        };
+        let ratio = |(run, floor): (&Run, &Run)| run.sample.cpu_us / floor.sample.cpu_us;
+        let valid: Vec<f64> = pairs()
+            .filter(|(run, floor)| !run.void && !floor.void)
+            .map(ratio)
+            .collect();
+        if valid.is_empty() {
+            pairs().map(ratio).collect()
+        } else {
+            valid
+        }
     }
 
     /// A field of the valid runs, or of all when none is valid.

@@ -42,7 +42,7 @@ pub fn run(
             servers.push((cores, stage.start_echo(cpus)?));
         }
         for contender in contenders {
-            match stage.start(contender, cpus) {
+            match stage.start(contender, cpus, None) {
                 Ok(running) => servers.extend(running.map(|running| (cores, running))),
                 Err(e) => {
                     let name = &contender.name;

@@ -49,6 +49,26 @@ impl Verdict {
 }
 
 impl Figure {
+    /// A figure that was taken; without any number it is missing.
+    pub fn taken(bar: Bar, detail: String, values: impl IntoIterator<Item = f64>) -> Figure {
+        Figure {
+            bar,
+            detail,
+            value: Spread::of(values),
+            missing: "no run gave a number".to_owned(),
+        }
+    }
+
+    /// One that could not be taken, and why.
+    pub fn missing(bar: Bar, reason: String) -> Figure {
+        Figure {
+            bar,
+            detail: String::new(),
+            value: None,
+            missing: reason,
+        }
+    }
+
     /// The median against the bar.
     pub fn verdict(&self) -> Verdict {
         match self.value {
@@ -75,15 +95,11 @@ impl Figure {
 /// Every bar with what was found for it; a bar may have several rows.
 pub fn evaluate(table: &Table, bench: &Bench) -> Vec<Figure> {
     let mut figures = Vec::new();
-    for &bar in BARS {
-        let found = values(table, bench, bar.metric);
+    for &(bar, metric) in BARS {
+        let found = values(table, bench, metric);
         if found.is_empty() {
-            figures.push(Figure {
-                bar,
-                detail: String::new(),
-                value: None,
-                missing: missing(table, bench, bar.metric),
-            });
+            let reason = missing(table, bench, metric);
+            figures.push(Figure::missing(bar, reason));
         }
         figures.extend(found.into_iter().map(|(detail, value)| Figure {
             bar,

@@ -3,7 +3,7 @@
 use std::fs;
 use std::io;
 use std::net::SocketAddr;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 /// What a configuration is made from.
 pub struct Setup<'a> {
@@ -25,6 +25,29 @@ pub struct Setup<'a> {
     pub workers: usize,
     /// The network namespace to run in.
     pub namespace: Option<&'a str>,
+    /// What else it listens for, besides UDP and TCP.
+    pub secure: Option<&'a Secure>,
+}
+
+/// Encrypted listeners, one for each scheme, all of them with one certificate.
+#[derive(Clone, Debug)]
+pub struct Secure {
+    /// (scheme of a Corefile's key, where).
+    pub listen: Vec<(&'static str, SocketAddr)>,
+    /// PEM file of the certificate.
+    pub cert: PathBuf,
+    /// PEM file of its key.
+    pub key: PathBuf,
+    /// Idle connections stay, as many as there are, instead of what each server does by default.
+    pub keeps_idle: bool,
+}
+
+impl Secure {
+    /// Where this scheme is spoken, if at all.
+    pub fn address(&self, scheme: &str) -> Option<SocketAddr> {
+        let mut listen = self.listen.iter();
+        listen.find(|l| l.0 == scheme).map(|l| l.1)
+    }
 }
 
 fn write(setup: &Setup, name: &str, text: &str) -> io::Result<String> {
@@ -81,7 +104,21 @@ pub(super) fn unbound_cache(setup: &Setup) -> io::Result<Vec<String>> {
         setup.upstream.ip(),
         setup.upstream.port()
     );
-    unbound(setup, "", &forward)
+    let mut server = String::new();
+    if let Some(secure) = setup.secure {
+        for (scheme, option) in [("tls", "tls-port"), ("https", "https-port")] {
+            if let Some(address) = secure.address(scheme) {
+                let (ip, port) = (address.ip(), address.port());
+                server.push_str(&format!("  interface: {ip}@{port}\n  {option}: {port}\n"));
+            }
+        }
+        server.push_str(&format!(
+            "  incoming-num-tcp: 1024\n  tls-service-pem: \"{}\"\n  tls-service-key: \"{}\"\n",
+            secure.cert.display(),
+            secure.key.display()
+        ));
+    }
+    unbound(setup, &server, &forward)
 }
 
 /// Its counterpart of a hosts file: local-data, a line a record.
@@ -127,6 +164,20 @@ pub(super) fn dnsdist(setup: &Setup) -> io::Result<Vec<String>> {
             setup.listen
         ));
     }
+    if let Some(secure) = setup.secure {
+        let (cert, key) = (secure.cert.display(), secure.key.display());
+        if let Some(address) = secure.address("tls") {
+            text.push_str(&format!(
+                "addTLSLocal(\"{address}\", \"{cert}\", \"{key}\", {{reusePort=true}})\n"
+            ));
+        }
+        if let Some(address) = secure.address("https") {
+            text.push_str(&format!(
+                "addDOHLocal(\"{address}\", \"{cert}\", \"{key}\", \"/dns-query\", {{reusePort=true}})\n"
+            ));
+        }
+        text.push_str(&format!("setMaxTCPClientThreads({})\n", setup.workers));
+    }
     text.push_str(&format!(
         "setSecurityPollSuffix(\"\")\nsetACL({{\"0.0.0.0/0\"}})\n\
          setUDPMultipleMessagesVectorSize(64)\nsetRingBuffersSize(100, 1)\n\
@@ -163,10 +214,28 @@ pub(super) fn zone_corefile(setup: &Setup) -> io::Result<Vec<String>> {
 pub(super) fn cache_corefile(setup: &Setup) -> io::Result<Vec<String>> {
     let (ip, port) = (setup.listen.ip(), setup.listen.port());
     let (upstream, capacity) = (setup.upstream, setup.entries.max(1_000) * 4);
+    let (mut keys, mut options) = (format!(".:{port}"), String::new());
+    if let Some(secure) = setup.secure {
+        for (scheme, address) in &secure.listen {
+            keys.push_str(&format!(" {scheme}://.:{}", address.port()));
+        }
+        let (cert, key) = (secure.cert.display(), secure.key.display());
+        options = format!("    tls {cert} {key}\n");
+        if secure.keeps_idle {
+            options.push_str("    timeouts {\n        idle 1h\n    }\n");
+            for (scheme, directive) in UNBOUNDED {
+                if secure.address(scheme).is_some() {
+                    options.push_str(&format!(
+                        "    {directive} {{\n        max_connections 0\n    }}\n"
+                    ));
+                }
+            }
+        }
+    }
     corefile(
         setup,
         &format!(
-            ".:{port} {{\n    bind {ip}\n    cache 86400 {{\n        success {capacity} 86400\n        denial {capacity} 86400\n    }}\n    forward . {upstream}\n}}\n"
+            "{keys} {{\n    bind {ip}\n{options}    cache 86400 {{\n        success {capacity} 86400\n        denial {capacity} 86400\n    }}\n    forward . {upstream}\n}}\n"
         ),
     )
 }
@@ -182,5 +251,11 @@ pub(super) fn hosts_corefile(setup: &Setup) -> io::Result<Vec<String>> {
     )
 }
 
+/// (scheme, the directive with which its number of connections is not bounded any more); DoQ has none in CoreDNS.
+const UNBOUNDED: [(&str, &str); 3] = [
+    ("https", "https"),
+    ("https3", "https3"),
+    ("grpc", "grpc_server"),
+];
 /// Socket buffers of servers that have a setting for them.
 const BUFFER_BYTES: u32 = 4 << 20;

@@ -12,7 +12,7 @@ use std::process::Command;
 
 use crate::scenario::Service;
 
-pub use config::Setup;
+pub use config::{Secure, Setup};
 
 /// Writes the configuration and returns the arguments.
 type Configure = fn(&Setup) -> io::Result<Vec<String>>;
@@ -33,6 +33,8 @@ pub struct Program {
     zone: Can,
     cache: Can,
     hosts: Can,
+    // Schemes of encrypted listeners.
+    schemes: &'static [&'static str],
     // What prints its version.
     version: &'static [&'static str],
 }
@@ -45,6 +47,7 @@ pub static PROGRAMS: &[Program] = &[
         zone: Can::Yes(config::nsd),
         cache: Can::No("authoritative only, it has no cache"),
         hosts: Can::No("serves zones, not hosts files"),
+        schemes: &[],
         version: &["-v"],
     },
     Program {
@@ -52,6 +55,7 @@ pub static PROGRAMS: &[Program] = &[
         zone: Can::Yes(config::knotd),
         cache: Can::No("authoritative only, it has no cache"),
         hosts: Can::No("serves zones, not hosts files"),
+        schemes: &[],
         version: &["-V"],
     },
     Program {
@@ -59,6 +63,7 @@ pub static PROGRAMS: &[Program] = &[
         zone: Can::No("a resolver; its auth-zone is meant for local copies, not for serving"),
         cache: Can::Yes(config::unbound_cache),
         hosts: Can::Yes(config::unbound_hosts),
+        schemes: &["tls", "https"],
         version: &["-V"],
     },
     Program {
@@ -66,6 +71,7 @@ pub static PROGRAMS: &[Program] = &[
         zone: Can::No("a load balancer, it has no zones"),
         cache: Can::Yes(config::dnsdist),
         hosts: Can::No("a load balancer, it has no hosts files"),
+        schemes: &["tls", "https"],
         version: &["--version"],
     },
     Program {
@@ -73,6 +79,7 @@ pub static PROGRAMS: &[Program] = &[
         zone: Can::Yes(config::zone_corefile),
         cache: Can::Yes(config::cache_corefile),
         hosts: Can::Yes(config::hosts_corefile),
+        schemes: ALL_SCHEMES,
         version: &["-version"],
     },
     Program {
@@ -80,9 +87,12 @@ pub static PROGRAMS: &[Program] = &[
         zone: Can::Yes(config::zone_corefile),
         cache: Can::Yes(config::cache_corefile),
         hosts: Can::Yes(config::hosts_corefile),
+        schemes: ALL_SCHEMES,
         version: &["-version"],
     },
 ];
+
+const ALL_SCHEMES: &[&str] = &["tls", "https", "https3", "quic", "grpc"];
 
 /// The name of the server that this package belongs to.
 pub const PERCOREDNS: &str = "percoredns";
@@ -95,6 +105,11 @@ impl Program {
             Service::Cache => self.cache,
             Service::Hosts => self.hosts,
         }
+    }
+
+    /// Whether it has listeners of this scheme.
+    pub fn speaks(&self, scheme: &str) -> bool {
+        self.schemes.contains(&scheme)
     }
 
     /// Where it is installed: PATH, then the directories for system programs.
@@ -210,6 +225,7 @@ mod tests {
                 entries: 10,
                 workers: 2,
                 namespace: None,
+                secure: None,
             };
             let mut able = 0;
             for program in PROGRAMS {
@@ -236,6 +252,57 @@ mod tests {
     }
 
     #[test]
+    fn encrypted_listeners_are_in_the_configuration() {
+        let dir = TempDir::new().unwrap();
+        let address = |port| SocketAddr::from((Ipv4Addr::LOCALHOST, port));
+        let mut secure = Secure {
+            listen: vec![
+                ("tls", address(5853)),
+                ("https", address(5443)),
+                ("quic", address(5854)),
+            ],
+            cert: "/c.pem".into(),
+            key: "/k.pem".into(),
+            keeps_idle: false,
+        };
+        let text = |name: &str, secure: &Secure| {
+            let setup = Setup {
+                dir: dir.path(),
+                listen: address(5300),
+                zone: "example.org",
+                zone_file: Path::new("/z.db"),
+                hosts_file: Path::new("/hosts"),
+                upstream: address(5400),
+                entries: 10,
+                workers: 1,
+                namespace: None,
+                secure: Some(secure),
+            };
+            let program = PROGRAMS.iter().find(|p| p.name == name).unwrap();
+            let Can::Yes(configure) = program.can(Service::Cache) else {
+                panic!("{name} has no cache");
+            };
+            fs::read_to_string(configure(&setup).unwrap().last().unwrap()).unwrap()
+        };
+        for name in ["unbound", "dnsdist", "coredns", PERCOREDNS] {
+            let text = text(name, &secure);
+            for part in ["5300", "5853", "5443", "/c.pem", "/k.pem"] {
+                assert!(text.contains(part), "{name}, {part}: {text}");
+            }
+            let speaks = PROGRAMS.iter().any(|p| p.name == name && p.speaks("quic"));
+            assert_eq!(text.contains("5854"), speaks, "{name}: {text}");
+        }
+        secure.keeps_idle = true;
+        let corefile = text(PERCOREDNS, &secure);
+        assert!(
+            corefile.starts_with(".:5300 tls://.:5853 https://.:5443 quic://.:5854 {"),
+            "{corefile}"
+        );
+        assert!(corefile.contains("idle 1h") && corefile.contains("https {"));
+        assert!(!corefile.contains("grpc_server"), "it is not spoken");
+    }
+
+    #[test]
     fn profiles_and_namespaces_are_in_the_command() {
         let dir = TempDir::new().unwrap();
         let program = PROGRAMS.iter().find(|p| p.name == PERCOREDNS).unwrap();
@@ -255,6 +322,7 @@ mod tests {
             entries: 10,
             workers: 1,
             namespace: Some("ns"),
+            secure: None,
         };
         let command = contender.command(config::zone_corefile, &setup).unwrap();
         let words: Vec<_> = command.get_args().map(|w| w.to_string_lossy()).collect();
