@@ -14,9 +14,13 @@ use crate::pace::Rate;
 use crate::scenario::{SCENARIOS, Scenario};
 use crate::servers::{PERCOREDNS, PROGRAMS};
 use crate::sys;
+use crate::transports;
 
 /// `loadtest compare`.
 pub fn compare(words: Vec<OsString>) -> Result<(), String> {
+    if words.iter().any(|word| word == "--transports") {
+        return transports(words);
+    }
     let flags = [
         "seconds",
         "rounds",
@@ -96,6 +100,57 @@ fn compare_options(args: &Args) -> Result<Options, String> {
         silent_s: args.or("silent-s", 0.0)?,
         ..base
     })
+}
+
+/// `loadtest compare --transports`.
+fn transports(words: Vec<OsString>) -> Result<(), String> {
+    let flags = [
+        "only",
+        "seconds",
+        "rounds",
+        "servers",
+        "percoredns",
+        "names",
+        "connections",
+        "window",
+        "idle",
+        "crowd",
+        "crowd-s",
+        "server-cpu",
+        "client-cpu",
+        "foreign",
+        "json",
+        "html",
+    ];
+    let args = Args::parse(words, &flags, &["transports"])?;
+    let base = compare_options(&args)?;
+    let options = transports::Options {
+        only: args.text("only").map(words_of),
+        connections: args.or("connections", 20)?.max(1),
+        window: args.or("window", 192)?.max(1),
+        idle: args.or("idle", 1_000)?.max(1),
+        crowd: args.or("crowd", 20_000)?.max(1),
+        crowd_s: args.or("crowd-s", 3.0)?,
+        base: compare::Options {
+            // dnsperf knows whole seconds only, and opens its connections in the first moments of them.
+            seconds: args.or("seconds", 5.0)?,
+            ..base
+        },
+    };
+    let (table, figures) = transports::run(&options)?;
+    println!("{table}\n");
+    println!("{}", figures::render(&figures));
+    if let Some(path) = args.text("json") {
+        write(path, &format!("{}\n", figures::json(&table, &figures)))?;
+    }
+    if let Some(path) = args.text("html") {
+        let title = "loadtest compare --transports";
+        write(path, &html::page(title, &table, &figures))?;
+    }
+    match table.percoredns_failed() {
+        true => Err("percoredns could not be measured everywhere, see above".to_owned()),
+        false => Ok(()),
+    }
 }
 
 /// `loadtest figures`.

@@ -49,5 +49,6 @@ pub mod start;
 pub mod stream;
 pub mod table;
 pub mod tcp;
+pub mod transports;
 pub mod udp;
 pub mod veth;

@@ -1,17 +1,20 @@
 //! Command line of the load tester: picks a subcommand, reads its flags, prints what it found.
 
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 
 use loadtest::args::Args;
+use loadtest::bare::Bare;
 use loadtest::cli;
 use loadtest::corpus::{self, Corpus};
 use loadtest::echo::{self, Echo};
 use loadtest::load::{Load, Transport};
 use loadtest::message;
 use loadtest::reload;
+use loadtest::security::{ALPN_DOT, Certificate, SERVER_NAME, Security};
 use loadtest::start;
 use loadtest::sys;
 
@@ -25,8 +28,11 @@ fn main() -> ExitCode {
     let result = match command.to_string_lossy().as_ref() {
         "udp" => generate(Transport::Udp, words),
         "tcp" => generate(Transport::Tcp, words),
+        "tls" => generate(Transport::Tls, words),
+        "quic" => generate(Transport::Quic, words),
         "corpus" => print_corpus(words),
         "echo" => run_echo(words),
+        "bare" => run_bare(words),
         "compare" => cli::compare(words),
         "figures" => cli::figures(words),
         "reload" => reload_under_load(words),
@@ -57,8 +63,15 @@ fn generate(transport: Transport, words: Vec<std::ffi::OsString>) -> Result<(), 
         "window",
         "timeout-ms",
         "cpu",
+        "ca",
+        "name",
     ];
     let args = Args::parse(words, &flags, &["edns", "spin", "json"])?;
+    let name = args.text("name").unwrap_or(SERVER_NAME);
+    let security = args
+        .text("ca")
+        .map(|path| Security::trusting(Path::new(path), name))
+        .transpose()?;
     let server: SocketAddr = args.required("server")?;
     let edns_bytes = args.has("edns").then_some(EDNS_BYTES);
     let text = match args.text("corpus") {
@@ -74,6 +87,7 @@ fn generate(transport: Transport, words: Vec<std::ffi::OsString>) -> Result<(), 
         &corpus,
     );
     load.transport = transport;
+    load.security = security.as_ref();
     load.sources = args.or("sources", load.sources)?;
     load.window = args.or("window", load.window)?;
     load.spin = args.has("spin");
@@ -116,6 +130,26 @@ fn run_echo(words: Vec<std::ffi::OsString>) -> Result<(), String> {
     let echo = Echo::bind(address).map_err(|e| format!("cannot listen on {address}: {e}"))?;
     println!("echo on {}", echo.address().map_err(|e| e.to_string())?);
     echo::serve_many(echo, args.or("sockets", 1)?).map_err(|e| e.to_string())
+}
+
+fn run_bare(words: Vec<std::ffi::OsString>) -> Result<(), String> {
+    let args = Args::parse(words, &["listen", "cpu", "cert", "key"], &[])?;
+    let address: SocketAddr = args.or("listen", (Ipv4Addr::LOCALHOST, 8530).into())?;
+    if let Some(cpu) = args.value("cpu")? {
+        sys::pin_to_cpu(cpu).map_err(|e| format!("--cpu {cpu}: {e}"))?;
+    }
+    let certificate = Certificate {
+        cert: args.required("cert")?,
+        key: args.required("key")?,
+    };
+    let bare = Bare::bind(address, certificate.server(ALPN_DOT)?)
+        .map_err(|e| format!("cannot listen on {address}: {e}"))?;
+    println!(
+        "bare loop on {}",
+        bare.address().map_err(|e| e.to_string())?
+    );
+    bare.serve(&AtomicBool::new(false))
+        .map_err(|e| e.to_string())
 }
 
 fn reload_under_load(words: Vec<std::ffi::OsString>) -> Result<(), String> {
@@ -202,13 +236,17 @@ const NAMES: u32 = 10_000;
 const ORIGIN: &str = "example.org";
 
 const USAGE: &str = "\
-loadtest udp|tcp --server ADDR:PORT --rate QPS|max [--seconds N] [--corpus FILE] [--sources N] [--window N]
-                 [--timeout-ms N] [--cpu N] [--edns] [--spin] [--json]
+loadtest udp|tcp|tls|quic --server ADDR:PORT --rate QPS|max [--seconds N] [--corpus FILE] [--sources N] [--window N]
+                 [--timeout-ms N] [--cpu N] [--edns] [--spin] [--json]; tls and quic: --ca FILE [--name NAME]
 loadtest corpus  [--kind hosts|mixed|nxdomain] [--names N] [--origin ZONE] [--zone-file]
 loadtest echo    [--listen ADDR:PORT] [--cpu N] [--sockets N]
+loadtest bare    --cert FILE --key FILE [--listen ADDR:PORT] [--cpu N]
 loadtest compare [--scenario a,b|all] [--rates max,30000,sweep,half-knee,3x] [--seconds N] [--rounds N] [--servers a,b] [--names N]
                  [--percoredns PATH] [--profiles a.toml,b.toml] [--sources N] [--client-spread] [--veth] [--server-cpu N] [--client-cpu N]
                  [--starts N] [--cores 1,2] [--silent-s N] [--overload-s N] [--foreign PERCENT] [--spin] [--json FILE] [--html FILE]
+loadtest compare --transports [--only answers,handshakes,memory,crowd] [--seconds N] [--rounds N] [--servers a,b] [--names N]
+                 [--percoredns PATH] [--connections N] [--window N] [--idle N] [--crowd N] [--crowd-s N] [--server-cpu N] [--client-cpu N]
+                 [--foreign PERCENT] [--json FILE] [--html FILE]
 loadtest figures [--quick] [--percoredns PATH] [--bench FILE] [--foreign PERCENT] [--json FILE] [--html FILE]
 loadtest reload  [--percoredns PATH] [--times N] [--interval-ms N] [--rate QPS] [--transport udp|tcp] [--names N]
                  [--server-cpus 0,1] [--client-cpu N] [--json]

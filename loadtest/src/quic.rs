@@ -124,7 +124,7 @@ impl<'a> QuicSources<'a> {
     }
 
     /// Lets the connections from number `first` on send what their timers call for.
-    fn run_timers(&mut self, first: usize) -> io::Result<()> {
+    pub fn run_timers(&mut self, first: usize) -> io::Result<()> {
         let now = Instant::now();
         for i in first..self.connections.len() {
             let proto = &mut self.connections[i].proto;

@@ -77,7 +77,8 @@ const ZONE: Scenario = Scenario {
     about: "hosts of a zone of 10,000; right is NOERROR with the host's A record",
 };
 
-const CACHED: Scenario = Scenario {
+/// A warm cache, asked over UDP; other comparisons begin with it.
+pub const CACHED: Scenario = Scenario {
     name: "cached",
     service: Service::Cache,
     about: "10,000 names from a warm cache (100 % hits); right is NOERROR with the origin's A record",

@@ -116,6 +116,37 @@ pub fn set_segment(socket: &impl AsRawFd, length: usize) -> io::Result<()> {
     }
 }
 
+/// Lets this process, and what it starts from now on, have `count` descriptors, or as many of them as it may; how many that are.
+pub fn raise_descriptor_limit(count: u64) -> u64 {
+    let get = || {
+        let mut limit = libc::rlimit {
+            rlim_cur: 0,
+            rlim_max: 0,
+        };
+        // SAFETY: `limit` outlives the call, which writes one rlimit.
+        unsafe { libc::getrlimit(libc::RLIMIT_NOFILE, &mut limit) };
+        limit
+    };
+    let set = |limit: libc::rlimit| {
+        // SAFETY: the kernel reads one rlimit that outlives the call.
+        unsafe { libc::setrlimit(libc::RLIMIT_NOFILE, &limit) == 0 }
+    };
+    let now = get();
+    if now.rlim_cur < count {
+        let wished = libc::rlimit {
+            rlim_cur: count,
+            rlim_max: now.rlim_max.max(count),
+        };
+        let allowed = libc::rlimit {
+            rlim_cur: now.rlim_max.min(count),
+            ..now
+        };
+        // Only root may raise the upper one.
+        let _ = set(wished) || set(allowed);
+    }
+    get().rlim_cur
+}
+
 /// Sends a signal to one process.
 pub fn signal(pid: u32, signal: libc::c_int) {
     // SAFETY: no memory is involved; the pid is that of a child not yet reaped.

@@ -146,7 +146,7 @@ fn run_scenario(
 }
 
 /// Every wanted server that is installed and can do the scenario, percoredns once for each profile.
-fn contenders(options: &Options, scenario: &Scenario, table: &mut Table) -> Vec<Contender> {
+pub fn contenders(options: &Options, scenario: &Scenario, table: &mut Table) -> Vec<Contender> {
     let mut found = Vec::new();
     for program in PROGRAMS {
         let wanted = options

@@ -20,6 +20,13 @@ impl Limit {
         }
     }
 
+    /// The number that it is.
+    pub fn value(self) -> f64 {
+        match self {
+            Limit::AtMost(bar) | Limit::AtLeast(bar) => bar,
+        }
+    }
+
     /// As in a table.
     pub fn show(self, unit: &str) -> String {
         match self {

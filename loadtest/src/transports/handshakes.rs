@@ -1,0 +1,305 @@
+//! TLS 1.3 handshakes for each second of the server's CPU, full and resumed.
+//!
+//! A handshake counts when both ends have ended the connection in good order: then the server has made all of it, and the client has
+//! its tickets. No query is asked, so that nothing but TLS and the connection around it is measured.
+
+use std::io;
+use std::net::SocketAddr;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
+
+use rustls::{ClientConfig, HandshakeKind};
+
+use crate::child::Process;
+use crate::figures::bars::{Bar, Limit};
+use crate::figures::evaluate::Figure;
+use crate::procfs::{self, Snapshot};
+use crate::progress::Progress;
+use crate::security::{ALPN_DOT, Security};
+use crate::servers::{self, PERCOREDNS, program_of};
+use crate::stage::INTERRUPTED;
+use crate::stats::Spread;
+use crate::stream::{Stream, connect_from};
+use crate::sys;
+
+use super::{Listening, Scene};
+
+/// A server and its handshakes for each second of its CPU, round by round.
+struct Entry {
+    name: String,
+    process: Process,
+    address: SocketAddr,
+    full: Vec<Run>,
+    resumed: Vec<Run>,
+}
+
+#[derive(Clone, Copy)]
+struct Run {
+    per_cpu_s: f64,
+    is_void: bool,
+}
+
+/// The bare loop and every server, full and resumed in turn.
+pub fn run(scene: &mut Scene) -> Result<(), String> {
+    let mut entries = vec![start_bare(scene)?];
+    for contender in scene.contenders(Some("tls")) {
+        match scene.start_at(&contender, Some("tls")) {
+            Ok(Listening { server, address }) => {
+                entries.push(Entry::new(server.name, server.process, address))
+            }
+            Err(e) if e == INTERRUPTED => return Err(e),
+            Err(e) => {
+                let name = &contender.name;
+                let line = format!("{name} (handshakes): left out: {e}");
+                scene.table.fail(name, line);
+            }
+        }
+    }
+    let rounds = scene.options.base.rounds;
+    let mut progress = Progress::new(rounds * entries.len() * 2);
+    for _ in 0..rounds {
+        for entry in &mut entries {
+            for is_resumed in [false, true] {
+                progress.show(&format!("handshakes {}", entry.name));
+                match measure(scene, entry, is_resumed) {
+                    Ok(run) if is_resumed => entry.resumed.push(run),
+                    Ok(run) => entry.full.push(run),
+                    Err(e) if e == INTERRUPTED => return Err(e),
+                    Err(e) => {
+                        let line = format!("{} (handshakes): {e}", entry.name);
+                        scene.table.fail(&entry.name, line);
+                    }
+                }
+            }
+        }
+    }
+    progress.clear();
+    for entry in &entries {
+        let line = entry.line();
+        scene.table.note(line);
+    }
+    let figures = judge(&entries);
+    scene.figures.extend(figures);
+    Ok(())
+}
+
+/// This program's own bare loop, as a process.
+fn start_bare(scene: &Scene) -> Result<Entry, String> {
+    let told = |e: io::Error| format!("{BARE}: {e}");
+    let address = servers::free_address().map_err(told)?;
+    let own = std::env::current_exe().map_err(told)?;
+    let mut command = Command::new(own);
+    command
+        .args(["bare", "--listen", &address.to_string(), "--cert"])
+        .arg(&scene.certificate.cert)
+        .arg("--key")
+        .arg(&scene.certificate.key);
+    let log = scene.stage.dir.path().join("bare.log");
+    let process = Process::start(command, &[scene.options.base.server_cpu], &log).map_err(told)?;
+    let began = Instant::now();
+    let config = Arc::new(scene.security.client(ALPN_DOT, false)?);
+    while let Err(e) = handshake(address, &config, &scene.security) {
+        if began.elapsed() > PATIENCE || sys::stop_requested() {
+            return Err(format!("{BARE}: {e}\n{}", process.last_words()));
+        }
+        std::thread::sleep(Duration::from_millis(10));
+    }
+    Ok(Entry::new(BARE.to_owned(), process, address))
+}
+
+/// One run, repeated while others use the machine.
+fn measure(scene: &Scene, entry: &Entry, is_resumed: bool) -> Result<Run, String> {
+    let mut run = measure_once(scene, entry, is_resumed)?;
+    for _ in 0..REPEATS {
+        if !run.is_void {
+            break;
+        }
+        run = measure_once(scene, entry, is_resumed)?;
+    }
+    Ok(run)
+}
+
+fn measure_once(scene: &Scene, entry: &Entry, is_resumed: bool) -> Result<Run, String> {
+    let pid = entry.process.pid();
+    let before = Snapshot::take(pid);
+    let made = hammer(
+        entry.address,
+        &scene.security,
+        is_resumed,
+        scene.options.base.seconds,
+    )?;
+    let usage = Snapshot::take(pid).since(&before, procfs::cpu_count(), 0);
+    if sys::stop_requested() {
+        return Err(INTERRUPTED.to_owned());
+    }
+    Ok(Run {
+        per_cpu_s: made as f64 / (usage.server_ns.max(1) as f64 / 1e9),
+        is_void: usage.foreign > scene.options.base.foreign,
+    })
+}
+
+/// Makes handshakes on [`THREADS`] threads for so many seconds; how many there were.
+fn hammer(
+    server: SocketAddr,
+    security: &Security,
+    is_resumed: bool,
+    seconds: f64,
+) -> Result<u64, String> {
+    let made = AtomicU64::new(0);
+    let end = Instant::now() + Duration::from_secs_f64(seconds);
+    std::thread::scope(|scope| {
+        let threads: Vec<_> = (0..THREADS)
+            .map(|_| scope.spawn(|| shake(server, security, is_resumed, end, &made)))
+            .collect();
+        threads
+            .into_iter()
+            .try_for_each(|thread| thread.join().map_err(|_| "a client panicked".to_owned())?)
+    })?;
+    Ok(made.into_inner())
+}
+
+/// One thread's handshakes: with tickets of its own, the first one aside, or always without.
+fn shake(
+    server: SocketAddr,
+    security: &Security,
+    is_resumed: bool,
+    end: Instant,
+    made: &AtomicU64,
+) -> Result<(), String> {
+    let config = Arc::new(security.client(ALPN_DOT, is_resumed)?);
+    let told = |e: io::Error| format!("handshake: {e}");
+    let mut failed = 0;
+    if is_resumed {
+        handshake(server, &config, security).map_err(told)?;
+    }
+    while Instant::now() < end && !sys::stop_requested() {
+        match (handshake(server, &config, security), is_resumed) {
+            (Ok(HandshakeKind::Resumed), true) | (Ok(HandshakeKind::Full), false) => {
+                made.fetch_add(1, Ordering::Relaxed);
+            }
+            // A server may turn a ticket down now and then; none that it takes is an error.
+            (Ok(kind), _) if failed > FAILED_MAX => {
+                return Err(format!(
+                    "handshakes are {kind:?}, resumed wanted: {is_resumed}"
+                ));
+            }
+            (Err(e), _) if failed > FAILED_MAX => return Err(told(e)),
+            _ => failed += 1,
+        }
+    }
+    Ok(())
+}
+
+fn handshake(
+    server: SocketAddr,
+    config: &Arc<ClientConfig>,
+    security: &Security,
+) -> io::Result<HandshakeKind> {
+    let stream = Stream::tls(connect_from(server.ip(), server)?, config, security)?;
+    let kind = stream.handshake_kind();
+    stream.close()?;
+    kind.ok_or_else(|| io::Error::other("the handshake did not end"))
+}
+
+impl Entry {
+    fn new(name: String, process: Process, address: SocketAddr) -> Entry {
+        Entry {
+            name,
+            process,
+            address,
+            full: Vec::new(),
+            resumed: Vec::new(),
+        }
+    }
+
+    fn line(&self) -> String {
+        let show = |runs: &[Run]| {
+            let spread = Spread::of(runs.iter().map(|run| run.per_cpu_s));
+            let void = runs.iter().filter(|run| run.is_void).count();
+            spread.map_or("none".to_owned(), |Spread { median, min, max }| {
+                format!("{median:.0} ({min:.0}..{max:.0}, {void} void)")
+            })
+        };
+        format!(
+            "handshakes for each second of CPU, {}: full {}, resumed {}",
+            self.name,
+            show(&self.full),
+            show(&self.resumed)
+        )
+    }
+}
+
+// === Bars ===
+
+fn judge(entries: &[Entry]) -> Vec<Figure> {
+    let bare = entries.iter().find(|e| e.name == BARE);
+    let own = entries.iter().find(|e| program_of(&e.name) == PERCOREDNS);
+    let (Some(bare), Some(own)) = (bare, own) else {
+        let reason = || format!("{PERCOREDNS} was not measured, see the notes");
+        return [FULL, RESUMED]
+            .map(|bar| Figure::missing(bar, reason()))
+            .into();
+    };
+    let of_bare = ratios(&bare.resumed, &bare.full);
+    let detail = Spread::of(of_bare).map_or(String::new(), |s| {
+        format!("the bare loop's own: {:.2}x", s.median)
+    });
+    vec![
+        Figure::taken(
+            FULL,
+            "for each second of CPU".to_owned(),
+            ratios(&own.full, &bare.full),
+        ),
+        Figure::taken(RESUMED, detail, ratios(&own.resumed, &own.full)),
+    ]
+}
+
+/// Round by round, without void runs unless there are no others.
+fn ratios(of: &[Run], to: &[Run]) -> Vec<f64> {
+    let pairs = || of.iter().zip(to);
+    let ratio = |(of, to): (&Run, &Run)| of.per_cpu_s / to.per_cpu_s;
+    let valid: Vec<f64> = pairs()
+        .filter(|(of, to)| !of.is_void && !to.is_void)
+        .map(ratio)
+        .collect();
+    match valid.is_empty() {
+        true => pairs().map(ratio).collect(),
+        false => valid,
+    }
+}
+
+const FULL: Bar = Bar {
+    what: "full TLS 1.3 handshakes, against a bare loop of rustls",
+    limit: Limit::AtLeast(0.9),
+    unit: "x",
+};
+const RESUMED: Bar = Bar {
+    what: "resumed handshakes, against full ones",
+    limit: Limit::AtLeast(3.0),
+    unit: "x",
+};
+
+/// Enough that a server always has something to do.
+const THREADS: usize = 8;
+const FAILED_MAX: usize = 20;
+const REPEATS: usize = 2;
+const PATIENCE: Duration = Duration::from_secs(10);
+/// The name of the floor.
+const BARE: &str = "bare loop";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn void_runs_count_only_when_there_are_no_others() {
+        let run = |per_cpu_s, is_void| Run { per_cpu_s, is_void };
+        let of = [run(90.0, false), run(10.0, true), run(80.0, false)];
+        let to = [run(100.0, false), run(100.0, false), run(100.0, true)];
+        assert_eq!(ratios(&of, &to), [0.9]);
+        assert_eq!(ratios(&of[1..2], &to[1..2]), [0.1]);
+        assert_eq!(ratios(&[], &to), [0.0; 0]);
+    }
+}
