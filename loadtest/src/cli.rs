@@ -8,9 +8,11 @@ use crate::compare::rates::Ask;
 use crate::compare::{self, Options};
 use crate::corpus;
 use crate::figures;
+use crate::figures::evaluate::Verdict;
 use crate::html;
 use crate::kubernetes;
 use crate::pace::Rate;
+use crate::relay;
 use crate::scenario::{SCENARIOS, Scenario};
 use crate::servers::{PERCOREDNS, PROGRAMS};
 use crate::sys;
@@ -173,6 +175,40 @@ pub fn figures(words: Vec<OsString>) -> Result<(), String> {
     match table.percoredns_failed() {
         true => Err("percoredns could not be measured everywhere, see above".to_owned()),
         false => Ok(()),
+    }
+}
+
+/// `loadtest relay`.
+pub fn relay(words: Vec<OsString>) -> Result<(), String> {
+    let flags = [
+        "percoredns",
+        "only",
+        "seconds",
+        "every-s",
+        "down-s",
+        "rate",
+        "names",
+        "server-cpu",
+        "client-cpu",
+    ];
+    let args = Args::parse(words, &flags, &[])?;
+    let base = defaults(&args)?;
+    let figures = relay::run(&relay::Options {
+        percoredns: base.percoredns.ok_or("--percoredns is missing")?,
+        only: args.text("only").map(words_of),
+        seconds: args.or("seconds", 60.0)?,
+        every_s: args.or("every-s", 8.0)?,
+        down_s: args.or("down-s", 1.0)?,
+        qps: args.or("rate", 2_000)?,
+        names: args.or("names", 10_000)?.clamp(1, corpus::NAMES_MAX),
+        server_cpu: args.or("server-cpu", base.server_cpu)?,
+        client_cpu: args.or("client-cpu", base.client_cpu)?,
+    })?;
+    println!("{}", figures::render(&figures));
+    let is_met = |figure: &figures::evaluate::Figure| figure.verdict() == Verdict::Met;
+    match figures.iter().all(is_met) {
+        true => Ok(()),
+        false => Err("not every figure was measured and met".to_owned()),
     }
 }
 

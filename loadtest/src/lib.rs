@@ -3,7 +3,7 @@
 //! ```text
 //!  corpus --> pace --> flight (ids, intended send times) --> udp | tcp, tls | quic --> report
 //!                                                              |
-//!  echo = the floor        servers (children) + procfs (CPU) --+--> compare, reload, start
+//!  echo = the floor        servers (children) + procfs (CPU) --+--> compare, reload, relay, start
 //! ```
 //!
 //! **Invariant**: a latency is always counted from the moment at which the query *should* have left, so a stall of the server
@@ -41,6 +41,7 @@ pub mod origin;
 pub mod procfs;
 pub mod progress;
 pub mod quic;
+pub mod relay;
 pub mod reload;
 pub mod security;
 pub mod servers;

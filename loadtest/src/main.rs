@@ -36,6 +36,7 @@ fn main() -> ExitCode {
         "compare" => cli::compare(words),
         "figures" => cli::figures(words),
         "reload" => reload_under_load(words),
+        "relay" => cli::relay(words),
         "start" => start_and_idle(words),
         "kubernetes" => cli::kubernetes(words),
         "help" | "--help" | "-h" => {
@@ -250,6 +251,8 @@ loadtest compare --transports [--only answers,handshakes,memory,crowd] [--second
 loadtest figures [--quick] [--percoredns PATH] [--bench FILE] [--foreign PERCENT] [--json FILE] [--html FILE]
 loadtest reload  [--percoredns PATH] [--times N] [--interval-ms N] [--rate QPS] [--transport udp|tcp] [--names N]
                  [--server-cpus 0,1] [--client-cpu N] [--json]
+loadtest relay   [--percoredns PATH] [--only dot,doh,doh3,doq,grpc] [--seconds N] [--every-s N] [--down-s N] [--rate QPS] [--names N]
+                 [--server-cpu N] [--client-cpu N]
 loadtest start   [--percoredns PATH] [--conf FILE] [--server ADDR:PORT] [--name NAME] [--type TYPE] [--times N] [--idle-s N] [--json]
 loadtest kubernetes [--percoredns PATH] [--kube-api PATH] [--services N] [--endpoints N] [--pods N] [--minutes M] [--only NAME]
                  [--server-cpu N] [--client-cpu N] [--json]";

@@ -65,7 +65,8 @@ impl Figure {
             bar,
             detail: String::new(),
             value: None,
-            missing: reason,
+            // Tables have a line for each.
+            missing: reason.replace('\n', "; "),
         }
     }
 

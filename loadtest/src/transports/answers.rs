@@ -134,9 +134,10 @@ fn measure_once(scene: &Scene, entry: &Entry, queries: &Path) -> Result<Sample, 
     if sys::stop_requested() {
         return Err(INTERRUPTED.to_owned());
     }
-    if seen.right == 0 {
-        let said = server.process.last_words();
-        return Err(format!("not one right answer\n{said}"));
+    // Not load but a fault of one end: dnsperf 2.10 and the DoH of dnsdist 1.7, for one, stop after two answers a connection.
+    if seen.right * 2 < seen.sent {
+        let (right, sent, said) = (seen.right, seen.sent, server.process.last_words());
+        return Err(format!("{right} right answers to {sent} queries\n{said}"));
     }
     // What the generator itself took; the rest of the machine's work is the server's and the kernel's on behalf of both.
     let generator_ns = match entry.work.client {
