@@ -81,6 +81,10 @@ impl Slow<'_> {
             true => Stream::tls(connect_from(from, self.tls)?, config, self.security)?,
             false => Stream::plain(connect_from(from, self.tcp)?),
         };
+        if client.is_reader {
+            // Otherwise megabytes of answers lie here before the server notices.
+            socket2::SockRef::from(stream.tcp()).set_recv_buffer_size(RECEIVE_BYTES)?;
+        }
         stream.set_nonblocking(true)?;
         Ok(stream)
     }
@@ -130,6 +134,7 @@ impl Client {
     }
 }
 
+const RECEIVE_BYTES: usize = 4096;
 /// Queries that a reader sends at once.
 const BATCH: usize = 64;
 /// Batches that it tries to send in a turn.
