@@ -1,7 +1,7 @@
 //! Measures DNS servers side by side: an open-loop load generator, a bare echo as the floor, and runners that start the servers.
 //!
 //! ```text
-//!  corpus --> pace --> flight (ids, intended send times) --> udp | tcp, tls | quic --> report
+//!  corpus --> pace --> flight (ids, intended send times) --> udp | tcp, tls, https | quic --> report
 //!                                                              |
 //!  echo = the floor        servers (children) + procfs (CPU) --+--> compare, reload, relay, start
 //! ```
@@ -33,6 +33,7 @@ pub mod dnsperf;
 pub mod echo;
 pub mod figures;
 pub mod html;
+pub mod https;
 pub mod kubernetes;
 pub mod kxdpgun;
 pub mod load;

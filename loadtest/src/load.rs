@@ -4,19 +4,20 @@
 //! **Invariant**: every query sent is counted once, as answered or as lost.
 
 use std::io;
-use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::str::FromStr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use crate::corpus::Corpus;
 use crate::flight::Sent;
+use crate::https::Http2;
 use crate::pace::{Pace, Rate};
 use crate::quic::QuicSources;
 use crate::report::Report;
 use crate::security::Security;
 use crate::sys;
-use crate::tcp::TcpSources;
+use crate::tcp::{Dialogue, Framed, TcpSources};
 use crate::udp::UdpSources;
 
 /// What queries travel on.
@@ -28,6 +29,8 @@ pub enum Transport {
     Tcp,
     /// The same over TLS 1.3 (RFC 7858).
     Tls,
+    /// Streams of HTTP/2 (RFC 8484, by GET).
+    Https,
     /// A QUIC stream per query (RFC 9250).
     Quic,
 }
@@ -43,7 +46,7 @@ pub struct Load<'a> {
     pub rate: Rate,
     /// For how long queries are sent; at most another `timeout` passes waiting for replies.
     pub seconds: f64,
-    /// Whose certificate is right; TLS and QUIC need it.
+    /// Whose certificate is right; TLS, HTTPS and QUIC need it.
     pub security: Option<&'a Security>,
     /// Sockets (UDP) or connections (the others), at least 1.
     pub sources: usize,
@@ -99,27 +102,30 @@ impl<'a> Load<'a> {
                 UdpSources::open(self.server, self.sources, self.corpus, self.trains)?,
             )
             .run(),
-            Transport::Tcp => self.run_streams(None),
-            Transport::Tls => self.run_streams(Some(self.security()?)),
+            Transport::Tcp => self.run_streams::<Framed>(None),
+            Transport::Tls => self.run_streams::<Framed>(Some(self.security()?)),
+            Transport::Https => self.run_streams::<Http2>(Some(self.security()?)),
             Transport::Quic => {
-                let from = match self.server {
-                    SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
-                    SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
-                };
-                let from = vec![from; self.sources.max(1)];
-                let security = self.security()?;
-                Run::new(
-                    self,
-                    QuicSources::open(self.server, &from, self.corpus, security)?,
-                )
-                .run()
+                let (from, security) = (self.from(), self.security()?);
+                let sources = QuicSources::open(self.server, &from, self.corpus, security)?;
+                Run::new(self, sources).run()
             }
         }
     }
 
-    fn run_streams(&self, security: Option<&'a Security>) -> io::Result<Report> {
-        let sources = TcpSources::open(self.server, self.sources, self.corpus, security)?;
+    fn run_streams<D: Dialogue>(&self, security: Option<&'a Security>) -> io::Result<Report> {
+        let from = self.from();
+        let sources = TcpSources::<D>::open(self.server, &from, self.corpus, security)?;
         Run::new(self, sources).run()
+    }
+
+    /// An address for each connection, which leaves the choice to the kernel.
+    fn from(&self) -> Vec<IpAddr> {
+        let any = match self.server {
+            SocketAddr::V4(_) => Ipv4Addr::UNSPECIFIED.into(),
+            SocketAddr::V6(_) => Ipv6Addr::UNSPECIFIED.into(),
+        };
+        vec![any; self.sources.max(1)]
     }
 
     fn security(&self) -> io::Result<&'a Security> {
@@ -350,9 +356,10 @@ impl FromStr for Transport {
             "udp" => Ok(Transport::Udp),
             "tcp" => Ok(Transport::Tcp),
             "tls" => Ok(Transport::Tls),
+            "https" => Ok(Transport::Https),
             "quic" => Ok(Transport::Quic),
             _ => Err(format!(
-                "the transports are udp, tcp, tls and quic, not \"{text}\""
+                "the transports are udp, tcp, tls, https and quic, not \"{text}\""
             )),
         }
     }

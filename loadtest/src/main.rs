@@ -29,6 +29,7 @@ fn main() -> ExitCode {
         "udp" => generate(Transport::Udp, words),
         "tcp" => generate(Transport::Tcp, words),
         "tls" => generate(Transport::Tls, words),
+        "https" => generate(Transport::Https, words),
         "quic" => generate(Transport::Quic, words),
         "corpus" => print_corpus(words),
         "echo" => run_echo(words),
@@ -237,8 +238,8 @@ const NAMES: u32 = 10_000;
 const ORIGIN: &str = "example.org";
 
 const USAGE: &str = "\
-loadtest udp|tcp|tls|quic --server ADDR:PORT --rate QPS|max [--seconds N] [--corpus FILE] [--sources N] [--window N]
-                 [--timeout-ms N] [--cpu N] [--edns] [--spin] [--json]; tls and quic: --ca FILE [--name NAME]
+loadtest udp|tcp|tls|https|quic --server ADDR:PORT --rate QPS|max [--seconds N] [--corpus FILE] [--sources N] [--window N]
+                 [--timeout-ms N] [--cpu N] [--edns] [--spin] [--json]; the last three need --ca FILE [--name NAME]
 loadtest corpus  [--kind hosts|mixed|nxdomain] [--names N] [--origin ZONE] [--zone-file]
 loadtest echo    [--listen ADDR:PORT] [--cpu N] [--sockets N]
 loadtest bare    --cert FILE --key FILE [--listen ADDR:PORT] [--cpu N]

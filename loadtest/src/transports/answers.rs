@@ -239,7 +239,7 @@ const fn at_most(what: &'static str, ratio: f64) -> Bar {
 }
 
 /// (bar, name of the work, rivals of which the best counts).
-const AGAINST_RIVALS: [(Bar, &str, &[&str]); 3] = [
+const AGAINST_RIVALS: [(Bar, &str, &[&str]); 4] = [
     (
         at_most(
             "CPU per cached answer over TCP, against the best rival",
@@ -262,6 +262,14 @@ const AGAINST_RIVALS: [(Bar, &str, &[&str]); 3] = [
             0.5,
         ),
         "doh",
+        &["unbound"],
+    ),
+    (
+        at_most(
+            "CPU per cached answer over DoH (HTTP/2), against Unbound, by the generator here",
+            0.5,
+        ),
+        HTTPS_NAME,
         &["unbound"],
     ),
 ];
@@ -297,19 +305,22 @@ static GROUPS: &[&[Work]] = &[
         Some("tls"),
         Client::Dnsperf("dot"),
     )],
-    // HTTP/2 runs over TLS as well; the generator here does not speak it.
-    &[work(
-        "doh",
-        Transport::Tls,
-        Some("https"),
-        Client::Dnsperf("doh"),
-    )],
+    &[
+        work(
+            "doh",
+            Transport::Https,
+            Some("https"),
+            Client::Dnsperf("doh"),
+        ),
+        work(HTTPS_NAME, Transport::Https, Some("https"), Client::Own),
+    ],
     &[
         work(TLS_NAME, Transport::Tls, Some("tls"), Client::Own),
         work(QUIC_NAME, Transport::Quic, Some("quic"), Client::Own),
     ],
 ];
 
+const HTTPS_NAME: &str = "doh, own client";
 const TLS_NAME: &str = "dot, own client";
 const QUIC_NAME: &str = "doq, own client";
 /// A void run is tried again this often.

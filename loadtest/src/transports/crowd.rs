@@ -64,8 +64,8 @@ fn measure(scene: &mut Scene) -> Result<Vec<Figure>, String> {
         let again = again.map_err(|_| "the slow clients panicked".to_owned())??;
         Ok::<_, String>((beside?, highest, again))
     })?;
-    held.iter_mut().try_for_each(Held::tend)?;
-    let alive: usize = held.iter().map(Held::alive).sum();
+    let alive: Vec<usize> = held.iter_mut().map(Held::tend).collect::<Result<_, _>>()?;
+    let alive: usize = alive.into_iter().sum();
     drop(held);
     std::thread::sleep(SETTLE);
     alone.extend(udp(scene, &server)?);

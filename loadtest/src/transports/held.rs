@@ -4,23 +4,19 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-
-use rustls::ClientConfig;
 
 use crate::corpus::Corpus;
 use crate::flight::Sent;
+use crate::https::Http2;
 use crate::load::Sources;
 use crate::pace::Rate;
 use crate::quic::QuicSources;
 use crate::report::Report;
-use crate::security::{ALPN_DOT, ALPN_H2, Security};
+use crate::security::Security;
 use crate::stage::INTERRUPTED;
-use crate::stream::{Stream, connect_from};
 use crate::sys;
-
-use super::https::Https;
+use crate::tcp::{Framed, TcpSources};
 
 /// What connections speak.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -56,9 +52,9 @@ impl Kind {
 /// Connections that live as long as this.
 pub enum Held<'a> {
     /// Over TLS.
-    Dot(Vec<Stream>),
+    Dot(TcpSources<'a, Framed>),
     /// Over HTTP/2.
-    Doh(Vec<Https>),
+    Doh(TcpSources<'a, Http2>),
     /// Over QUIC.
     Doq(QuicSources<'a>),
 }
@@ -70,61 +66,54 @@ pub fn hold<'a>(
     first: usize,
     count: usize,
     corpus: &'a Corpus,
-    security: &Security,
+    security: &'a Security,
 ) -> Result<Held<'a>, String> {
     let from: Vec<IpAddr> = (first..first + count).map(address).collect();
-    let query = corpus.query(0);
-    match kind {
-        Kind::Dot => {
-            let dial = Dial::new(server, ALPN_DOT, security)?;
-            let open = |mut stream: Stream| {
-                let reply = stream.ask(query)?;
-                Ok((stream, reply))
-            };
-            dial.all(kind, &from, corpus, open).map(Held::Dot)
-        }
-        Kind::Doh => {
-            let dial = Dial::new(server, ALPN_H2, security)?;
-            let open = |stream| {
-                let mut https = Https::begin(stream)?;
-                let reply = https.ask(query)?;
-                Ok((https, reply))
-            };
-            dial.all(kind, &from, corpus, open).map(Held::Doh)
-        }
-        Kind::Doq => {
-            let mut sources = QuicSources::open(server, &from, corpus, security)
-                .map_err(|e| format!("{count} DoQ connections: {e}"))?;
-            warm(&mut sources)?;
-            Ok(Held::Doq(sources))
-        }
+    let open = || {
+        Ok(match kind {
+            Kind::Dot => Held::Dot(TcpSources::open(server, &from, corpus, Some(security))?),
+            Kind::Doh => Held::Doh(TcpSources::open(server, &from, corpus, Some(security))?),
+            Kind::Doq => Held::Doq(QuicSources::open(server, &from, corpus, security)?),
+        })
+    };
+    let told = |e: io::Error| format!("{count} {} connections: {e}", kind.name());
+    let mut held = open().map_err(told)?;
+    let answered = warm(held.sources()).map_err(told)?;
+    match answered == count {
+        true => Ok(held),
+        false if sys::stop_requested() => Err(INTERRUPTED.to_owned()),
+        false => Err(format!(
+            "{count} {} connections: {answered} were answered",
+            kind.name()
+        )),
     }
 }
 
-impl Held<'_> {
-    /// How many the server has not ended.
-    pub fn alive(&self) -> usize {
+impl<'a> Held<'a> {
+    fn sources(&mut self) -> &mut (dyn Sources + 'a) {
         match self {
-            Held::Dot(streams) => streams.iter().filter(|s| is_open(s)).count(),
-            Held::Doh(https) => https.iter().filter(|h| is_open(h.stream())).count(),
-            Held::Doq(sources) => sources.alive(),
+            Held::Dot(sources) => sources,
+            Held::Doh(sources) => sources,
+            Held::Doq(sources) => sources,
         }
     }
 
-    /// Lets QUIC acknowledge and notice what has come; streams have the kernel for that.
-    pub fn tend(&mut self) -> Result<(), String> {
-        let Held::Doq(sources) = self else {
-            return Ok(());
-        };
+    /// Takes in what has come, and acknowledges it; how many connections the server has not ended then.
+    pub fn tend(&mut self) -> Result<usize, String> {
         let (mut active, mut report) = (Vec::new(), Report::new(Rate::Max));
         let began = Instant::now();
         while began.elapsed() < TEND {
-            let taken = sources.receive(PAUSE, &mut active, &mut report);
-            taken
-                .and_then(|()| sources.run_timers(0))
-                .map_err(|e| format!("DoQ: {e}"))?;
+            let mut taken = self.sources().receive(PAUSE, &mut active, &mut report);
+            if let Held::Doq(sources) = self {
+                taken = taken.and_then(|()| sources.run_timers(0));
+            }
+            taken.map_err(|e| e.to_string())?;
         }
-        Ok(())
+        Ok(match self {
+            Held::Dot(sources) => sources.alive(),
+            Held::Doh(sources) => sources.alive(),
+            Held::Doq(sources) => sources.alive(),
+        })
     }
 }
 
@@ -134,90 +123,33 @@ pub fn address(i: usize) -> IpAddr {
     Ipv4Addr::from(u32::from(Ipv4Addr::LOCALHOST) + host).into()
 }
 
-/// How TLS connections are made.
-struct Dial<'a> {
-    server: SocketAddr,
-    config: Arc<ClientConfig>,
-    security: &'a Security,
-}
-
-impl<'a> Dial<'a> {
-    fn new(server: SocketAddr, alpn: &[u8], security: &'a Security) -> Result<Dial<'a>, String> {
-        Ok(Dial {
-            server,
-            config: security.client(alpn, false)?.into(),
-            security,
-        })
-    }
-
-    /// A connection from each address; `open` makes of it what is held, and asks for the first answer.
-    fn all<T>(
-        &self,
-        kind: Kind,
-        from: &[IpAddr],
-        corpus: &Corpus,
-        open: impl Fn(Stream) -> io::Result<(T, Vec<u8>)>,
-    ) -> Result<Vec<T>, String> {
-        let one = |from: IpAddr| {
-            let tcp = connect_from(from, self.server)?;
-            let (held, reply) = open(Stream::tls(tcp, &self.config, self.security)?)?;
-            match corpus.answered_by(0, &reply) {
-                true => Ok(held),
-                false => Err(io::Error::other("the reply does not answer the question")),
-            }
-        };
-        let mut all = Vec::with_capacity(from.len());
-        for (i, &from) in from.iter().enumerate() {
-            if sys::stop_requested() {
-                return Err(INTERRUPTED.to_owned());
-            }
-            let opened = one(from).map_err(|e| format!("{} connection {i}: {e}", kind.name()));
-            all.push(opened?);
-        }
-        Ok(all)
-    }
-}
-
-/// Asks one thing on each connection, a few at a time.
-fn warm(sources: &mut QuicSources) -> Result<(), String> {
-    let told = |e: io::Error| format!("DoQ: {e}");
+/// Asks one thing on each connection, a few at a time; how many were answered.
+fn warm(sources: &mut dyn Sources) -> io::Result<usize> {
     let mut report = Report::new(Rate::Max);
     let mut active = Vec::new();
     let count = sources.count();
+    let mut heard = Instant::now();
     for i in 0..count {
         let sent = Sent {
             question: 0,
             intended_ns: sys::now_ns(),
         };
         sources.push(i, sent, &mut report);
-        sources.flush(i, &mut report).map_err(told)?;
-        let began = Instant::now();
-        let is_last = i + 1 == count;
-        let enough =
-            |report: &Report| report.answered as usize + if is_last { 0 } else { AT_ONCE } > i;
-        while !enough(&report) {
-            if began.elapsed() > PATIENCE || sys::stop_requested() {
-                return Err(format!("DoQ: {} of {count} answered", report.answered));
+        sources.flush(i, &mut report)?;
+        let ahead = if i + 1 == count { 0 } else { AT_ONCE };
+        while report.answered as usize + ahead <= i {
+            let answered = report.answered;
+            sources.receive(PAUSE, &mut active, &mut report)?;
+            if report.answered > answered {
+                heard = Instant::now();
+            } else if heard.elapsed() > PATIENCE || sys::stop_requested() {
+                return Ok(report.answered as usize);
             }
-            sources
-                .receive(PAUSE, &mut active, &mut report)
-                .map_err(told)?;
-            sources.run_timers(0).map_err(told)?;
+            // Nothing is so old; but QUIC has timers that this looks after.
+            sources.expire(0, &mut report)?;
         }
     }
-    Ok(())
-}
-
-/// Whether the server has not ended the connection; what it has sent and nobody has read does not matter.
-fn is_open(stream: &Stream) -> bool {
-    let tcp = stream.tcp();
-    if tcp.set_nonblocking(true).is_err() {
-        return false;
-    }
-    match tcp.peek(&mut [0]) {
-        Ok(n) => n > 0,
-        Err(e) => e.kind() == io::ErrorKind::WouldBlock,
-    }
+    Ok(report.answered as usize)
 }
 
 /// Below the number of connections that one client may have in any server here.

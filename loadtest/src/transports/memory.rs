@@ -55,7 +55,7 @@ fn measure(scene: &mut Scene, kind: Kind, backend: &str) -> Result<(f64, String)
     held.tend()?;
     std::thread::sleep(SETTLE);
     let after = procfs::tree_rss_bytes(pid).0;
-    let alive = held.alive();
+    let alive = held.tend()?;
     if alive < count {
         return Err(format!("the server ended {} of {count}", count - alive));
     }

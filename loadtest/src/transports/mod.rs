@@ -11,7 +11,6 @@ mod answers;
 mod crowd;
 mod handshakes;
 mod held;
-mod https;
 mod memory;
 mod slow;
 
