@@ -32,7 +32,7 @@ pub struct Setup<'a> {
 /// Encrypted listeners, one for each scheme, all of them with one certificate.
 #[derive(Clone, Debug)]
 pub struct Secure {
-    /// (scheme of a Corefile's key, where).
+    /// (scheme of a Corefile's key, where); percoredns can have several of one scheme.
     pub listen: Vec<(&'static str, SocketAddr)>,
     /// PEM file of the certificate.
     pub cert: PathBuf,
@@ -43,10 +43,15 @@ pub struct Secure {
 }
 
 impl Secure {
-    /// Where this scheme is spoken, if at all.
+    /// Where this scheme is spoken.
+    pub fn addresses(&self, scheme: &str) -> Vec<SocketAddr> {
+        let of_scheme = self.listen.iter().filter(|l| l.0 == scheme);
+        of_scheme.map(|l| l.1).collect()
+    }
+
+    /// The first place where this scheme is spoken, if any.
     pub fn address(&self, scheme: &str) -> Option<SocketAddr> {
-        let mut listen = self.listen.iter();
-        listen.find(|l| l.0 == scheme).map(|l| l.1)
+        self.addresses(scheme).first().copied()
     }
 }
 

@@ -34,7 +34,9 @@ pub fn run(scene: &mut Scene) -> Result<(), String> {
 
 fn measure(scene: &mut Scene) -> Result<Vec<Figure>, String> {
     let own = scene.percoredns("[global]\ntcp_connections_max = 32768\n")?;
-    let schemes = KINDS.map(|(kind, _)| kind.scheme());
+    let crowd = scene.options.crowd;
+    let schemes =
+        KINDS.map(|(kind, share)| (kind.scheme(), held::listeners(kind, part(crowd, share))));
     let (server, secure) = scene.start(&own, &schemes, true)?;
     let rss = || procfs::tree_rss_bytes(server.process.pid()).0;
     let mut alone = udp(scene, &server)?;
@@ -64,15 +66,14 @@ fn measure(scene: &mut Scene) -> Result<Vec<Figure>, String> {
         let again = again.map_err(|_| "the slow clients panicked".to_owned())??;
         Ok::<_, String>((beside?, highest, again))
     })?;
-    let alive: Vec<usize> = held.iter_mut().map(Held::tend).collect::<Result<_, _>>()?;
-    let alive: usize = alive.into_iter().sum();
+    let alive = memory::tend(&mut held)?;
     drop(held);
     std::thread::sleep(SETTLE);
     alone.extend(udp(scene, &server)?);
     notes.into_iter().for_each(|line| scene.table.note(line));
     scene.table.note(format!(
         "crowd: {alive} of {} connections were still there at the end; slow clients came anew {again} times",
-        scene.options.crowd
+        crowd
     ));
     Ok(judge(scene, &alone, &beside, before, highest))
 }
@@ -80,34 +81,31 @@ fn measure(scene: &mut Scene) -> Result<Vec<Figure>, String> {
 /// The connections that say nothing, by their shares, and what to say about them.
 fn gather<'a>(scene: &'a Scene, secure: &Secure) -> Result<(Vec<Held<'a>>, Vec<String>), String> {
     let (mut all, mut notes) = (Vec::new(), Vec::new());
-    let mut progress = Progress::new(scene.options.crowd.div_ceil(PORTION));
+    let mut progress = Progress::new(KINDS.len());
     let mut first = 0;
     for (kind, share) in KINDS {
-        let address = secure.address(kind.scheme()).ok_or("no listener")?;
-        let count = (scene.options.crowd as f64 * share) as usize;
-        let mut opened = 0;
-        while opened < count {
-            progress.show(&format!("{} connections", kind.name()));
-            let portion = PORTION.min(count - opened);
-            let (corpus, security) = (&scene.stage.corpus, &scene.security);
-            match held::hold(kind, address, first, portion, corpus, security) {
-                Ok(held) => all.push(held),
-                Err(e) if sys::stop_requested() => return Err(format!("{INTERRUPTED}: {e}")),
-                // No more of this kind: the figures say with how many they were taken.
-                Err(e) => {
-                    notes.push(format!("crowd: {opened} of {count} {}: {e}", kind.name()));
-                    break;
-                }
-            }
-            opened += portion;
-            first += portion;
+        let count = part(scene.options.crowd, share);
+        progress.show(&format!("{count} {} connections", kind.name()));
+        let addresses = secure.addresses(kind.scheme());
+        let (corpus, security) = (&scene.stage.corpus, &scene.security);
+        let (held, reason) = held::hold_all(kind, &addresses, first, count, corpus, security);
+        if sys::stop_requested() {
+            return Err(INTERRUPTED.to_owned());
         }
+        // No more of this kind: the note says how many there were.
+        notes.extend(reason.map(|reason| format!("crowd, {}: {reason}", kind.name())));
+        all.extend(held);
+        first += count;
     }
     progress.clear();
     match all.is_empty() {
         true => Err(notes.join("; ")),
         false => Ok((all, notes)),
     }
+}
+
+fn part(crowd: usize, share: f64) -> usize {
+    (crowd as f64 * share) as usize
 }
 
 /// One run of UDP.
@@ -194,8 +192,6 @@ const MEMORY: Bar = Bar {
 
 /// Shares of the crowd, in the order of [`memory::BARS`].
 const KINDS: [(Kind, f64); 3] = [(Kind::Dot, 0.5), (Kind::Doh, 0.25), (Kind::Doq, 0.25)];
-/// Connections that are opened at a time.
-const PORTION: usize = 250;
 /// Slow readers and slow writers over TCP and over TLS, so many of each.
 const SLOW: usize = 25;
 /// For a connection that reads nothing: 128 KiB of answers that wait, as much again encrypted, and the connection itself.

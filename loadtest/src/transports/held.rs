@@ -59,8 +59,37 @@ pub enum Held<'a> {
     Doq(QuicSources<'a>),
 }
 
-/// Opens `count` connections, the first from address number `first`, and asks one thing on each.
-pub fn hold<'a>(
+/// How many listeners `count` connections need: CoreDNS and percoredns bound those of one `quic://` listener, and no directive changes that.
+pub fn listeners(kind: Kind, count: usize) -> usize {
+    match kind {
+        Kind::Doq => count.div_ceil(PORTION),
+        Kind::Dot | Kind::Doh => 1,
+    }
+}
+
+/// Opens `count` connections, the first from address number `first`, over all listeners, and asks one thing on each. Ends early where
+/// no more can be had, and says why.
+pub fn hold_all<'a>(
+    kind: Kind,
+    servers: &[SocketAddr],
+    first: usize,
+    count: usize,
+    corpus: &'a Corpus,
+    security: &'a Security,
+) -> (Vec<Held<'a>>, Option<String>) {
+    let mut all = Vec::new();
+    for (server, at) in servers.iter().cycle().zip((0..count).step_by(PORTION)) {
+        let portion = PORTION.min(count - at);
+        match hold(kind, *server, first + at, portion, corpus, security) {
+            Ok(held) => all.push(held),
+            Err(e) => return (all, Some(format!("after {at} of {count}: {e}"))),
+        }
+    }
+    (all, None)
+}
+
+/// The same at one listener.
+fn hold<'a>(
     kind: Kind,
     server: SocketAddr,
     first: usize,
@@ -80,7 +109,11 @@ pub fn hold<'a>(
     let mut held = open().map_err(told)?;
     let answered = warm(held.sources()).map_err(told)?;
     match answered == count {
-        true => Ok(held),
+        true => {
+            // The last acknowledgements; after that nobody has anything to say.
+            held.tend()?;
+            Ok(held)
+        }
         false if sys::stop_requested() => Err(INTERRUPTED.to_owned()),
         false => Err(format!(
             "{count} {} connections: {answered} were answered",
@@ -156,10 +189,13 @@ fn warm(sources: &mut dyn Sources) -> io::Result<usize> {
 const PER_ADDRESS: usize = 250;
 /// 127.0.0.1 is left to the others.
 const FIRST_HOST: u32 = 1;
+/// Connections that are opened together; 50 others may be at the same listener of QUIC.
+const PORTION: usize = 150;
 const AT_ONCE: usize = 32;
 const PAUSE: Duration = Duration::from_millis(5);
 const PATIENCE: Duration = Duration::from_secs(5);
-const TEND: Duration = Duration::from_millis(200);
+/// Longer than QUIC may wait with an acknowledgement.
+const TEND: Duration = Duration::from_millis(40);
 
 #[cfg(test)]
 mod tests {
@@ -171,5 +207,7 @@ mod tests {
         assert_eq!(address(PER_ADDRESS - 1), address(0));
         assert_eq!(address(PER_ADDRESS), IpAddr::from([127, 0, 0, 3]));
         assert_eq!(address(20_000), IpAddr::from([127, 0, 0, 82]));
+        assert_eq!(listeners(Kind::Doq, 1000), 7);
+        assert_eq!(listeners(Kind::Dot, 1000), 1);
     }
 }

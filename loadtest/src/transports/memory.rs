@@ -8,7 +8,7 @@ use crate::procfs;
 use crate::stage::INTERRUPTED;
 
 use super::Scene;
-use super::held::{self, Kind};
+use super::held::{self, Held, Kind};
 
 /// Each transport on each backend, in a server of its own.
 pub fn run(scene: &mut Scene) -> Result<(), String> {
@@ -33,29 +33,26 @@ pub fn run(scene: &mut Scene) -> Result<(), String> {
 /// KiB for each connection, and what that was made from.
 fn measure(scene: &mut Scene, kind: Kind, backend: &str) -> Result<(f64, String), String> {
     let own = scene.percoredns(&format!("[global]\nbackend = \"{backend}\"\n"))?;
-    let (server, secure) = scene.start(&own, &[kind.scheme()], true)?;
-    let address = secure.address(kind.scheme()).ok_or("no listener")?;
-    let (pid, count) = (server.process.pid(), scene.options.idle);
+    let count = scene.options.idle;
+    let listeners = held::listeners(kind, count);
+    let (server, secure) = scene.start(&own, &[(kind.scheme(), listeners)], true)?;
+    let addresses = secure.addresses(kind.scheme());
+    let pid = server.process.pid();
     let hold = |first, count| {
-        held::hold(
-            kind,
-            address,
-            first,
-            count,
-            &scene.stage.corpus,
-            &scene.security,
-        )
+        let (corpus, security) = (&scene.stage.corpus, &scene.security);
+        match held::hold_all(kind, &addresses, first, count, corpus, security) {
+            (held, None) => Ok(held),
+            (_, Some(reason)) => Err(reason),
+        }
     };
     // What the first ones take is there once, not for each.
-    let mut few = hold(0, FIRST)?;
-    few.tend()?;
+    let _few = hold(0, FIRST)?;
     std::thread::sleep(SETTLE);
     let before = procfs::tree_rss_bytes(pid).0;
     let mut held = hold(FIRST, count)?;
-    held.tend()?;
     std::thread::sleep(SETTLE);
     let after = procfs::tree_rss_bytes(pid).0;
-    let alive = held.tend()?;
+    let alive = tend(&mut held)?;
     if alive < count {
         return Err(format!("the server ended {} of {count}", count - alive));
     }
@@ -67,6 +64,11 @@ fn measure(scene: &mut Scene, kind: Kind, backend: &str) -> Result<(f64, String)
         mib(after)
     );
     Ok((kib, detail))
+}
+
+/// How many are left, after taking in what has come.
+pub fn tend(held: &mut [Held]) -> Result<usize, String> {
+    held.iter_mut().map(Held::tend).sum()
 }
 
 const fn bar(what: &'static str, kib: f64) -> Bar {

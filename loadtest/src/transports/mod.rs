@@ -130,17 +130,19 @@ impl Scene<'_> {
         Ok(own)
     }
 
-    /// Starts a server with listeners of these schemes besides UDP and TCP, and fills its cache.
+    /// Starts a server with so many listeners of each of these schemes besides UDP and TCP, and fills its cache.
     fn start(
         &self,
         server: &Contender,
-        schemes: &[&'static str],
+        schemes: &[(&'static str, usize)],
         keeps_idle: bool,
     ) -> Result<(Running, Secure), String> {
-        let mut listen = Vec::new();
-        for &scheme in schemes {
-            listen.push((scheme, servers::free_address().map_err(|e| e.to_string())?));
-        }
+        let schemes = schemes.iter();
+        let each = schemes.flat_map(|&(scheme, count)| std::iter::repeat_n(scheme, count));
+        let listen = each
+            .map(|scheme| Ok((scheme, servers::free_address()?)))
+            .collect::<std::io::Result<_>>()
+            .map_err(|e| e.to_string())?;
         let secure = Secure {
             listen,
             cert: self.certificate.cert.clone(),
@@ -161,7 +163,8 @@ impl Scene<'_> {
         server: &Contender,
         scheme: Option<&'static str>,
     ) -> Result<Listening, String> {
-        let (server, secure) = self.start(server, scheme.as_slice(), false)?;
+        let schemes = scheme.map(|scheme| (scheme, 1));
+        let (server, secure) = self.start(server, schemes.as_slice(), false)?;
         let secure = scheme.and_then(|scheme| secure.address(scheme));
         let address = secure.unwrap_or(server.address);
         Ok(Listening { server, address })
