@@ -155,6 +155,24 @@ fn transports(words: Vec<OsString>) -> Result<(), String> {
     }
 }
 
+/// `loadtest hold`.
+pub fn hold(words: Vec<OsString>) -> Result<(), String> {
+    let flags = ["kind", "servers", "ca", "first", "count"];
+    let args = Args::parse(words, &flags, &[])?;
+    let kind: String = args.required("kind")?;
+    let servers = words_of(args.text("servers").unwrap_or_default());
+    let address = |word: &String| word.parse().map_err(|e| format!("--servers {word}: {e}"));
+    transports::Order {
+        kind: transports::Kind::find(&kind)
+            .ok_or_else(|| format!("--kind {kind}: there are DoT, DoH and DoQ"))?,
+        servers: servers.iter().map(address).collect::<Result<_, _>>()?,
+        ca: args.required("ca")?,
+        first: args.or("first", 0)?,
+        count: args.or("count", 1_000)?,
+    }
+    .run()
+}
+
 /// `loadtest figures`.
 pub fn figures(words: Vec<OsString>) -> Result<(), String> {
     let flags = ["percoredns", "bench", "foreign", "json", "html"];

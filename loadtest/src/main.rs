@@ -34,6 +34,7 @@ fn main() -> ExitCode {
         "corpus" => print_corpus(words),
         "echo" => run_echo(words),
         "bare" => run_bare(words),
+        "hold" => cli::hold(words),
         "compare" => cli::compare(words),
         "figures" => cli::figures(words),
         "reload" => reload_under_load(words),
@@ -249,6 +250,7 @@ loadtest compare [--scenario a,b|all] [--rates max,30000,sweep,half-knee,3x] [--
 loadtest compare --transports [--only answers,handshakes,memory,crowd] [--seconds N] [--rounds N] [--servers a,b] [--names N]
                  [--percoredns PATH] [--connections N] [--window N] [--idle N] [--crowd N] [--crowd-s N] [--server-cpu N] [--client-cpu N]
                  [--foreign PERCENT] [--json FILE] [--html FILE]
+loadtest hold    --kind DoT|DoH|DoQ --servers ADDR:PORT,... --ca FILE [--first N] [--count N]
 loadtest figures [--quick] [--percoredns PATH] [--bench FILE] [--foreign PERCENT] [--json FILE] [--html FILE]
 loadtest reload  [--percoredns PATH] [--times N] [--interval-ms N] [--rate QPS] [--transport udp|tcp] [--names N]
                  [--server-cpus 0,1] [--client-cpu N] [--json]

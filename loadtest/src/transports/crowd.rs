@@ -15,7 +15,8 @@ use crate::stats::Spread;
 use crate::sys;
 
 use super::Scene;
-use super::held::{self, Held, Kind};
+use super::held::{self, Kind};
+use super::hold::{Holder, Order};
 use super::memory;
 use super::slow::Slow;
 
@@ -41,7 +42,7 @@ fn measure(scene: &mut Scene) -> Result<Vec<Figure>, String> {
     let rss = || procfs::tree_rss_bytes(server.process.pid()).0;
     let mut alone = udp(scene, &server)?;
     let before = rss();
-    let (mut held, notes) = gather(scene, &secure)?;
+    let (holders, mut notes) = gather(scene, &secure)?;
     let slow = Slow {
         tcp: server.address,
         tls: secure.address("tls").ok_or("no listener for TLS")?,
@@ -66,42 +67,44 @@ fn measure(scene: &mut Scene) -> Result<Vec<Figure>, String> {
         let again = again.map_err(|_| "the slow clients panicked".to_owned())??;
         Ok::<_, String>((beside?, highest, again))
     })?;
-    let alive = memory::tend(&mut held)?;
-    drop(held);
+    let held: usize = holders.iter().map(|holder| holder.held).sum();
+    let alive = holders
+        .into_iter()
+        .map(Holder::end)
+        .sum::<Result<usize, String>>()?;
+    notes.push(format!(
+        "crowd: {alive} of {held} connections were still there at the end; slow clients came anew {again} times"
+    ));
     std::thread::sleep(SETTLE);
     alone.extend(udp(scene, &server)?);
     notes.into_iter().for_each(|line| scene.table.note(line));
-    scene.table.note(format!(
-        "crowd: {alive} of {} connections were still there at the end; slow clients came anew {again} times",
-        crowd
-    ));
-    Ok(judge(scene, &alone, &beside, before, highest))
+    Ok(judge(held, &alone, &beside, before, highest))
 }
 
 /// The connections that say nothing, by their shares, and what to say about them.
-fn gather<'a>(scene: &'a Scene, secure: &Secure) -> Result<(Vec<Held<'a>>, Vec<String>), String> {
-    let (mut all, mut notes) = (Vec::new(), Vec::new());
+fn gather(scene: &Scene, secure: &Secure) -> Result<(Vec<Holder>, Vec<String>), String> {
+    let (mut holders, mut notes) = (Vec::new(), Vec::new());
     let mut progress = Progress::new(KINDS.len());
     let mut first = 0;
     for (kind, share) in KINDS {
         let count = part(scene.options.crowd, share);
         progress.show(&format!("{count} {} connections", kind.name()));
-        let addresses = secure.addresses(kind.scheme());
-        let (corpus, security) = (&scene.stage.corpus, &scene.security);
-        let (held, reason) = held::hold_all(kind, &addresses, first, count, corpus, security);
-        if sys::stop_requested() {
-            return Err(INTERRUPTED.to_owned());
-        }
-        // No more of this kind: the note says how many there were.
+        let order = Order {
+            kind,
+            servers: secure.addresses(kind.scheme()),
+            ca: scene.certificate.cert.clone(),
+            first,
+            count,
+        };
+        let holder = order.start(scene.options.base.client_cpu, scene.stage.dir.path())?;
+        // The figures are then taken with fewer, and the note says why.
+        let reason = holder.reason.as_ref();
         notes.extend(reason.map(|reason| format!("crowd, {}: {reason}", kind.name())));
-        all.extend(held);
+        holders.push(holder);
         first += count;
     }
     progress.clear();
-    match all.is_empty() {
-        true => Err(notes.join("; ")),
-        false => Ok((all, notes)),
-    }
+    Ok((holders, notes))
 }
 
 fn part(crowd: usize, share: f64) -> usize {
@@ -138,7 +141,7 @@ fn udp(scene: &Scene, server: &Running) -> Result<Vec<Udp>, String> {
 
 // === Bars ===
 
-fn judge(scene: &Scene, alone: &[Udp], beside: &[Udp], before: u64, highest: u64) -> Vec<Figure> {
+fn judge(held: usize, alone: &[Udp], beside: &[Udp], before: u64, highest: u64) -> Vec<Figure> {
     let p99 =
         |runs: &[Udp]| Spread::of(runs.iter().map(|run| run.p99_us)).map_or(f64::NAN, |s| s.median);
     let (quiet, crowded) = (p99(alone), p99(beside));
@@ -147,7 +150,7 @@ fn judge(scene: &Scene, alone: &[Udp], beside: &[Udp], before: u64, highest: u64
     let idle_kib: f64 = KINDS
         .iter()
         .zip(&memory::BARS)
-        .map(|((_, share), (_, bar))| scene.options.crowd as f64 * share * bar.limit.value())
+        .map(|((_, share), (_, bar))| held as f64 * share * bar.limit.value())
         .sum();
     let bound_kib = idle_kib + (4 * SLOW) as f64 * SLOW_KIB;
     let grown_kib = highest.saturating_sub(before) as f64 / 1024.0;
@@ -155,7 +158,7 @@ fn judge(scene: &Scene, alone: &[Udp], beside: &[Udp], before: u64, highest: u64
     let detail = format!(
         "{:.0} MiB more with {} idle and {} slow connections, which may take {:.0} MiB",
         mib(grown_kib),
-        scene.options.crowd,
+        held,
         4 * SLOW,
         mib(bound_kib)
     );

@@ -39,6 +39,12 @@ impl Kind {
         }
     }
 
+    /// What has this name.
+    pub fn find(name: &str) -> Option<Kind> {
+        let mut kinds = [Kind::Dot, Kind::Doh, Kind::Doq].into_iter();
+        kinds.find(|kind| kind.name() == name)
+    }
+
     /// The scheme of its listener.
     pub fn scheme(self) -> &'static str {
         match self {
@@ -131,6 +137,15 @@ impl<'a> Held<'a> {
         }
     }
 
+    /// How many there are, ended ones too.
+    pub fn count(&self) -> usize {
+        match self {
+            Held::Dot(sources) => sources.count(),
+            Held::Doh(sources) => sources.count(),
+            Held::Doq(sources) => sources.count(),
+        }
+    }
+
     /// Takes in what has come, and acknowledges it; how many connections the server has not ended then.
     pub fn tend(&mut self) -> Result<usize, String> {
         let (mut active, mut report) = (Vec::new(), Report::new(Rate::Max));
@@ -148,6 +163,11 @@ impl<'a> Held<'a> {
             Held::Doq(sources) => sources.alive(),
         })
     }
+}
+
+/// Takes in what has come on all of them; how many the server has not ended.
+pub fn tend_all(held: &mut [Held]) -> Result<usize, String> {
+    held.iter_mut().map(Held::tend).sum()
 }
 
 /// Address number `i`: so few connections from each that no limit for a client is met.

@@ -8,7 +8,7 @@ use crate::procfs;
 use crate::stage::INTERRUPTED;
 
 use super::Scene;
-use super::held::{self, Held, Kind};
+use super::held::{self, Kind};
 
 /// Each transport on each backend, in a server of its own.
 pub fn run(scene: &mut Scene) -> Result<(), String> {
@@ -52,7 +52,7 @@ fn measure(scene: &mut Scene, kind: Kind, backend: &str) -> Result<(f64, String)
     let mut held = hold(FIRST, count)?;
     std::thread::sleep(SETTLE);
     let after = procfs::tree_rss_bytes(pid).0;
-    let alive = tend(&mut held)?;
+    let alive = held::tend_all(&mut held)?;
     if alive < count {
         return Err(format!("the server ended {} of {count}", count - alive));
     }
@@ -64,11 +64,6 @@ fn measure(scene: &mut Scene, kind: Kind, backend: &str) -> Result<(f64, String)
         mib(after)
     );
     Ok((kib, detail))
-}
-
-/// How many are left, after taking in what has come.
-pub fn tend(held: &mut [Held]) -> Result<usize, String> {
-    held.iter_mut().map(Held::tend).sum()
 }
 
 const fn bar(what: &'static str, kib: f64) -> Bar {

@@ -11,6 +11,7 @@ mod answers;
 mod crowd;
 mod handshakes;
 mod held;
+mod hold;
 mod memory;
 mod slow;
 
@@ -26,6 +27,9 @@ use crate::security::{Certificate, SERVER_NAME, Security};
 use crate::servers::{self, Contender, Secure};
 use crate::stage::{INTERRUPTED, Place, Running, Stage};
 use crate::sys;
+
+pub use held::Kind;
+pub use hold::Order;
 
 /// What to do.
 pub struct Options {
