@@ -7,7 +7,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use loadtest::bare::Bare;
-use loadtest::child::TempDir;
+use loadtest::child::{Process, TempDir};
 use loadtest::corpus::{Corpus, Kind, corpus_text};
 use loadtest::echo::Echo;
 use loadtest::load::{Load, Transport};
@@ -230,6 +230,52 @@ fn tls_pipelines_and_resumes_against_the_bare_loop() {
         .collect();
     use rustls::HandshakeKind::{Full, Resumed};
     assert_eq!(kinds, [Some(Full), Some(Resumed), Some(Resumed)]);
+    stop.store(true, Ordering::Relaxed);
+    thread.join().unwrap();
+}
+
+#[test]
+fn a_holder_says_what_it_has_and_what_is_left() {
+    let dir = TempDir::new().unwrap();
+    let certificate = Certificate::make(dir.path()).unwrap();
+    let bare = Bare::bind(
+        "127.0.0.1:0".parse().unwrap(),
+        certificate.server(ALPN_DOT).unwrap(),
+    )
+    .unwrap();
+    let address = bare.address().unwrap().to_string();
+    let stop = Arc::new(AtomicBool::new(false));
+    let flag = stop.clone();
+    let thread = std::thread::spawn(move || bare.serve(&flag).unwrap());
+    let mut command = std::process::Command::new(env!("CARGO_BIN_EXE_loadtest"));
+    // The bare loop serves one connection at a time.
+    command
+        .args([
+            "hold",
+            "--kind",
+            "DoT",
+            "--count",
+            "1",
+            "--servers",
+            &address,
+        ])
+        .arg("--ca")
+        .arg(&certificate.cert);
+    let mut process = Process::start(command, &[], &dir.path().join("log")).unwrap();
+    let began = std::time::Instant::now();
+    while !process.output().contains("held 1\n") {
+        assert!(
+            began.elapsed() < Duration::from_secs(10),
+            "{}",
+            process.output()
+        );
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    loadtest::sys::signal(process.pid(), 15);
+    while !process.has_ended() && began.elapsed() < Duration::from_secs(20) {
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    assert_eq!(process.output(), "held 1\nalive 1\n");
     stop.store(true, Ordering::Relaxed);
     thread.join().unwrap();
 }
