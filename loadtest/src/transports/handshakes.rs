@@ -59,8 +59,12 @@ pub fn run(scene: &mut Scene) -> Result<(), String> {
     }
     let rounds = scene.options.base.rounds;
     let mut progress = Progress::new(rounds * entries.len() * 2);
-    for _ in 0..rounds {
-        for entry in &mut entries {
+    for round in 0..rounds {
+        let mut order: Vec<&mut Entry> = entries.iter_mut().collect();
+        if round % 2 == 1 {
+            order.reverse();
+        }
+        for entry in order {
             for is_resumed in [false, true] {
                 progress.show(&format!("handshakes {}", entry.name));
                 match measure(scene, entry, is_resumed) {
