@@ -37,6 +37,7 @@ struct Entry {
 
 #[derive(Clone, Copy)]
 struct Run {
+    round: usize,
     per_cpu_s: f64,
     is_void: bool,
 }
@@ -67,7 +68,7 @@ pub fn run(scene: &mut Scene) -> Result<(), String> {
         for entry in order {
             for is_resumed in [false, true] {
                 progress.show(&format!("handshakes {}", entry.name));
-                match measure(scene, entry, is_resumed) {
+                match measure(scene, entry, round, is_resumed) {
                     Ok(run) if is_resumed => entry.resumed.push(run),
                     Ok(run) => entry.full.push(run),
                     Err(e) if e == INTERRUPTED => return Err(e),
@@ -114,18 +115,23 @@ fn start_bare(scene: &Scene) -> Result<Entry, String> {
 }
 
 /// One run, repeated while others use the machine.
-fn measure(scene: &Scene, entry: &Entry, is_resumed: bool) -> Result<Run, String> {
-    let mut run = measure_once(scene, entry, is_resumed)?;
+fn measure(scene: &Scene, entry: &Entry, round: usize, is_resumed: bool) -> Result<Run, String> {
+    let mut run = measure_once(scene, entry, round, is_resumed)?;
     for _ in 0..REPEATS {
         if !run.is_void {
             break;
         }
-        run = measure_once(scene, entry, is_resumed)?;
+        run = measure_once(scene, entry, round, is_resumed)?;
     }
     Ok(run)
 }
 
-fn measure_once(scene: &Scene, entry: &Entry, is_resumed: bool) -> Result<Run, String> {
+fn measure_once(
+    scene: &Scene,
+    entry: &Entry,
+    round: usize,
+    is_resumed: bool,
+) -> Result<Run, String> {
     let pid = entry.process.pid();
     let before = Snapshot::take(pid);
     let made = hammer(
@@ -139,6 +145,7 @@ fn measure_once(scene: &Scene, entry: &Entry, is_resumed: bool) -> Result<Run, S
         return Err(INTERRUPTED.to_owned());
     }
     Ok(Run {
+        round,
         per_cpu_s: made as f64 / (usage.server_ns.max(1) as f64 / 1e9),
         is_void: usage.foreign > scene.options.base.foreign,
     })
@@ -262,7 +269,10 @@ fn judge(entries: &[Entry]) -> Vec<Figure> {
 
 /// Round by round, without void runs unless there are no others.
 fn ratios(of: &[Run], to: &[Run]) -> Vec<f64> {
-    let pairs = || of.iter().zip(to);
+    let pairs = || {
+        of.iter()
+            .filter_map(|run| Some((run, to.iter().find(|other| other.round == run.round)?)))
+    };
     let ratio = |(of, to): (&Run, &Run)| of.per_cpu_s / to.per_cpu_s;
     let valid: Vec<f64> = pairs()
         .filter(|(of, to)| !of.is_void && !to.is_void)
@@ -299,11 +309,20 @@ mod tests {
 
     #[test]
     fn void_runs_count_only_when_there_are_no_others() {
-        let run = |per_cpu_s, is_void| Run { per_cpu_s, is_void };
-        let of = [run(90.0, false), run(10.0, true), run(80.0, false)];
-        let to = [run(100.0, false), run(100.0, false), run(100.0, true)];
+        let run = |round, per_cpu_s, is_void| Run {
+            round,
+            per_cpu_s,
+            is_void,
+        };
+        let of = [run(0, 90.0, false), run(1, 10.0, true), run(3, 80.0, false)];
+        // The third round gave nothing for one, the fourth for the other.
+        let to = [
+            run(0, 100.0, false),
+            run(1, 100.0, false),
+            run(2, 1.0, false),
+        ];
         assert_eq!(ratios(&of, &to), [0.9]);
-        assert_eq!(ratios(&of[1..2], &to[1..2]), [0.1]);
+        assert_eq!(ratios(&of[1..2], &to), [0.1]);
         assert_eq!(ratios(&[], &to), [0.0; 0]);
     }
 }
