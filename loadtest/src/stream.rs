@@ -27,7 +27,7 @@ impl Stream {
         Stream::Plain(tcp)
     }
 
-    /// Makes the handshake on a connection, waiting for the server at most [`HANDSHAKE_PATIENCE`] at each step.
+    /// Makes the handshake on a connection, waiting for the server at most five seconds at each step.
     pub fn tls(
         mut tcp: TcpStream,
         config: &Arc<ClientConfig>,
