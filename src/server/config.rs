@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
+use super::designated::Designated;
 use super::router::Router;
 use crate::corefile::address::{self, Key, Overlap, Scheme};
 use crate::corefile::{
@@ -35,6 +36,8 @@ pub struct Config {
     pub echoed_options: Vec<u16>,
     /// What `-tune` sets; the same for the life of the process.
     pub tune: Arc<Settings>,
+    /// What clients are told of the encrypted listeners, where `-tune` says so.
+    pub designated: Option<Designated>,
 }
 
 /// One server block.
@@ -189,7 +192,9 @@ pub fn build(name: &str, text: &str, around: &Surroundings<'_>) -> Result<Built,
         .iter()
         .flat_map(|block| &block.settings.echoed_options);
     let echoed_options = echoed.copied().collect();
+    let ddr = around.tune.ddr.as_deref();
     let config = Config {
+        designated: ddr.and_then(|name| Designated::of(name, &listeners.list)),
         generation: around.generation,
         blocks,
         listeners: listeners.list,

@@ -3,7 +3,7 @@
 //! ```text
 //!   short: a plain query that memory answers         (see `short`; else nothing has happened)
 //!   admit: parse, opcode, counts, class, EDNS version   (no plugin has run)
-//!     -> challenge of an ACME authority that is under way: its answer
+//!     -> a name that the server itself answers (see `own`)
 //!     -> route: zone, DS rule, views
 //!     -> chain down and up
 //!     -> finish: EDNS echo, size, compression, TC
@@ -25,7 +25,7 @@ use std::task::Poll;
 use std::time::Duration;
 
 use super::admission;
-use super::challenges;
+use super::own;
 use super::running::Running;
 use super::short::Glance;
 use crate::cache;
@@ -95,8 +95,7 @@ pub fn long(
     query.route.generation = running.config.generation;
     query.route.listener = arrival.listener;
     match admission::admit(running, verdict, query, desk.parsed.has_question) {
-        // An authority that asks must get its answer whatever the blocks say: its addresses are not known beforehand.
-        Ok(()) if challenges::answer(query) => {
+        Ok(()) if own::answer(&running.config, query) => {
             admission::dropped(running, query, Rcode::NOERROR);
             return finish(running, query, out);
         }

@@ -11,7 +11,7 @@
 
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
-use super::challenges;
+use super::own;
 use super::panics;
 use super::running::Running;
 use super::serve::Arrival;
@@ -35,7 +35,7 @@ impl Glance {
     pub fn look(&mut self, running: &Running, listener: u16, bytes: &[u8]) -> bool {
         let may_be_plain = running.takes_plain(listener)
             && self.plain.read(bytes)
-            && !challenges::may_answer(self.plain.name());
+            && !own::may_answer(&running.config, self.plain.name());
         self.place = match may_be_plain {
             true => running.place_plain(listener, &self.plain),
             false => None,

@@ -274,6 +274,7 @@ fn offer(config: &mut ServerConfig, scheme: Scheme, tickets: &Arc<dyn ProducesTi
         Scheme::Quic => &[b"doq"],
         Scheme::Https3 => &[b"h3"],
     };
+    config.ignore_client_order = true;
     config.alpn_protocols = names.iter().map(|name| name.to_vec()).collect();
     match scheme {
         // Early data may be replayed, against which rustls keeps each session for one use; so there are no tickets.

@@ -6,6 +6,7 @@ use super::has;
 use super::machine::Machine;
 use super::value::Value;
 use super::{AcmeChallenge, CoreSettings, Settings};
+use crate::corefile::ZoneName;
 use crate::limits;
 use crate::runtime::Wish;
 
@@ -181,6 +182,15 @@ pub const KEYS: &[Key] = &[
             Ok(())
         })
     },
+    process("ddr", |process, value| {
+        let name = value.text(CERTIFICATE_NAME)?;
+        let is_name = ZoneName::new(&format!("_dns.{name}")).is_some() && name != ".";
+        if !is_name {
+            return Err(format!("must be {CERTIFICATE_NAME}, not {name}"));
+        }
+        process.settings.ddr = Some(name.to_owned());
+        Ok(())
+    }),
     core("gso", |core, value| {
         core.settings.gso = value.boolean()?;
         Ok(())
@@ -286,6 +296,8 @@ pub const KEYS: &[Key] = &[
 pub const CPU_LIST: &str = "a list of CPUs like \"0-3,8\"";
 /// Numbers of CPUs that Linux knows.
 pub(super) const CPUS: std::ops::RangeInclusive<i64> = 0..=8191;
+
+const CERTIFICATE_NAME: &str = "the name that the certificate has";
 
 fn acme_challenge(value: &Value) -> Result<AcmeChallenge, String> {
     let what = "dns-01, http-01 or tls-alpn-01";

@@ -45,6 +45,8 @@ pub struct Settings {
     pub cores: Vec<CoreSettings>,
     /// How the names of *tls* `acme` are proven to be ours.
     pub acme_challenge: AcmeChallenge,
+    /// The name that certificates of the encrypted listeners have, by which clients are told of them (RFC 9462); `None`: they are not.
+    pub ddr: Option<String>,
     /// The network card whose queues the cores' `nic_queue` counts.
     pub nic: Option<String>,
     /// File that the caches are written to and warmed from; `None` for none.
@@ -70,6 +72,7 @@ impl Settings {
         Settings {
             cores: plan.iter().map(core).collect(),
             acme_challenge: AcmeChallenge::default(),
+            ddr: None,
             nic: None,
             cache_snapshot: None,
             cache_snapshot_interval: limits::CACHE_SNAPSHOT_INTERVAL,

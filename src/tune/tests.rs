@@ -120,9 +120,10 @@ fn keys_of_the_process_are_taken() {
     let settings = settings(
         "[global]\ncpus = \"4-7\"\nnic = \"eth1\"\ncache_snapshot = \"cache.bin\"\ncache_snapshot_interval = \"5m\"\n\
          kubernetes_snapshot = \"kube\"\nkubernetes_snapshot_interval = \"30s\"\n\
-         cache_octets_max = \"256MiB\"\nnuma_node = 1\nacme_challenge = \"tls-alpn-01\"\n",
+         cache_octets_max = \"256MiB\"\nnuma_node = 1\nacme_challenge = \"tls-alpn-01\"\nddr = \"dns.example.org\"\n",
     );
     assert_eq!(settings.acme_challenge, AcmeChallenge::TlsAlpn01);
+    assert_eq!(settings.ddr.as_deref(), Some("dns.example.org"));
     let cpus: Vec<Option<u32>> = settings.cores.iter().map(|core| core.cpu).collect();
     assert_eq!(cpus, [4, 5, 6, 7].map(Some));
     assert_eq!(settings.nic.as_deref(), Some("eth1"));
