@@ -40,7 +40,7 @@ impl Designated {
     /// `_dns` in front.
     pub fn of(name: &str, listeners: &[Listener]) -> Option<Designated> {
         let target = NameBuf::from_text(name).ok()?;
-        let own = NameBuf::from_text(&format!("_dns.{name}")).ok()?;
+        let own = NameBuf::from_text(&["_dns.", name].concat()).ok()?;
         let offers = listeners.iter().filter(|listener| listener.tls.is_some());
         let offers = offers.filter_map(|listener| {
             let (alpn, is_http) = match listener.scheme {
