@@ -272,9 +272,11 @@ impl Source {
     }
 
     /// Tells that a read of a stream took all there was, which saves the read that would block. Not after a hang-up:
-    /// the end of the stream was announced once and must still be read.
+    /// the end of the stream was announced once and must still be read. Nor before reading has joined the poll set, as on a
+    /// connection whose connect alone had to wait: nobody would tell of more.
     pub(crate) fn drained(&self) {
-        if self.events.get() != 0 && !self.state.hung_up.get() {
+        let is_told = self.events.get() & libc::EPOLLIN as u32 != 0;
+        if is_told && !self.state.hung_up.get() {
             self.state.read.ready.set(false);
         }
     }

@@ -37,6 +37,7 @@ macro_rules! battery {
 }
 
 battery!(
+    a_client_hears_what_comes_after_a_short_read,
     accept_loop_serves_many,
     connect_to_a_closed_port_is_refused,
     dropped_read_takes_nothing,
@@ -642,5 +643,24 @@ fn dropped_read_takes_nothing(backend: Backend) {
             let _ = peer.write_all(b"late");
         }
         socket.send(b"stop").await.unwrap();
+    });
+}
+
+fn a_client_hears_what_comes_after_a_short_read(backend: Backend) {
+    on(backend, async {
+        let listener = std::net::TcpListener::bind(LOOPBACK).unwrap();
+        let address = listener.local_addr().unwrap();
+        let mut stream = TcpStream::connect(None, address).await.unwrap();
+        let (mut peer, _) = listener.accept().unwrap();
+        let mut buffer = [0; 16];
+        // The first read never waits, so that the connect is all that did.
+        for round in 1..4 {
+            peer.write_all(&[round]).unwrap();
+            sleep(Duration::from_millis(2)).await;
+            let read = timeout(Duration::from_secs(5), stream.read(&mut buffer)).await;
+            assert_eq!(read.expect("it is woken").unwrap(), 1);
+            assert_eq!(buffer[0], round);
+            yield_now().await;
+        }
     });
 }
