@@ -245,6 +245,46 @@ pub const HANDSHAKES_PER_CORE: usize = 1_024;
 
 const _: () = assert!(8 * TCP_CONNECTIONS_PER_CLIENT as usize <= TCP_CONNECTIONS_PER_CORE);
 
+// === http ===
+
+/// Requests of one `https://` connection that may be open: what Go's server, so CoreDNS, grants.
+pub const HTTP_STREAMS: usize = 250;
+/// Queries of one `grpc://` connection where *grpc_server* says 0: as many as may wait on a core.
+pub const GRPC_STREAMS: usize = PARKED_PER_CORE;
+/// Octets of a request's line and fields: those of a browser take 2 KiB, and a query of 12,000 octets fits a GET.
+pub const HTTP_HEADER_OCTETS: usize = 16 * 1024;
+/// Fields of an HTTP/1.1 request.
+pub const HTTP_HEADERS: usize = 64;
+/// Octets of a gRPC message around the DNS message in it: its prefix, tag and length, and fields that we do not know.
+pub const GRPC_EXTRA_OCTETS: usize = 1_024;
+/// Octets that a client may send of one body before it is told that it may go on, which it is not: one more than the longest that is taken.
+pub const HTTP_STREAM_WINDOW: u32 = (MESSAGE_OCTETS + GRPC_EXTRA_OCTETS + 1) as u32;
+/// Octets of all bodies of one connection that are not whole yet: a few of the longest, or a thousand ordinary ones.
+pub const HTTP_CONNECTION_WINDOW: u32 = 256 * 1024;
+/// Octets of replies for which an HTTP/2 client gives no window; beyond it the next such stream is reset.
+pub const HTTP_STUCK_OCTETS: usize = 256 * 1024;
+/// Octets that are gathered before they are written to the socket in the middle of a turn.
+pub const HTTP_GATHERED_OCTETS: usize = 64 * 1024;
+/// Reads of one connection between two turns of the other tasks.
+pub const HTTP_READS_IN_A_ROW: usize = 4;
+/// Octets without a request, a part of a body or a window that frees a reply among them: PING, SETTINGS, PRIORITY or CONTINUATION frames
+/// alone. The connection then ends with ENHANCE_YOUR_CALM. Ordinary clients send less than 1 KiB.
+pub const HTTP_IDLE_OCTETS: usize = 256 * 1024;
+/// Octets that are taken at once, to be forgotten, from a client whose connection we have ended; a body that was refused is shorter.
+pub const HTTP_DRAINED_OCTETS: usize = 128 * 1024;
+/// Streams reset by the client before we saw them (rapid reset, CVE-2023-44487); then the connection ends with ENHANCE_YOUR_CALM.
+pub const HTTP_RESETS_UNSEEN: usize = 20;
+/// Streams that we reset because the client broke the protocol on them; then the connection ends likewise.
+pub const HTTP_RESETS_FOR_ERRORS: usize = 128;
+/// Streams reset by us that are remembered, so that what is still under way for them is no error.
+pub const HTTP_RESETS_REMEMBERED: usize = 32;
+/// Seconds that a DoH reply may be kept by HTTP caches; CoreDNS's number.
+pub const HTTP_MAX_AGE_S: u32 = 3_600;
+/// Proxies in a chain of `Forwarded` or `X-Forwarded-For` that are looked at, from the nearest.
+pub const FORWARDED_HOPS: usize = 16;
+
+const _: () = assert!(HTTP_STREAM_WINDOW < HTTP_CONNECTION_WINDOW);
+
 // === transport ===
 
 /// Plaintext of one TLS record (RFC 8446 section 5.1).
@@ -375,6 +415,8 @@ const _: () = assert!(
     PARKED_PER_CORE <= TUNE_PARKED && TCP_CONNECTIONS_PER_CORE <= TUNE_TCP_CONNECTIONS,
     "defaults keep their bounds"
 );
+/// Networks of one list in a settings file: each address of a large fleet of proxies fits.
+pub const TUNE_NETWORKS: usize = 4_096;
 /// Octets of a settings file: one with a table for each of 8,192 cores fits.
 pub const TUNE_FILE_OCTETS: usize = 4 << 20;
 /// Cores that a settings file may name, one for each CPU that Linux can be built for.

@@ -5,6 +5,7 @@
 //! **Invariant**: plugins never import plugins. What two of them need is a room of its own; what one leaves for another travels on the
 //! [`Query`].
 
+mod bounds;
 mod chain;
 #[cfg(any(feature = "template", feature = "view"))]
 mod expression;
@@ -25,6 +26,7 @@ use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
 
+use bounds::transport_bound;
 pub use chain::{Chain, Run, TaskCx, TaskEnv, Visit, background, drive, receive};
 #[cfg(any(feature = "template", feature = "view"))]
 pub use expression::QueryEnv;
@@ -53,9 +55,11 @@ pub mod erratic;
 pub mod errors;
 pub mod file;
 pub mod forward;
+pub mod grpc_server;
 pub mod header;
 pub mod health;
 pub mod hosts;
+pub mod https;
 #[cfg(feature = "kubernetes")]
 pub mod k8s_external;
 #[cfg(feature = "kubernetes")]
@@ -88,6 +92,8 @@ plugins! {
     "metadata" => metadata::Metadata, // first, so that labels can be set before views are asked
     "cancel" => cancel::Cancel,
     "proxyproto" => proxyproto::Proxyproto,
+    "grpc_server" => grpc_server::GrpcServer,
+    "https" => https::Https,
     "timeouts" => timeouts::Timeouts,
     "multisocket" => multisocket::Multisocket,
     "reload" => reload::Reload,

@@ -42,6 +42,7 @@ pub(super) struct Clients {
     open: RefCell<BTreeMap<Client, u32>>,
     refused_core: Counter,
     refused_client: Counter,
+    refused_listener: Counter,
 }
 
 impl Clients {
@@ -49,7 +50,7 @@ impl Clients {
         let counter = |reason| {
             registry().counter(
                 "percoredns_tcp_refused_connections_total",
-                "TCP connections closed at once because the core or the client had as many as it may.",
+                "TCP connections closed at once because the core, the client or the listener had as many as it may.",
                 &[("reason", reason)],
             )
         };
@@ -58,6 +59,7 @@ impl Clients {
             open: RefCell::default(),
             refused_core: counter("core"),
             refused_client: counter("client"),
+            refused_listener: counter("listener"),
         }
     }
 
@@ -87,6 +89,11 @@ impl Clients {
         }
         *own += 1;
         true
+    }
+
+    /// Counts one that its listener has no room for.
+    pub(super) fn refused_by_listener(&self) {
+        self.refused_listener.inc();
     }
 
     /// Takes back an [`Clients::enter`] that said yes, and the [`Clients::claim`] for this client.

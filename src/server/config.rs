@@ -91,8 +91,9 @@ pub struct Load {
     pub streams_max: usize,
     /// Streams of all connections that may be answered at a time (QUIC); 0 = any number.
     pub workers_max: usize,
-    /// Connections that are open: `0 <= connections <= connections_max` where that is not 0.
-    pub connections: AtomicUsize,
+    /// Connections that are open, those that an earlier configuration accepted included: `connections <= connections_max` where that is not
+    /// 0 and did not shrink.
+    pub connections: Arc<AtomicUsize>,
     /// Streams that are being answered.
     pub workers: AtomicUsize,
 }
@@ -180,11 +181,11 @@ pub fn build(name: &str, text: &str, around: &Surroundings<'_>) -> Result<Built,
                 .map_err(|error| format!("plugin/{name}: {error}"))?;
         }
     }
-    let mut listeners = Listeners::default();
+    let mut listeners = Listeners::new(around.carry);
     for (index, draft) in drafts.iter_mut().enumerate() {
         let index = u16::try_from(index).map_err(|_| "too many server blocks".to_owned())?;
         listeners
-            .add_block(index, draft, around.carry)
+            .add_block(index, draft)
             .map_err(|error| error.to_string())?;
     }
     let blocks: Vec<Block> = drafts.into_iter().map(Draft::finish).collect();
@@ -318,26 +319,30 @@ impl<'a> Draft<'a> {
 // === Listeners ===
 
 /// Groups keys by scheme, address and port.
-#[derive(Default)]
-struct Listeners {
+struct Listeners<'a> {
     list: Vec<Listener>,
     overlap: Overlap,
+    carry: &'a Carry,
 }
 
-impl Listeners {
-    fn add_block(
-        &mut self,
-        index: u16,
-        draft: &mut Draft<'_>,
-        carry: &Carry,
-    ) -> Result<(), SetupError> {
+impl<'a> Listeners<'a> {
+    fn new(carry: &'a Carry) -> Listeners<'a> {
+        Listeners {
+            list: Vec::new(),
+            overlap: Overlap::default(),
+            carry,
+        }
+    }
+
+    fn add_block(&mut self, index: u16, draft: &mut Draft<'_>) -> Result<(), SetupError> {
+        let carry = self.carry;
         let hosts: BTreeSet<Option<Host>> = match (draft.settings.bound, &draft.settings.listen[..])
         {
             (true, listen) => listen.iter().cloned().map(Some).collect(),
             (false, _) => BTreeSet::from([None]),
         };
         for key in &draft.keys {
-            if !matches!(key.scheme, Scheme::Dns | Scheme::Tls) {
+            if matches!(key.scheme, Scheme::Quic | Scheme::Https3) {
                 return Err(SetupError::plain(format!(
                     "cannot serve {key} - the transport {}:// is not built into percoredns yet",
                     key.scheme.as_str()
@@ -386,6 +391,7 @@ impl Listeners {
                 )));
             }
             None => {
+                let open = self.carry.obtain(&label, Arc::<AtomicUsize>::default);
                 self.list.push(Listener {
                     scheme: key.scheme,
                     host: host.cloned(),
@@ -399,7 +405,7 @@ impl Listeners {
                     timeouts: Timeouts::default(),
                     tls: None,
                     proxies: None,
-                    load: Load::new(key.scheme),
+                    load: Load::new(key.scheme, open),
                 });
                 self.list.len() - 1
             }
@@ -449,7 +455,7 @@ impl Listener {
 
 impl Load {
     /// CoreDNS's numbers.
-    fn new(scheme: Scheme) -> Load {
+    fn new(scheme: Scheme, connections: Arc<AtomicUsize>) -> Load {
         let (connections_max, streams_max, workers_max) = match scheme {
             Scheme::Dns | Scheme::Tls => (0, 0, 0),
             Scheme::Https => (limits::TRANSPORT_CONNECTIONS, 0, 0),
@@ -466,6 +472,7 @@ impl Load {
             connections_max,
             streams_max,
             workers_max,
+            connections,
             ..Load::default()
         }
     }

@@ -18,6 +18,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use super::clients::Clients;
 use super::config::Config;
 use super::handshakes::Handshakes;
+use super::http_counts::HttpCounts;
 use super::running::Running;
 use super::serve::{self, Served};
 use super::sockets::ByListener;
@@ -126,6 +127,8 @@ pub struct Env {
     pub(super) connections: Clients,
     /// TLS handshakes of this core.
     pub(super) handshakes: Handshakes,
+    /// What it counts of HTTP.
+    pub(super) http: HttpCounts,
 }
 
 impl Env {
@@ -138,6 +141,7 @@ impl Env {
             running: RefCell::new(Vec::new()),
             connections: Clients::new(),
             handshakes: Handshakes::new(),
+            http: HttpCounts::new(),
         })
     }
 

@@ -195,6 +195,14 @@ fn convert(value: &DeValue<'_>) -> Value {
         DeValue::Boolean(on) => Value::Boolean(*on),
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
             .map_or(Value::Other("integer of more than 64 bits"), Value::Integer),
+        DeValue::Array(items) => {
+            let texts = items.iter().map(|item| match item.get_ref() {
+                DeValue::String(text) => Some(text.to_string()),
+                _ => None,
+            });
+            let texts: Option<Vec<String>> = texts.collect();
+            texts.map_or(Value::Other("array of other than text"), Value::Texts)
+        }
         other => Value::Other(other.type_str()),
     }
 }

@@ -7,6 +7,7 @@ use super::machine::Machine;
 use super::value::Value;
 use super::{AcmeChallenge, CoreSettings, Settings};
 use crate::corefile::ZoneName;
+use crate::lang::cidr::{Net, NetSet};
 use crate::limits;
 use crate::runtime::Wish;
 
@@ -191,6 +192,14 @@ pub const KEYS: &[Key] = &[
         process.settings.ddr = Some(name.to_owned());
         Ok(())
     }),
+    process("doh_json", |process, value| {
+        process.settings.doh_json = value.boolean()?;
+        Ok(())
+    }),
+    process("doh_trusted_proxies", |process, value| {
+        process.settings.doh_trusted_proxies = networks(value)?;
+        Ok(())
+    }),
     core("gso", |core, value| {
         core.settings.gso = value.boolean()?;
         Ok(())
@@ -313,6 +322,13 @@ fn socket_buffer(value: &Value) -> Result<usize, String> {
         limits::TUNE_SOCKET_BUFFER_OCTETS_MIN,
         limits::TUNE_SOCKET_BUFFER_OCTETS,
     )
+}
+
+fn networks(value: &Value) -> Result<NetSet, String> {
+    let list = value.texts("networks like [\"10.0.0.0/8\"]", limits::TUNE_NETWORKS)?;
+    let nets: Result<Vec<Net>, String> = list.iter().map(|text| Net::parse(text)).collect();
+    let nets = nets.map_err(|error| format!("must be networks like [\"10.0.0.0/8\"]: {error}"))?;
+    Ok(nets.into_iter().collect())
 }
 
 pub(super) fn cache_octets(value: &Value) -> Result<usize, String> {

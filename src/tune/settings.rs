@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::lang::cidr::NetSet;
 use crate::limits;
 use crate::runtime::cores::CorePlan;
 use crate::runtime::{Backend, Seat};
@@ -59,6 +60,10 @@ pub struct Settings {
     pub kubernetes_snapshot: Option<PathBuf>,
     /// Between two looks whether `kubernetes_snapshot` must be written.
     pub kubernetes_snapshot_interval: Duration,
+    /// Whether DNS over HTTPS has a JSON form too.
+    pub doh_json: bool,
+    /// HTTP proxies that are believed what they tell of the client's address.
+    pub doh_trusted_proxies: NetSet,
 }
 
 impl Settings {
@@ -79,6 +84,8 @@ impl Settings {
             cache_octets_max: None,
             kubernetes_snapshot: None,
             kubernetes_snapshot_interval: limits::KUBE_SNAPSHOT_INTERVAL,
+            doh_json: false,
+            doh_trusted_proxies: NetSet::default(),
         }
     }
 

@@ -120,7 +120,14 @@ fn keys_of_the_process_are_taken() {
     let settings = settings(
         "[global]\ncpus = \"4-7\"\nnic = \"eth1\"\ncache_snapshot = \"cache.bin\"\ncache_snapshot_interval = \"5m\"\n\
          kubernetes_snapshot = \"kube\"\nkubernetes_snapshot_interval = \"30s\"\n\
-         cache_octets_max = \"256MiB\"\nnuma_node = 1\nacme_challenge = \"tls-alpn-01\"\nddr = \"dns.example.org\"\n",
+         cache_octets_max = \"256MiB\"\nnuma_node = 1\nacme_challenge = \"tls-alpn-01\"\nddr = \"dns.example.org\"\n\
+         doh_json = true\ndoh_trusted_proxies = [\"10.0.0.0/8\", \"::1/128\"]\n",
+    );
+    assert!(settings.doh_json);
+    let trusts = |addr: &str| settings.doh_trusted_proxies.contains(addr.parse().unwrap());
+    assert_eq!(
+        ["10.1.1.1", "::1", "192.0.2.1"].map(trusts),
+        [true, true, false]
     );
     assert_eq!(settings.acme_challenge, AcmeChallenge::TlsAlpn01);
     assert_eq!(settings.ddr.as_deref(), Some("dns.example.org"));
@@ -239,7 +246,7 @@ fn values_out_of_bounds_name_line_key_and_bounds() {
     check("gso = \"no\"", "gso: must be true or false, not \"no\"");
     check(
         "huge_pages = []",
-        "huge_pages: must be true or false, not a value of the kind array",
+        "huge_pages: must be true or false, not []",
     );
     check(
         "cache_share = 0",
@@ -301,6 +308,18 @@ fn values_out_of_bounds_name_line_key_and_bounds() {
     check(
         "cache_octets_max = \"1KiB\"",
         "cache_octets_max: must be octets from 1MiB to 1TiB",
+    );
+    check(
+        "doh_trusted_proxies = \"10.0.0.0/8\"",
+        "doh_trusted_proxies: must be at most 4096 networks like [\"10.0.0.0/8\"], not \"10.0.0.0/8\"",
+    );
+    check(
+        "doh_trusted_proxies = [\"10.0.0.1\"]",
+        "doh_trusted_proxies: must be networks like [\"10.0.0.0/8\"]: invalid CIDR address: 10.0.0.1",
+    );
+    check(
+        "doh_trusted_proxies = [1]",
+        "doh_trusted_proxies: must be at most 4096 networks like [\"10.0.0.0/8\"], not a value of the kind array of other than text",
     );
 }
 

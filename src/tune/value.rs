@@ -14,6 +14,8 @@ pub enum Value {
     Boolean(bool),
     /// `"text"`.
     Text(String),
+    /// `["one", "two"]`.
+    Texts(Vec<String>),
     /// What no key takes; its kind.
     Other(&'static str),
 }
@@ -78,6 +80,14 @@ impl Value {
         }
     }
 
+    /// Any number of texts up to `most`; `what` says of which kind.
+    pub fn texts(&self, what: &str, most: usize) -> Result<&[String], String> {
+        match self {
+            Value::Texts(list) if list.len() <= most => Ok(list),
+            other => Err(format!("must be at most {most} {what}, not {other}")),
+        }
+    }
+
     /// Text that is not empty; `what` says of which kind.
     pub fn text(&self, what: &str) -> Result<&str, String> {
         match self {
@@ -93,6 +103,7 @@ impl std::fmt::Display for Value {
             Value::Integer(number) => number.fmt(f),
             Value::Boolean(on) => on.fmt(f),
             Value::Text(text) => write!(f, "{text:?}"),
+            Value::Texts(list) => write!(f, "{list:?}"),
             Value::Other(kind) => write!(f, "a value of the kind {kind}"),
         }
     }

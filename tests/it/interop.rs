@@ -53,6 +53,29 @@ pub fn output(command: &mut Command, within: Duration) -> String {
     reader.join().expect("no panic")
 }
 
+/// Makes `cert.pem` and `key.pem`, for localhost, with openssl.
+pub fn certify(openssl: &str, folder: &Folder) {
+    let mut command = Command::new(openssl);
+    command.current_dir(folder.path()).args([
+        "req",
+        "-x509",
+        "-newkey",
+        "ec",
+        "-pkeyopt",
+        "ec_paramgen_curve:P-256",
+        "-nodes",
+        "-subj",
+        "/CN=localhost",
+        "-addext",
+        "subjectAltName=DNS:localhost,IP:127.0.0.1",
+        "-keyout",
+        "key.pem",
+        "-out",
+        "cert.pem",
+    ]);
+    output(&mut command, PATIENCE);
+}
+
 fn zone_server() -> (Server, SocketAddr) {
     let folder = Folder::new();
     folder.write("db", ZONE);

@@ -11,6 +11,7 @@ mod client;
 mod corefiles;
 mod example;
 mod fuzz;
+mod https;
 mod interop;
 #[cfg(feature = "kubernetes")]
 mod kubernetes;

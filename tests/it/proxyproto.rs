@@ -7,7 +7,7 @@ use std::thread;
 use std::time::Duration;
 
 use crate::client::{self, PATIENCE, Reply, Tcp, decode, frame, query};
-use crate::interop::{Foreign, output, program};
+use crate::interop::{Foreign, certify, output, program};
 use crate::server::{self, Folder, Server, eventually, free_port};
 use crate::upstream::Upstream;
 
@@ -346,23 +346,7 @@ fn kdig_over_tls_behind_a_header() {
         return;
     };
     let folder = Folder::new();
-    let mut command = Command::new(openssl);
-    command.current_dir(folder.path()).args([
-        "req",
-        "-x509",
-        "-newkey",
-        "ec",
-        "-pkeyopt",
-        "ec_paramgen_curve:P-256",
-        "-nodes",
-        "-subj",
-        "/CN=localhost",
-        "-keyout",
-        "key.pem",
-        "-out",
-        "cert.pem",
-    ]);
-    output(&mut command, server::PATIENCE);
+    certify(&openssl, &folder);
     let text = corefile("tls://", "    allow 127.0.0.1/32", free_port());
     let text = text.replacen("  log\n", "  log\n  tls cert.pem key.pem\n", 1);
     let server = Server::with(folder, &text, |_| {});

@@ -9,18 +9,18 @@
     )
 )]
 
-use std::cell::{Cell, RefCell};
 use std::future::{Future, poll_fn};
 use std::pin::Pin;
 use std::rc::Rc;
-use std::task::{Context, Poll, Waker};
-use std::time::Duration;
+use std::task::{Context, Poll};
 
+use super::after;
+use super::late::Late;
 use crate::limits;
 use crate::runtime::clock::{self, Nanos};
 use crate::runtime::{self, Sleep};
 use crate::server::config::Timeouts;
-use crate::server::session::{Outcome, Session, Waits};
+use crate::server::session::{Outcome, Session};
 use crate::transport::stream::Stream;
 use crate::transport::tcp::{self, Frames};
 
@@ -55,7 +55,7 @@ struct Connection {
     has_left_over: bool,
     /// Framed replies that are not sent yet; reading stops above `limits::TCP_UNSENT_OCTETS`.
     unsent: Vec<u8>,
-    late: Rc<Late>,
+    late: Rc<Late<Vec<u8>>>,
     answered: u32,
     /// No more queries are taken: what is being answered is sent, then the connection ends.
     is_read_out: bool,
@@ -69,16 +69,6 @@ struct Connection {
     alarm: Sleep,
 }
 
-/// What the tasks of queries that waited leave for their connection.
-#[derive(Default)]
-struct Late {
-    /// Their framed replies.
-    replies: RefCell<Vec<u8>>,
-    /// Queries that wait: `0 <= in_flight <= limits::TCP_QUERIES_IN_FLIGHT`.
-    in_flight: Cell<usize>,
-    waker: RefCell<Option<Waker>>,
-}
-
 impl Connection {
     /// Goes on as far as it can; `Ready` when the connection is over.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
@@ -87,13 +77,13 @@ impl Connection {
             if self.is_ending {
                 return self.poll_end(cx);
             }
-            self.unsent.append(&mut self.late.replies.borrow_mut());
+            self.unsent.append(&mut self.late.left.borrow_mut());
             match self.stream.poll_send(cx, &mut self.unsent) {
                 Poll::Ready(Ok(())) => self.write_by = None,
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
                 Poll::Pending => self.expect_room(),
             }
-            if self.is_read_out && self.write_by.is_none() && self.late.in_flight.get() == 0 {
+            if self.is_read_out && self.write_by.is_none() && self.late.in_flight() == 0 {
                 self.is_ending = true;
                 continue;
             }
@@ -165,7 +155,7 @@ impl Connection {
     }
 
     fn is_congested(&self) -> bool {
-        self.late.in_flight.get() >= limits::TCP_QUERIES_IN_FLIGHT
+        self.late.in_flight() >= limits::TCP_QUERIES_IN_FLIGHT
             || self.unsent.len() >= limits::TCP_UNSENT_OCTETS
             || self.write_by.is_some()
     }
@@ -189,7 +179,7 @@ impl Connection {
             let now = clock::now_ns();
             if now < next {
                 self.alarm = runtime::sleep_until(next);
-            } else if self.write_by.is_some() || self.late.in_flight.get() == 0 {
+            } else if self.write_by.is_some() || self.late.in_flight() == 0 {
                 return Poll::Ready(());
             } else {
                 self.is_read_out = true;
@@ -202,7 +192,7 @@ impl Connection {
 /// What is needed to answer while the stream is being read.
 struct Turn<'a> {
     session: &'a Session,
-    late: &'a Rc<Late>,
+    late: &'a Rc<Late<Vec<u8>>>,
     unsent: &'a mut Vec<u8>,
     taken: u32,
     /// Queries that the connection may still send.
@@ -214,7 +204,7 @@ impl Turn<'_> {
     fn answer(&mut self, message: &[u8]) -> bool {
         if self.taken >= self.most
             || self.unsent.len() >= limits::TCP_UNSENT_OCTETS
-            || self.late.in_flight.get() >= limits::TCP_QUERIES_IN_FLIGHT
+            || self.late.in_flight() >= limits::TCP_QUERIES_IN_FLIGHT
         {
             return false;
         }
@@ -228,46 +218,14 @@ impl Turn<'_> {
             _ => None,
         });
         if let Some(waits) = waits {
-            self.late.wait_for(waits);
+            self.late.wait_for(waits, |replies, reply| {
+                if let Some(reply) = reply {
+                    tcp::push_frame(replies, &reply);
+                }
+            });
         }
         true
     }
-}
-
-impl Late {
-    fn register(&self, waker: &Waker) {
-        let mut slot = self.waker.borrow_mut();
-        match &mut *slot {
-            Some(old) => old.clone_from(waker),
-            None => *slot = Some(waker.clone()),
-        }
-    }
-
-    fn wait_for(self: &Rc<Self>, waits: Waits) {
-        self.in_flight.set(self.in_flight.get() + 1);
-        let place = InFlight(self.clone());
-        runtime::spawn(async move {
-            if let Some(reply) = waits.reply().await {
-                tcp::push_frame(&mut place.0.replies.borrow_mut(), &reply);
-            }
-        });
-    }
-}
-
-/// A query of a connection that waits; gives its place back even if its task panics.
-struct InFlight(Rc<Late>);
-
-impl Drop for InFlight {
-    fn drop(&mut self) {
-        self.0.in_flight.set(self.0.in_flight.get() - 1);
-        if let Some(waker) = &*self.0.waker.borrow() {
-            waker.wake_by_ref();
-        }
-    }
-}
-
-fn after(now: Nanos, patience: Duration) -> Nanos {
-    now.saturating_add(u64::try_from(patience.as_nanos()).unwrap_or(Nanos::MAX))
 }
 
 /// Reads of one connection between two turns of the other tasks.

@@ -10,6 +10,8 @@
 )]
 
 mod dns;
+mod http;
+mod late;
 mod proxied;
 
 use std::future::{Future, poll_fn};
@@ -17,16 +19,19 @@ use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::task::Poll;
+use std::time::Duration;
 
 use rustls::ServerConfig;
 
 use super::clients::Client;
-use super::config::Timeouts;
+use super::config::{Load, Timeouts};
 use super::session::{Accepting, Session};
 use super::tasks::Env;
 use crate::corefile::address::Scheme;
 use crate::plugin::Proto;
+use crate::runtime::clock::Nanos;
 use crate::runtime::{self, TcpListener, TcpStream};
 use crate::telemetry::log;
 use crate::tls;
@@ -122,6 +127,9 @@ struct Terms {
     tls: Option<Arc<tls::Live>>,
     proxies: Option<Arc<Proxies>>,
     timeouts: Timeouts,
+    streams_max: usize,
+    /// Its place among the connections of the listener; `None`: there is none left.
+    seat: Option<Seat>,
 }
 
 async fn connection(mut open: Open, mut session: Session, mut tcp: TcpStream) {
@@ -130,9 +138,14 @@ async fn connection(mut open: Open, mut session: Session, mut tcp: TcpStream) {
         tls: listener.tls.clone(),
         proxies: listener.proxies.clone(),
         timeouts: listener.timeouts,
+        streams_max: listener.load.streams_max,
+        seat: Seat::take(&listener.load),
     });
     let Some(terms) = terms else {
         return;
+    };
+    let Some(seat) = terms.seat else {
+        return session.env.connections.refused_by_listener();
     };
     if let Some(proxies) = &terms.proxies {
         let named = proxied::name(proxies, &mut session, &mut tcp, terms.timeouts.read);
@@ -162,9 +175,41 @@ async fn connection(mut open: Open, mut session: Session, mut tcp: TcpStream) {
             session.proto = Proto::Tls;
             Box::pin(dns::serve(session, stream, terms.timeouts)).await;
         }
+        Scheme::Https => {
+            session.proto = Proto::Https;
+            Box::pin(http::serve_doh(session, stream, terms.timeouts)).await;
+        }
+        Scheme::Grpc => {
+            session.proto = Proto::Grpc;
+            let (timeouts, streams_max) = (terms.timeouts, terms.streams_max);
+            Box::pin(http::serve_grpc(session, stream, timeouts, streams_max)).await;
+        }
         _ => Box::pin(dns::serve(session, stream, terms.timeouts)).await,
     }
-    drop(open);
+    drop((open, seat));
+}
+
+/// A place among the connections of a listener on all cores, held as long as the connection, over reloads too.
+struct Seat(Arc<AtomicUsize>);
+
+impl Seat {
+    fn take(load: &Load) -> Option<Seat> {
+        // Taken first and given back by `drop`: of two cores at the last place at most one has it.
+        let seat = Seat(load.connections.clone());
+        let before = seat.0.fetch_add(1, Ordering::Relaxed);
+        (load.connections_max == 0 || before < load.connections_max).then_some(seat)
+    }
+}
+
+impl Drop for Seat {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The time so long after another.
+fn after(now: Nanos, patience: Duration) -> Nanos {
+    now.saturating_add(u64::try_from(patience.as_nanos()).unwrap_or(Nanos::MAX))
 }
 
 async fn shake_hands(

@@ -1,0 +1,278 @@
+//! A [`Stream`] as HTTP libraries want it: tokio's traits for h2, hyper's for HTTP/1.1, without a runtime of either.
+//!
+//! The connection's task drives the library and this in turns. In one turn at most so many octets are read, and what the library writes
+//! is gathered, so that the socket is written once at its end.
+
+#![cfg_attr(
+    not(test),
+    deny(
+        clippy::disallowed_macros,
+        clippy::disallowed_methods,
+        clippy::disallowed_types
+    )
+)]
+
+use std::cell::RefCell;
+use std::io;
+use std::pin::Pin;
+use std::rc::Rc;
+use std::task::{Context, Poll, ready};
+
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+use crate::limits;
+use crate::transport::stream::Stream;
+
+/// One connection, held by the library and by the task that drives it.
+#[derive(Clone)]
+pub(super) struct Io(Rc<RefCell<Inner>>);
+
+struct Inner {
+    stream: Stream,
+    /// Octets from `at` on came with others that were read: at most what one read gives.
+    received: Vec<u8>,
+    at: usize,
+    /// What is to be written: below `limits::HTTP_GATHERED_OCTETS` before the last piece is added.
+    unsent: Vec<u8>,
+    /// Reads that are left in this turn.
+    reads_left: usize,
+    /// There is nothing to read, and its task will be woken when there is: the socket need not be asked again in this turn.
+    is_dry: bool,
+    /// The peer sends no more.
+    is_ended: bool,
+    /// We have said that nothing more comes.
+    is_shut: bool,
+    /// Octets received since [`Io::heard`].
+    quiet: usize,
+}
+
+impl Io {
+    pub(super) fn new(stream: Stream) -> Io {
+        Io(Rc::new(RefCell::new(Inner {
+            stream,
+            received: Vec::new(),
+            at: 0,
+            unsent: Vec::new(),
+            reads_left: 0,
+            is_dry: false,
+            is_ended: false,
+            is_shut: false,
+            quiet: 0,
+        })))
+    }
+
+    /// Begins a turn of the connection's task.
+    pub(super) fn begin_turn(&self) {
+        let mut inner = self.0.borrow_mut();
+        (inner.reads_left, inner.is_dry) = (limits::HTTP_READS_IN_A_ROW, false);
+    }
+
+    /// Writes what was gathered; `Ready` when the kernel has all.
+    pub(super) fn poll_send(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.0.borrow_mut().poll_send(cx)
+    }
+
+    /// Whether the peer sends no more, and all that it sent was taken.
+    pub(super) fn is_ended(&self) -> bool {
+        let inner = self.0.borrow();
+        inner.is_ended && inner.received.is_empty()
+    }
+
+    /// The peer has sent something of use.
+    pub(super) fn heard(&self) {
+        self.0.borrow_mut().quiet = 0;
+    }
+
+    /// Whether so much came without anything of use that the peer wants nothing but work done.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.0.borrow().quiet > limits::HTTP_IDLE_OCTETS
+    }
+
+    /// Tells the peer that nothing more comes, then takes and forgets what it still sends, until it ends or has sent more than anybody
+    /// would. Were the connection closed with octets in it, the kernel would reset it, and the peer might lose what we said last.
+    pub(super) fn poll_end(&self, cx: &mut Context<'_>) -> Poll<()> {
+        let mut inner = self.0.borrow_mut();
+        if !inner.is_shut {
+            // The peer may be gone already; then there is nothing to end.
+            let _ = ready!(inner.stream.poll_shutdown(cx));
+            inner.is_shut = true;
+        }
+        let mut rest = limits::HTTP_DRAINED_OCTETS;
+        while !inner.is_ended && rest > 0 {
+            match ready!(inner.stream.poll_recv(cx, &mut |_| {})) {
+                Ok(count @ 1..) => rest = rest.saturating_sub(count),
+                _ => break,
+            }
+        }
+        Poll::Ready(())
+    }
+
+    /// Whether what comes first begins as `start` does, once that is known; nothing is taken. `None`: the peer sends no more.
+    pub(super) fn poll_begins_with(
+        &self,
+        cx: &mut Context<'_>,
+        start: &[u8],
+    ) -> Poll<io::Result<Option<bool>>> {
+        let mut inner = self.0.borrow_mut();
+        loop {
+            let seen = inner.received.len().min(start.len());
+            if inner.received[..seen] != start[..seen] {
+                return Poll::Ready(Ok(Some(false)));
+            }
+            if seen == start.len() {
+                return Poll::Ready(Ok(Some(true)));
+            }
+            let Inner {
+                stream, received, ..
+            } = &mut *inner;
+            let mut keep = |octets: &[u8]| received.extend_from_slice(octets);
+            if ready!(stream.poll_recv(cx, &mut keep))? == 0 {
+                return Poll::Ready(Ok(None));
+            }
+        }
+    }
+}
+
+impl Inner {
+    /// Hands at most `room` octets to `put`. At the end of the stream it is pending, since replies may still be on their way: the
+    /// connection's task sees the end by [`Io::is_ended`].
+    fn poll_take(
+        &mut self,
+        cx: &mut Context<'_>,
+        room: usize,
+        mut put: impl FnMut(&[u8]),
+    ) -> Poll<io::Result<()>> {
+        if !self.received.is_empty() {
+            let end = self.received.len().min(self.at + room);
+            put(&self.received[self.at..end]);
+            self.at = end;
+            if end == self.received.len() {
+                // An idle connection holds no buffer.
+                (self.received, self.at) = (Vec::new(), 0);
+            }
+            return Poll::Ready(Ok(()));
+        }
+        let mut left = room;
+        while !self.is_dry && !self.is_ended && left == room {
+            if self.reads_left == 0 {
+                self.is_dry = true;
+                cx.waker().wake_by_ref();
+                break;
+            }
+            self.reads_left -= 1;
+            let received = &mut self.received;
+            let mut sink = |octets: &[u8]| {
+                let (now, later) = octets.split_at(octets.len().min(left));
+                put(now);
+                left -= now.len();
+                received.extend_from_slice(later);
+            };
+            match self.stream.poll_recv(cx, &mut sink) {
+                Poll::Ready(Ok(0)) => self.is_ended = true,
+                Poll::Ready(Ok(count)) => self.quiet += count,
+                Poll::Ready(Err(error)) => return Poll::Ready(Err(error)),
+                Poll::Pending => self.is_dry = true,
+            }
+        }
+        if left < room {
+            Poll::Ready(Ok(()))
+        } else {
+            Poll::Pending
+        }
+    }
+
+    fn poll_put(&mut self, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        if self.unsent.len() >= limits::HTTP_GATHERED_OCTETS {
+            ready!(self.poll_send(cx))?;
+        }
+        if self.unsent.capacity() == 0 {
+            self.unsent = SPARE.take();
+        }
+        self.unsent.extend_from_slice(octets);
+        Poll::Ready(Ok(octets.len()))
+    }
+
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outcome = self.stream.poll_send(cx, &mut self.unsent);
+        if self.unsent.is_empty() && self.unsent.capacity() > 0 {
+            let room = std::mem::take(&mut self.unsent);
+            if room.capacity() <= 2 * limits::HTTP_GATHERED_OCTETS {
+                SPARE.set(room);
+            }
+        }
+        outcome
+    }
+}
+
+// === impl tokio's traits for Io ===
+
+impl AsyncRead for Io {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let room = buffer.remaining();
+        self.0
+            .borrow_mut()
+            .poll_take(cx, room, |octets| buffer.put_slice(octets))
+    }
+}
+
+impl AsyncWrite for Io {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        octets: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        self.0.borrow_mut().poll_put(cx, octets)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // At the end of the turn.
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        // By the connection's task, after all is sent.
+        Poll::Ready(Ok(()))
+    }
+}
+
+// === impl hyper's traits for Io ===
+
+impl hyper::rt::Read for Io {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        mut buffer: hyper::rt::ReadBufCursor<'_>,
+    ) -> Poll<io::Result<()>> {
+        let room = buffer.remaining();
+        self.0
+            .borrow_mut()
+            .poll_take(cx, room, |octets| buffer.put_slice(octets))
+    }
+}
+
+impl hyper::rt::Write for Io {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+        octets: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        AsyncWrite::poll_write(self, cx, octets)
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        AsyncWrite::poll_flush(self, cx)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        AsyncWrite::poll_shutdown(self, cx)
+    }
+}
+
+thread_local! {
+    /// A buffer for what is to be written that nobody uses now.
+    static SPARE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
+}
