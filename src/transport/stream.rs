@@ -54,6 +54,19 @@ impl Stream {
         }
     }
 
+    /// As [`Stream::poll_send`], in TLS records that end where parts do (see [`ServerTls::poll_send_parts`]).
+    pub fn poll_send_parts(
+        &mut self,
+        cx: &mut Context<'_>,
+        octets: &mut Vec<u8>,
+        part_len: impl Fn(&[u8]) -> usize,
+    ) -> Poll<io::Result<()>> {
+        match self {
+            Stream::Plain(tcp) => poll_write_from(tcp, cx, octets),
+            Stream::Tls(tls) => tls.poll_send_parts(cx, octets, part_len),
+        }
+    }
+
     /// Tells the peer that nothing more comes, when all is sent. `Ready` once it is told.
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {

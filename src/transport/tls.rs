@@ -196,9 +196,28 @@ impl<S: Side> TlsStream<S> {
     /// # Errors
     /// The connection is gone.
     pub fn poll_send(&mut self, cx: &mut Context<'_>, plain: &mut Vec<u8>) -> Poll<io::Result<()>> {
+        self.poll_send_parts(cx, plain, <[u8]>::len)
+    }
+
+    /// As [`TlsStream::poll_send`], in records that end where parts do: `part_len` says how long the first part of some octets is, at
+    /// least one octet. All leave together.
+    ///
+    /// # Errors
+    /// As above.
+    pub fn poll_send_parts(
+        &mut self,
+        cx: &mut Context<'_>,
+        plain: &mut Vec<u8>,
+        part_len: impl Fn(&[u8]) -> usize,
+    ) -> Poll<io::Result<()>> {
         if !plain.is_empty() {
             ready!(self.poll_flush(cx))?;
-            self.write_records(plain.len(), &mut |traffic, out| traffic.encrypt(plain, out))?;
+            let mut rest = &plain[..];
+            while !rest.is_empty() {
+                let (part, later) = rest.split_at(part_len(rest).clamp(1, rest.len()));
+                self.write_records(part.len(), &mut |traffic, out| traffic.encrypt(part, out))?;
+                rest = later;
+            }
             plain.clear();
         }
         self.poll_flush(cx)
