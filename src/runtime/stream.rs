@@ -17,6 +17,7 @@ use std::io;
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
 use std::os::fd::{AsRawFd, RawFd};
+use std::path::Path;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
@@ -127,6 +128,18 @@ impl TcpStream {
         Ok(Self {
             io,
             peer,
+            unread: Vec::new(),
+        })
+    }
+
+    /// Connects to a socket in the file system; the calls are those of TCP, and [`TcpStream::peer_addr`] is unspecified.
+    pub async fn connect_path(path: &Path) -> io::Result<Self> {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM.nonblocking(), None)?;
+        // One whose queue is full says so at once; it is as good as refused.
+        socket.connect(&SockAddr::unix(path)?)?;
+        Ok(Self {
+            io: Io::new(socket)?,
+            peer: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0)),
             unread: Vec::new(),
         })
     }

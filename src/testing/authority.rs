@@ -110,7 +110,20 @@ impl Authority {
 
     /// What a server of this authority accepts connections with.
     pub fn acceptor(&self) -> TlsAcceptor {
-        let mut params = params("percoredns test server", &SERVER_NAMES);
+        TlsAcceptor::from(Arc::new(self.config(&SERVER_NAMES)))
+    }
+
+    /// What a server of these names and addresses speaks TLS by.
+    pub fn config(&self, hosts: &[&str]) -> ServerConfig {
+        self.config_and_certificate(hosts).0
+    }
+
+    /// The same, with its certificate.
+    pub fn config_and_certificate(
+        &self,
+        hosts: &[&str],
+    ) -> (ServerConfig, CertificateDer<'static>) {
+        let mut params = params("percoredns test server", hosts);
         params.extended_key_usages = vec![ExtendedKeyUsagePurpose::ServerAuth];
         let key = KeyPair::generate().expect("a key");
         let certificate = params.signed_by(&key, &self.issuer).expect("a certificate");
@@ -126,9 +139,10 @@ impl Authority {
         } else {
             config.with_no_client_auth()
         };
-        let chain = vec![certificate.into()];
-        let config = config.with_single_cert(chain, PrivateKeyDer::from(key));
-        TlsAcceptor::from(Arc::new(config.expect("a certificate with its key")))
+        let certificate: CertificateDer<'static> = certificate.into();
+        let key = PrivateKeyDer::from(key);
+        let config = config.with_single_cert(vec![certificate.clone()], key);
+        (config.expect("a certificate with its key"), certificate)
     }
 }
 

@@ -8,6 +8,7 @@ use rustls::RootCertStore;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
+use sha2::{Digest as _, Sha256};
 use x509_parser::prelude::{FromDer, X509Certificate};
 
 use super::provider;
@@ -107,4 +108,23 @@ fn read(file: &Path) -> Result<Vec<u8>, String> {
         let reason = reason.split(" (os error").next().unwrap_or_default();
         format!("open {}: {}", file.display(), reason.to_lowercase())
     })
+}
+
+/// What tells one state of a few files from another: digests of what is in them, since a clock of a file system may stand still between
+/// two changes. `None` for a file that cannot be read.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Stamps([Option<Digest>; 3]);
+
+type Digest = [u8; 32];
+
+impl Stamps {
+    /// Of a certificate, its key, and authorities.
+    pub(super) fn of(files: [Option<&Path>; 3]) -> Stamps {
+        let digest = |file: Option<&Path>| Some(Sha256::digest(fs::read(file?).ok()?).into());
+        Stamps(files.map(digest))
+    }
+
+    pub(super) fn authorities(&self) -> Option<Digest> {
+        self.0[2]
+    }
 }

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -10,8 +9,8 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rustls::crypto::ring::Ticketer;
 use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert, ServerConfig};
 use rustls::sign::CertifiedKey;
-use sha2::{Digest as _, Sha256};
 
+use super::files::Stamps;
 use super::keylog::KeyLogFile;
 use super::{CHALLENGE_PROTOCOL, ClientAuth, Identity, clients, files, provider};
 use crate::control::Published;
@@ -53,7 +52,15 @@ impl Settings {
 
     /// Tells those lines apart whose clients may not resume each other's sessions.
     pub fn tickets_key(&self) -> String {
-        format!("{self:?} {:?}", Stamps::of(self).authorities())
+        format!("{self:?} {:?}", Stamps::of(self.files()).authorities())
+    }
+
+    fn files(&self) -> [Option<&Path>; 3] {
+        let (cert, key) = match &self.source {
+            Source::Files { cert, key } => (Some(&**cert), Some(&**key)),
+            Source::Installed { .. } => (None, None),
+        };
+        [cert, key, self.ca.as_deref()]
     }
 }
 
@@ -126,7 +133,7 @@ impl Live {
     pub fn load(settings: Settings, tickets: Arc<Tickets>) -> Result<Live, String> {
         let keylog = settings.keylog.as_deref().map(KeyLogFile::open);
         let keylog = keylog.transpose()?.map(Arc::new);
-        let stamps = Stamps::of(&settings);
+        let stamps = Stamps::of(settings.files());
         let identity = settings.identity()?;
         let terms = Terms::new(&settings, identity.as_ref(), &tickets, keylog.as_ref())?;
         let cert = settings.shown();
@@ -155,7 +162,7 @@ impl Live {
 
     /// Loads everything anew if a file has changed since the last look. Blocks.
     pub fn refresh(&self) {
-        let now = Stamps::of(&self.settings);
+        let now = Stamps::of(self.settings.files());
         let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
         if seen.stamps == now {
             return;
@@ -344,26 +351,3 @@ fn slot(scheme: Scheme) -> usize {
 
 const SLOTS: usize = 5;
 const PLUGIN: Option<&str> = Some("tls");
-
-/// What tells one state of the files from another: digests of what is in them, since a clock of a file system may stand still between two
-/// changes. `None` for a file that cannot be read.
-#[derive(Debug, PartialEq, Eq)]
-struct Stamps([Option<Digest>; 3]);
-
-type Digest = [u8; 32];
-
-impl Stamps {
-    fn of(settings: &Settings) -> Stamps {
-        let digest = |file: Option<&Path>| Some(Sha256::digest(fs::read(file?).ok()?).into());
-        let (cert, key) = match &settings.source {
-            Source::Files { cert, key } => (Some(&**cert), Some(&**key)),
-            Source::Installed { .. } => (None, None),
-        };
-        let files = [cert, key, settings.ca.as_deref()];
-        Stamps(files.map(digest))
-    }
-
-    fn authorities(&self) -> Option<Digest> {
-        self.0[2]
-    }
-}

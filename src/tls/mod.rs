@@ -7,21 +7,27 @@
 //! ```text
 //!   *tls* -> Settings -> Live: certificate, key and client authorities, again when their files change
 //!                          -> rustls::ServerConfig for each transport, with one key for tickets
+//!   `tls` of an upstream -> ClientSettings -> Client -> rustls::ClientConfig, with the sessions to resume
 //! ```
 
 #[cfg(feature = "acme")]
 pub mod acme;
+mod client;
 mod clients;
 mod files;
 mod keylog;
 mod live;
+mod pins;
 #[cfg(test)]
 mod tests;
 
+pub use client::{Client, ClientSettings, server_name};
 pub use files::{Identity, identity, roots, system_roots};
 pub use live::{Live, Settings, Source, Tickets};
+pub use pins::Pin;
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::crypto::CryptoProvider;
 use rustls::{CipherSuite, SupportedCipherSuite};
@@ -44,6 +50,9 @@ pub enum ClientAuth {
 
 /// The protocol that an authority offers which checks a name by a handshake (RFC 8737): nothing is said after it.
 pub const CHALLENGE_PROTOCOL: &[u8] = b"acme-tls/1";
+
+/// How often files are looked at: a new certificate is used within that time.
+pub const LOOK: Duration = Duration::from_secs(2);
 
 /// The ciphers of this process, in the order in which a server takes them: AES of 128 bits first, with which a handshake hashes by SHA-256.
 /// CPUs have instructions for that and few for SHA-384, which is a seventh of a handshake.

@@ -6,6 +6,7 @@
 
 pub mod busy_poll;
 pub mod ethtool;
+pub mod http_io;
 pub mod interfaces;
 mod outbox;
 pub mod proxy;

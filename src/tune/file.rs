@@ -1,5 +1,6 @@
 //! A settings file: TOML to keys with lines. What a key may say is checked here, what the machine lacks in `resolve`.
 
+use std::borrow::Cow;
 use std::fs;
 use std::io::Read;
 
@@ -196,15 +197,31 @@ fn convert(value: &DeValue<'_>) -> Value {
         DeValue::Integer(number) => i64::from_str_radix(number.as_str(), number.radix())
             .map_or(Value::Other("integer of more than 64 bits"), Value::Integer),
         DeValue::Array(items) => {
-            let texts = items.iter().map(|item| match item.get_ref() {
-                DeValue::String(text) => Some(text.to_string()),
-                _ => None,
-            });
-            let texts: Option<Vec<String>> = texts.collect();
-            texts.map_or(Value::Other("array of other than text"), Value::Texts)
+            texts(items).map_or(Value::Other("array of other than text"), Value::Texts)
         }
+        DeValue::Table(table) => lists(table).map_or(Value::Other("table"), Value::Lists),
         other => Value::Other(other.type_str()),
     }
+}
+
+/// A table of nothing but lists of text.
+fn lists(table: &DeTable<'_>) -> Option<Vec<(String, Vec<String>)>> {
+    let list = |value: &Spanned<DeValue<'_>>| match value.get_ref() {
+        DeValue::Array(items) => texts(items),
+        _ => None,
+    };
+    let row = |(key, value): (&Spanned<Cow<'_, str>>, &_)| {
+        Some((key.get_ref().to_string(), list(value)?))
+    };
+    table.iter().map(row).collect()
+}
+
+fn texts(items: &[Spanned<DeValue<'_>>]) -> Option<Vec<String>> {
+    let text = |item: &Spanned<DeValue<'_>>| match item.get_ref() {
+        DeValue::String(text) => Some(text.to_string()),
+        _ => None,
+    };
+    items.iter().map(text).collect()
 }
 
 /// The reason, with the key that was probably meant.

@@ -1,5 +1,7 @@
 //! The keys of a settings file: the one table from which the parser, its errors and the check of the README work.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::time::Duration;
 
 use super::has;
@@ -10,6 +12,7 @@ use crate::corefile::ZoneName;
 use crate::lang::cidr::{Net, NetSet};
 use crate::limits;
 use crate::runtime::Wish;
+use crate::tls::Pin;
 
 /// One key.
 pub struct Key {
@@ -299,6 +302,10 @@ pub const KEYS: &[Key] = &[
         core.settings.upstream_in_flight_max = value.count(1, limits::TUNE_PARKED)?;
         Ok(())
     }),
+    process("upstream_pins", |process, value| {
+        process.settings.upstream_pins = pins(value)?;
+        Ok(())
+    }),
 ];
 
 /// What a list of CPUs is called in errors.
@@ -333,6 +340,22 @@ fn networks(value: &Value) -> Result<NetSet, String> {
 
 pub(super) fn cache_octets(value: &Value) -> Result<usize, String> {
     value.octets(limits::CACHE_OCTETS_MIN, limits::CACHE_OCTETS_MAX)
+}
+
+fn pins(value: &Value) -> Result<BTreeMap<IpAddr, Vec<Pin>>, String> {
+    let rows = value.lists("keys of upstreams, like { \"9.9.9.9\" = [\"BASE64\"] }")?;
+    let pins_of = |(address, pins): &(String, Vec<String>)| {
+        let address = address
+            .parse()
+            .map_err(|_| format!("{address:?} is no address of an upstream"))?;
+        if pins.is_empty() || pins.len() > limits::UPSTREAM_PINS {
+            let most = limits::UPSTREAM_PINS;
+            return Err(format!("{address} must have 1 to {most} keys"));
+        }
+        let pins: Result<Vec<Pin>, String> = pins.iter().map(|pin| Pin::parse(pin)).collect();
+        Ok((address, pins?))
+    };
+    rows.iter().map(pins_of).collect()
 }
 
 fn busy_poll(value: &Value) -> Result<Duration, String> {

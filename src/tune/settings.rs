@@ -1,5 +1,7 @@
 //! The settings themselves: plain data, resolved for this machine. A setting that nobody gave has the value that the program always had.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -7,6 +9,7 @@ use crate::lang::cidr::NetSet;
 use crate::limits;
 use crate::runtime::cores::CorePlan;
 use crate::runtime::{Backend, Seat};
+use crate::tls::Pin;
 
 /// How names are proven to an ACME authority to be ours.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -64,6 +67,8 @@ pub struct Settings {
     pub doh_json: bool,
     /// HTTP proxies that are believed what they tell of the client's address.
     pub doh_trusted_proxies: NetSet,
+    /// Keys that upstreams over TLS must have, by address; at most `limits::UPSTREAM_PINS` each.
+    pub upstream_pins: BTreeMap<IpAddr, Vec<Pin>>,
 }
 
 impl Settings {
@@ -86,6 +91,7 @@ impl Settings {
             kubernetes_snapshot_interval: limits::KUBE_SNAPSHOT_INTERVAL,
             doh_json: false,
             doh_trusted_proxies: NetSet::default(),
+            upstream_pins: BTreeMap::new(),
         }
     }
 

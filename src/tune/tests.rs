@@ -146,6 +146,38 @@ fn keys_of_the_process_are_taken() {
 }
 
 #[test]
+fn keys_of_upstreams_are_taken() {
+    let pin = format!("{}=", "A".repeat(43));
+    let text = |rows: &str| format!("[global]\nupstream_pins = {rows}\n");
+    let pins = settings(&text(&format!(
+        "{{ \"9.9.9.9\" = [\"{pin}\"], \"2001:db8::1\" = [\"{pin}\", \"{pin}\"] }}"
+    )))
+    .upstream_pins;
+    let counts = pins.iter().map(|(to, pins)| (to.to_string(), pins.len()));
+    assert_eq!(
+        counts.collect::<Vec<_>>(),
+        [("9.9.9.9".into(), 1), ("2001:db8::1".into(), 2)]
+    );
+    for (rows, want) in [
+        ("7", "must be keys of upstreams"),
+        ("{ \"9.9.9.9\" = \"x\" }", "not a value of the kind table"),
+        (
+            "{ \"dns.example\" = [\"x\"] }",
+            "is no address of an upstream",
+        ),
+        ("{ \"9.9.9.9\" = [] }", "9.9.9.9 must have 1 to 16 keys"),
+        ("{ \"9.9.9.9\" = [\"AAAA\"] }", "44 characters: \"AAAA\""),
+    ] {
+        let error = TuneFile::parse("tune.toml", &text(rows)).err().unwrap();
+        assert!(
+            error.starts_with("tune.toml:2 - upstream_pins: "),
+            "{error}"
+        );
+        assert!(error.contains(want), "{error}");
+    }
+}
+
+#[test]
 fn a_node_for_all_chooses_its_cpus() {
     let cores = settings("[global]\nnuma_node = 0\n").cores;
     let cpus: Vec<Option<u32>> = cores.iter().map(|core| core.cpu).collect();

@@ -16,6 +16,8 @@ pub enum Value {
     Text(String),
     /// `["one", "two"]`.
     Texts(Vec<String>),
+    /// `{ "name" = ["text", ...], ... }`.
+    Lists(Vec<(String, Vec<String>)>),
     /// What no key takes; its kind.
     Other(&'static str),
 }
@@ -88,6 +90,14 @@ impl Value {
         }
     }
 
+    /// Lists of text by name; `what` says of what.
+    pub fn lists(&self, what: &str) -> Result<&[(String, Vec<String>)], String> {
+        match self {
+            Value::Lists(rows) => Ok(rows),
+            other => Err(format!("must be {what}, not {other}")),
+        }
+    }
+
     /// Text that is not empty; `what` says of which kind.
     pub fn text(&self, what: &str) -> Result<&str, String> {
         match self {
@@ -104,6 +114,7 @@ impl std::fmt::Display for Value {
             Value::Boolean(on) => on.fmt(f),
             Value::Text(text) => write!(f, "{text:?}"),
             Value::Texts(list) => write!(f, "{list:?}"),
+            Value::Lists(_) => f.write_str("a table of lists"),
             Value::Other(kind) => write!(f, "a value of the kind {kind}"),
         }
     }

@@ -1,13 +1,12 @@
 //! `tls CERT KEY [CA] { client_auth MODE; keylog FILE }` or `tls { acme DOMAIN... }`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 #[cfg(feature = "acme")]
 use super::acme;
 use crate::corefile::{Args, SetupError};
 use crate::plugin::SetupCx;
-use crate::tls::{ClientAuth, Live, Settings, Source, Tickets};
+use crate::tls::{ClientAuth, LOOK, Live, Settings, Source, Tickets};
 
 pub(super) fn parse(args: &mut Args<'_>, cx: &mut SetupCx<'_>) -> Result<(), SetupError> {
     while args.next() {
@@ -87,6 +86,3 @@ pub(super) fn only<'a>(args: &mut Args<'a>) -> Result<&'a str, SetupError> {
         _ => Err(args.arg_err()),
     }
 }
-
-/// How often files are looked at: a new certificate is served within that time.
-const LOOK: Duration = Duration::from_secs(2);
