@@ -340,6 +340,29 @@ pub const UPSTREAM_PROBE_PAUSE_MS_MIN: u64 = 10;
 pub const UPSTREAM_DIAL_MS_MIN: u64 = 1_000;
 /// See [`UPSTREAM_DIAL_MS_MIN`].
 pub const UPSTREAM_DIAL_MS_MAX: u64 = 30_000;
+/// TLS sessions that are kept for one upstream to be resumed, by all cores: rustls keeps up to eight tickets for each name.
+pub const UPSTREAM_TLS_SESSIONS: usize = 32;
+/// Connections with several queries each that one core keeps to one upstream over TLS. Servers that answer one query after the other
+/// (CoreDNS does) hold up those behind a slow one, so a few are better than one.
+pub const UPSTREAM_SESSIONS: usize = 16;
+/// Queries of one such connection above which one more is opened, if there may be one.
+pub const UPSTREAM_SESSION_EASY: usize = 8;
+/// Queries in flight on one connection over TLS; beyond it the exchange is refused.
+pub const UPSTREAM_SESSION_QUERIES: usize = 512;
+/// The same where the protocol keeps streams apart (HTTP/2): servers allow 100 and more, ours 256.
+pub const UPSTREAM_STREAMS: usize = 256;
+/// Streams of one connection above which one more is opened, if there may be one: servers may be spread over machines.
+pub const UPSTREAM_STREAMS_EASY: usize = 64;
+/// Connections with streams that one core keeps to one upstream.
+pub const UPSTREAM_STREAM_SESSIONS: usize = 16;
+/// Octets of the headers of one HTTP response from an upstream.
+pub const UPSTREAM_HEADER_OCTETS: u32 = 16 << 10;
+/// Octets of response bodies that one HTTP/2 connection may have on the way to us.
+pub const UPSTREAM_HTTP_WINDOW: u32 = 1 << 20;
+/// Octets that one HTTP/2 connection to an upstream keeps until the kernel takes them.
+pub const UPSTREAM_HTTP_UNSENT: usize = 64 << 10;
+/// Pins of one upstream: a few keys to change to.
+pub const UPSTREAM_PINS: usize = 16;
 /// Rcodes of one upstream that have a series of their own in a core's metrics; the rest is counted as `other`.
 pub const UPSTREAM_RCODE_SERIES: usize = 32;
 /// Octets of a file that lists name servers.
@@ -348,8 +371,10 @@ pub const RESOLV_CONF_OCTETS: usize = 1 << 20;
 pub const SEARCH_ELEMENTS: usize = 32;
 
 const _: () = assert!(UPSTREAM_IN_FLIGHT_PER_CORE <= PARKED_PER_CORE);
+const _: () =
+    assert!(UPSTREAM_SESSIONS * UPSTREAM_SESSION_QUERIES >= UPSTREAM_IN_FLIGHT_PER_CORE / 2);
 
-// === forward, loop ===
+// === forward, grpc, loop ===
 
 /// Upstreams of one *forward* line as written; CoreDNS's number.
 pub const FORWARD_TARGETS: usize = 15;
@@ -359,6 +384,8 @@ pub const FORWARD_UPSTREAMS: usize = 256;
 pub const FORWARD_DEADLINE_MS: u64 = 5_000;
 /// Pause after each round of attempts that failed at once, where nothing but the deadline ends them.
 pub const FORWARD_RETRY_PAUSE_MS: u64 = 10;
+/// Seconds that a connection of *grpc* is kept without a query.
+pub const GRPC_IDLE_S: u64 = 300;
 /// Seconds that *loop* goes on with its probe; CoreDNS's number.
 pub const LOOP_PROBE_S: u64 = 30;
 

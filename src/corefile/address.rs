@@ -46,7 +46,8 @@ impl Scheme {
         }
     }
 
-    fn from_name(name: &str) -> Option<Self> {
+    /// The scheme of that name.
+    pub fn from_name(name: &str) -> Option<Self> {
         let all = [
             Self::Dns,
             Self::Tls,

@@ -3,8 +3,13 @@
 use std::fmt;
 use std::io;
 use std::net::SocketAddr;
+use std::path::Path;
+use std::rc::Rc;
+
+use rustls::CertificateError;
 
 use super::Protocol;
+use super::endpoint::Address;
 
 /// A failed exchange.
 #[derive(Debug)]
@@ -17,8 +22,39 @@ pub enum Error {
     Read(Protocol, Option<SocketAddr>, SocketAddr, Why),
     /// The upstream closed the connection: `EOF`.
     Eof,
+    /// No connection to a socket in the file system.
+    DialPath(Box<Path>, Why),
+    /// The upstream speaks, but not as it should.
+    Peer(Address, Box<Fault>),
+    /// What ended a connection, or kept it from being opened, ended all that waited for it.
+    Shared(Rc<Error>),
+    /// The time ran out before there was a connection.
+    Late,
     /// This core waits for as many upstream answers as it may.
     Busy,
+}
+
+/// What is wrong with what an upstream said.
+#[derive(Debug)]
+pub enum Fault {
+    /// In TLS: its certificate, or the protocol.
+    Tls(io::Error),
+    /// It does not speak HTTP/2.
+    NoHttp2,
+    /// No response in time.
+    Timeout,
+    /// In HTTP/2.
+    Http(h2::Error),
+    /// Another status than 200.
+    Status(http::StatusCode),
+    /// Another kind of body than was asked for.
+    ContentType,
+    /// The body is longer than any message.
+    TooLong,
+    /// The body is no answer to the query.
+    Reply,
+    /// Another gRPC status than 0.
+    Grpc(u32),
 }
 
 /// The last part of an error.
@@ -38,6 +74,12 @@ impl fmt::Display for Error {
             Error::Dial(protocol, to, why) => ("dial", protocol, None, to, why),
             Error::Write(protocol, from, to, why) => ("write", protocol, *from, to, why),
             Error::Read(protocol, from, to, why) => ("read", protocol, *from, to, why),
+            Error::DialPath(path, why) => {
+                return write!(f, "dial unix {}: {why}", path.display());
+            }
+            Error::Peer(to, fault) => return write!(f, "exchange {to}: {fault}"),
+            Error::Shared(error) => return error.fmt(f),
+            Error::Late => return f.write_str("dial tcp: i/o timeout"),
             Error::Eof => return f.write_str("EOF"),
             Error::Busy => return f.write_str("too many queries wait for an upstream"),
         };
@@ -55,6 +97,50 @@ impl fmt::Display for Why {
             Why::Timeout => f.write_str("i/o timeout"),
             Why::Call(call, error) => write!(f, "{call}: {}", plain(error)),
         }
+    }
+}
+
+impl fmt::Display for Fault {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Fault::Tls(error) => tls(error, f),
+            Fault::NoHttp2 => f.write_str("the server does not offer HTTP/2 (ALPN h2)"),
+            Fault::Timeout => f.write_str("i/o timeout"),
+            Fault::Http(error) => write!(f, "http2: {error}"),
+            Fault::Status(status) => write!(f, "HTTP status {status}"),
+            Fault::ContentType => f.write_str("the response is of another content type"),
+            Fault::TooLong => f.write_str("the response is too long"),
+            Fault::Reply => f.write_str("the response is no reply to the query"),
+            Fault::Grpc(status) => write!(f, "gRPC status {status}"),
+        }
+    }
+}
+
+/// What is wrong with TLS, in Go's words where it has some.
+fn tls(error: &io::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let inner = error.get_ref().and_then(|inner| inner.downcast_ref());
+    let x509 = match inner {
+        Some(rustls::Error::InvalidCertificate(error)) => error,
+        Some(other) => return write!(f, "tls: {other}"),
+        None if error.kind() == io::ErrorKind::UnexpectedEof => return f.write_str("tls: EOF"),
+        None => return write!(f, "tls: {}", plain(error)),
+    };
+    f.write_str("tls: failed to verify certificate: x509: ")?;
+    match x509 {
+        // An authority of the same name has another key.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            f.write_str("certificate signed by unknown authority")
+        }
+        CertificateError::Expired
+        | CertificateError::ExpiredContext { .. }
+        | CertificateError::NotValidYet
+        | CertificateError::NotValidYetContext { .. } => {
+            f.write_str("certificate has expired or is not yet valid")
+        }
+        CertificateError::ApplicationVerificationFailure => {
+            f.write_str("the server's key is not one of those in upstream_pins")
+        }
+        other => write!(f, "{other}"),
     }
 }
 

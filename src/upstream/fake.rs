@@ -2,12 +2,16 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream, UdpSocket};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
+use crate::plugin::{Answer, Chain, Query, Route, TaskEnv, Visit};
+use crate::runtime::clock;
 use crate::wire::name;
+use crate::wire::rcode::Rcode;
 
 /// The thread; it ends when this is dropped.
 pub(crate) struct Fake {
@@ -54,8 +58,13 @@ impl Fake {
     }
 
     /// An upstream over TCP; the script's messages are framed.
-    pub(crate) fn tcp(mut script: impl Script) -> Fake {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    pub(crate) fn tcp(script: impl Script) -> Fake {
+        Fake::tcp_at("127.0.0.1:0".parse().unwrap(), script)
+    }
+
+    /// The same, at an address.
+    pub(crate) fn tcp_at(addr: SocketAddr, mut script: impl Script) -> Fake {
+        let listener = TcpListener::bind(addr).unwrap();
         listener.set_nonblocking(true).unwrap();
         let addr = listener.local_addr().unwrap();
         Fake::start(addr, move |stop, seen| {
@@ -159,6 +168,47 @@ pub(crate) fn failing(rcode: u16) -> impl Script {
 /// A script that never answers.
 pub(crate) fn silent() -> impl Script {
     |_, _: &[u8]| Vec::new()
+}
+
+/// The surroundings of a chain that is all there is.
+pub(crate) struct Alone;
+
+impl TaskEnv for Alone {
+    fn core(&self) -> usize {
+        0
+    }
+
+    fn now_ns(&self) -> u64 {
+        clock::now_ns()
+    }
+
+    fn route(&self, _: &mut Query) -> Result<Rc<Chain>, Rcode> {
+        Err(Rcode::REFUSED)
+    }
+
+    fn chain(&self, _: Route) -> Option<Rc<Chain>> {
+        None
+    }
+
+    fn visit(&self, _: usize, visit: Visit) -> Result<(), Visit> {
+        Err(visit)
+    }
+
+    fn start_background(&self, _: &mut Query) {}
+}
+
+/// What the client sees of one query: the last octet of the first address, or the rcode, and the error.
+pub(crate) fn outcome(query: &Query) -> String {
+    match query.answer {
+        Answer::Written => match query.reply.records().first() {
+            Some(record) => query.reply.rdata(record)[3].to_string(),
+            None => query.reply.rcode.to_string(),
+        },
+        Answer::Unwritten(rcode) => {
+            format!("{rcode}: {}", query.error.as_deref().unwrap_or_default())
+        }
+        Answer::Open | Answer::Dropped => "dropped".to_owned(),
+    }
 }
 
 const POLL: Duration = Duration::from_millis(10);

@@ -1,29 +1,36 @@
 //! Whether an upstream is alive: one count of failed probes for each upstream of the process, and one probe at a time.
 
 use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
+use super::dial::{self, Opened};
+use super::endpoint::{Address, Endpoint, Transport};
+use super::http2::{Form, Http2};
 use super::message::{Request, RequestBuffer};
+use super::pipeline::Pipeline;
+use super::session::Carrier;
 use super::{Protocol, tcp, udp};
 use crate::limits;
 use crate::runtime;
 use crate::telemetry::metrics::{SharedCounter, registry};
 use crate::wire::edns::Edns;
 use crate::wire::name::NameBuf;
-use crate::wire::reply::Question;
+use crate::wire::reply::{Question, Reply};
 use crate::wire::{HEADER, flag, types, u16_at};
 
 /// The health of one upstream, shared by all cores and server blocks; it outlives a reload.
 ///
 /// Nothing asks a healthy upstream. After a failed exchange one probe runs, again and again until any reply comes.
 pub struct Health {
-    addr: SocketAddr,
+    endpoint: Endpoint,
     to: String,
     fails: AtomicU32,
     is_probed: AtomicBool,
-    failures: SharedCounter,
+    /// None where the plugin counts by itself.
+    failures: Option<SharedCounter>,
 }
 
 /// How to probe.
@@ -42,17 +49,18 @@ pub struct Probe {
 }
 
 impl Health {
-    /// An upstream that is taken to be alive. `proxy` is the `proxy_name` label of its metrics.
-    pub fn new(proxy: &'static str, addr: SocketAddr) -> Arc<Health> {
-        let to = label(addr);
-        let labels = [("proxy_name", proxy), ("to", to.as_str())];
-        let failures = registry().shared_counter(
-            "coredns_proxy_healthcheck_failures_total",
-            "Health probes that got no reply.",
-            &labels,
-        );
+    /// An upstream that is taken to be alive. `proxy` is the `proxy_name` label of its metrics; none: it has none.
+    pub fn new(proxy: Option<&'static str>, endpoint: Endpoint) -> Arc<Health> {
+        let to = endpoint.address.to_string();
+        let failures = proxy.map(|proxy| {
+            registry().shared_counter(
+                "coredns_proxy_healthcheck_failures_total",
+                "Health probes that got no reply.",
+                &[("proxy_name", proxy), ("to", to.as_str())],
+            )
+        });
         Arc::new(Health {
-            addr,
+            endpoint,
             to,
             fails: AtomicU32::new(0),
             is_probed: AtomicBool::new(false),
@@ -60,9 +68,9 @@ impl Health {
         })
     }
 
-    /// The upstream's address.
-    pub fn addr(&self) -> SocketAddr {
-        self.addr
+    /// Where the upstream is and what it speaks.
+    pub fn endpoint(&self) -> &Endpoint {
+        &self.endpoint
     }
 
     /// Its address as metrics, metadata and errors show it.
@@ -81,11 +89,11 @@ impl Health {
             return;
         }
         let running = Running(Arc::downgrade(self));
-        let (addr, probe) = (self.addr, probe.clone());
+        let (endpoint, probe) = (self.endpoint.clone(), probe.clone());
         // A refused task is dropped, and `Running` with it: the next failure tries again.
         runtime::spawn(async move {
             loop {
-                let alive = probe.once(addr).await;
+                let alive = probe.once(&endpoint).await;
                 let Some(health) = running.0.upgrade() else {
                     return;
                 };
@@ -105,7 +113,9 @@ impl Health {
             self.fails.store(0, Ordering::Relaxed);
             return;
         }
-        self.failures.inc();
+        if let Some(failures) = &self.failures {
+            failures.inc();
+        }
         let fails = self.fails.load(Ordering::Relaxed);
         // Only the one probe writes, so nothing is lost between load and store.
         self.fails.store(fails.saturating_add(1), Ordering::Relaxed);
@@ -130,7 +140,7 @@ impl Drop for Running {
 
 impl Probe {
     /// Whether the upstream sent anything that looks like a reply to this probe. The rcode does not matter.
-    async fn once(&self, addr: SocketAddr) -> bool {
+    async fn once(&self, endpoint: &Endpoint) -> bool {
         let mut request = RequestBuffer::new(&Request {
             flags: if self.recursion_desired { flag::RD } else { 0 },
             question: Question {
@@ -143,12 +153,41 @@ impl Probe {
         request.draw_id();
         let wait = Duration::from_millis(limits::UPSTREAM_PROBE_MS);
         let asked = async {
-            match self.protocol {
-                Protocol::Udp => self.over_udp(addr, &request).await,
-                Protocol::Tcp => self.over_tcp(addr, &request, wait).await,
+            match (endpoint.transport, &endpoint.address, self.protocol) {
+                (Transport::Dns, Address::Ip(addr), Protocol::Udp) => {
+                    self.over_udp(*addr, &request).await
+                }
+                (Transport::Dns, Address::Ip(addr), Protocol::Tcp) => {
+                    self.over_tcp(*addr, &request, wait).await
+                }
+                _ => self.over_connection(endpoint, &mut request, wait).await,
             }
         };
         runtime::timeout(wait, asked).await.unwrap_or(false)
+    }
+
+    /// Over a connection of its own, as queries go to this upstream.
+    async fn over_connection(
+        &self,
+        endpoint: &Endpoint,
+        request: &mut RequestBuffer,
+        wait: Duration,
+    ) -> bool {
+        let Ok(opened) = dial::open(endpoint, self.source, wait).await else {
+            return false;
+        };
+        let mut reply = Reply::default();
+        match (opened, Form::of(endpoint)) {
+            (Opened::Tls(tls), None) => {
+                let pipeline = Pipeline::start(tls);
+                pipeline.exchange(request, &mut reply).await.is_ok()
+            }
+            (Opened::Plain(_), None) => false,
+            (opened, Some(form)) => match Http2::start(opened, Rc::new(form)).await {
+                Ok(http) => http.exchange(request, &mut reply).await.is_ok(),
+                Err(_) => false,
+            },
+        }
     }
 
     async fn over_udp(&self, addr: SocketAddr, request: &RequestBuffer) -> bool {
@@ -193,12 +232,4 @@ impl Probe {
 
 fn is_reply(header: &[u8], id: u16) -> bool {
     u16_at(header, 0) == Ok(id) && u16_at(header, 2).is_ok_and(|flags| flags & flag::QR != 0)
-}
-
-/// An address without the scope of a link-local one, as CoreDNS's labels have it.
-fn label(addr: SocketAddr) -> String {
-    match addr {
-        SocketAddr::V4(addr) => addr.to_string(),
-        SocketAddr::V6(addr) => format!("[{}]:{}", addr.ip(), addr.port()),
-    }
 }

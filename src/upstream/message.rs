@@ -10,6 +10,7 @@
 )]
 
 use super::entropy;
+use crate::limits::MESSAGE_OCTETS;
 use crate::wire::edns::{self, Edns};
 use crate::wire::name::NameBuf;
 use crate::wire::rcode::Rcode;
@@ -91,6 +92,46 @@ impl RequestBuffer {
         }
     }
 
+    /// The question in wire form: name, type, class.
+    pub(super) fn question_octets(&self) -> &[u8] {
+        let at = 2 + HEADER;
+        &self.octets[at..at + usize::from(self.name_len) + 4]
+    }
+
+    /// Appends the message with that id, behind its length if it is `framed`, padded to a multiple of 128 octets if it has an OPT record
+    /// (RFC 8467 section 4.1), for where an observer sees lengths alone.
+    pub(super) fn write_padded(&self, id: u16, framed: bool, out: &mut Vec<u8>) {
+        let start = out.len();
+        out.extend_from_slice(&self.octets);
+        let message = start + 2;
+        let opt = message + HEADER + self.question_octets().len();
+        out[message..message + 2].copy_from_slice(&id.to_be_bytes());
+        let len = out.len() - message;
+        // A query that is padded already, or near the end of what a length can say, goes as it is.
+        if opt < out.len() && !self.is_padded() && len < MESSAGE_OCTETS - 2 * PADDED {
+            let padding = (len + 4).next_multiple_of(PADDED) - len - 4;
+            out.extend_from_slice(&edns::option::PADDING.to_be_bytes());
+            // Less than a block.
+            out.extend_from_slice(&(padding as u16).to_be_bytes());
+            out.resize(out.len() + padding, 0);
+            // The length of the record's data, behind its name, type, class and TTL. Both lengths fit, as was seen above.
+            let data = (out.len() - opt - OPT_FIXED) as u16;
+            out[opt + OPT_FIXED - 2..opt + OPT_FIXED].copy_from_slice(&data.to_be_bytes());
+            let len = (out.len() - message) as u16;
+            out[start..message].copy_from_slice(&len.to_be_bytes());
+        }
+        if !framed {
+            out.drain(start..message);
+        }
+    }
+
+    /// Whether the options that came with the query pad it.
+    fn is_padded(&self) -> bool {
+        let opt = 2 + HEADER + self.question_octets().len();
+        let options = self.octets.get(opt + OPT_FIXED..).unwrap_or_default();
+        edns::options(options).any(|(code, _)| code == edns::option::PADDING)
+    }
+
     /// The message alone.
     pub fn datagram(&self) -> &[u8] {
         &self.octets[2..]
@@ -138,6 +179,31 @@ pub fn accept(
     }
 }
 
+/// Whether a message is a reply with that id to that question (name, type and class as sent).
+pub(super) fn is_for(message: &[u8], id: u16, question: &[u8]) -> bool {
+    let Ok(flags) = u16_at(message, 2) else {
+        return false;
+    };
+    if message.len() < HEADER || u16_at(message, 0) != Ok(id) || flags & flag::QR == 0 {
+        return false;
+    }
+    let Some((name, rest)) = question.split_at_checked(question.len().saturating_sub(4)) else {
+        return false;
+    };
+    match (u16_at(message, 4), u16_at(rest, 0), u16_at(rest, 2)) {
+        (Ok(0), ..) => bare_error(message, flags),
+        (Ok(1), Ok(qtype), Ok(qclass)) => same_question(
+            message,
+            &Question {
+                name,
+                qtype,
+                qclass,
+            },
+        ),
+        _ => false,
+    }
+}
+
 /// An error without a question, as servers send that could not read ours: a header and nothing else.
 fn bare_error(message: &[u8], flags: u16) -> bool {
     let rcode = Rcode(flags & flag::RCODE);
@@ -159,6 +225,11 @@ fn empty_truncated(flags: u16, reply: &mut Reply) -> bool {
     reply.rcode = Rcode(flags & flag::RCODE);
     true
 }
+
+/// Queries are padded to multiples of so many octets.
+const PADDED: usize = 128;
+/// Octets of an OPT record before its options.
+const OPT_FIXED: usize = 11;
 
 #[cfg(test)]
 mod tests {
@@ -210,6 +281,35 @@ mod tests {
             usize::from(u16_at(sent.framed(), 0).unwrap()),
             sent.datagram().len()
         );
+    }
+
+    #[test]
+    fn queries_are_padded_where_lengths_are_all_that_is_seen() {
+        let mut edns = Edns::default();
+        let mut parsed = Parsed::default();
+        let mut check = |name: &str, edns: &Edns, want: usize| {
+            let sent = request(&self::name(name), edns);
+            for framed in [true, false] {
+                let mut out = b"before".to_vec();
+                sent.write_padded(7, framed, &mut out);
+                let message = &out[6 + 2 * usize::from(framed)..];
+                assert_eq!(message.len(), want, "{name}");
+                if framed {
+                    assert_eq!(u16_at(&out, 6), Ok(want as u16));
+                }
+                assert_eq!(parse(message, &mut parsed), Verdict::Accept);
+                assert_eq!(parsed.id, 7);
+            }
+            parsed.edns.find(edns::option::PADDING).map(<[u8]>::len)
+        };
+        assert_eq!(check("a", &edns, 12 + 3 + 4), None);
+        edns.ensure(1232);
+        assert_eq!(check("a", &edns, 128), Some(128 - 12 - 3 - 4 - 11 - 4));
+        let exact = format!("{}.{}", "a".repeat(60), "b".repeat(34));
+        assert_eq!(check(&exact, &edns, 128), Some(0));
+        assert_eq!(check(&format!("{exact}b"), &edns, 256), Some(127));
+        edns.push(edns::option::PADDING, &[0; 3]);
+        assert_eq!(check("a", &edns, 12 + 3 + 4 + 11 + 7), Some(3));
     }
 
     /// A reply to `sent` that is right, to be spoilt by each case.

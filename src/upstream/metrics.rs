@@ -3,38 +3,50 @@
 use std::cell::RefCell;
 
 use crate::limits;
+use crate::telemetry::dns::TIME_BUCKETS;
 use crate::telemetry::metrics::{Counter, Histogram, registry};
 use crate::wire::rcode::Rcode;
 
 /// One core's cells of one upstream.
 pub(super) struct Metrics {
-    proxy: &'static str,
+    /// None where the plugin counts by itself.
+    proxy: Option<&'static str>,
     to: String,
     /// By rcode; `None` collects the rest.
     durations: RefCell<Vec<(Option<Rcode>, Histogram)>>,
-    pub(super) udp: Cache,
-    pub(super) tcp: Cache,
 }
 
 /// Uses of kept sockets of one protocol.
 pub(super) struct Cache {
-    pub(super) hits: Counter,
-    pub(super) misses: Counter,
+    hits: Counter,
+    misses: Counter,
+}
+
+/// Handshakes of one core with one upstream.
+pub(super) struct Handshakes {
+    pub(super) full: Counter,
+    pub(super) resumed: Counter,
 }
 
 impl Metrics {
-    pub(super) fn new(proxy: &'static str, to: &str) -> Metrics {
+    pub(super) fn new(proxy: Option<&'static str>, to: &str) -> Metrics {
         Metrics {
             proxy,
             to: to.to_owned(),
             durations: RefCell::new(Vec::new()),
-            udp: Cache::new(proxy, to, "udp"),
-            tcp: Cache::new(proxy, to, "tcp"),
         }
+    }
+
+    /// The uses of one protocol.
+    pub(super) fn cache(&self, proto: &str) -> Option<Cache> {
+        Some(Cache::new(self.proxy?, &self.to, proto))
     }
 
     /// Counts an answered exchange.
     pub(super) fn observe(&self, rcode: Rcode, ns: u64) {
+        let Some(proxy) = self.proxy else {
+            return;
+        };
         let mut durations = self.durations.borrow_mut();
         if let Some(row) = durations.iter().find(|row| row.0 == Some(rcode)) {
             return row.1.observe_ns(ns);
@@ -50,12 +62,8 @@ impl Metrics {
         let histogram = registry().histogram(
             "coredns_proxy_request_duration_seconds",
             "Time of one exchange with an upstream.",
-            BUCKETS,
-            &[
-                ("proxy_name", self.proxy),
-                ("to", &self.to),
-                ("rcode", &label),
-            ],
+            TIME_BUCKETS,
+            &[("proxy_name", proxy), ("to", &self.to), ("rcode", &label)],
         );
         histogram.observe_ns(ns);
         durations.push((key, histogram));
@@ -63,6 +71,14 @@ impl Metrics {
 }
 
 impl Cache {
+    /// Counts an exchange.
+    pub(super) fn count(&self, is_hit: bool) {
+        match is_hit {
+            true => self.hits.inc(),
+            false => self.misses.inc(),
+        }
+    }
+
     fn new(proxy: &'static str, to: &str, proto: &str) -> Cache {
         let labels = [("proxy_name", proxy), ("to", to), ("proto", proto)];
         let registry = registry();
@@ -81,8 +97,18 @@ impl Cache {
     }
 }
 
-/// Seconds: 0.25 ms doubled 15 times.
-const BUCKETS: &[f64] = &[
-    0.00025, 0.0005, 0.001, 0.002, 0.004, 0.008, 0.016, 0.032, 0.064, 0.128, 0.256, 0.512, 1.024,
-    2.048, 4.096, 8.192,
-];
+impl Handshakes {
+    pub(super) fn new(to: &str) -> Handshakes {
+        let counter = |kind| {
+            registry().counter(
+                "percoredns_upstream_handshakes_total",
+                "TLS handshakes with upstreams.",
+                &[("to", to), ("kind", kind)],
+            )
+        };
+        Handshakes {
+            full: counter("full"),
+            resumed: counter("resumed"),
+        }
+    }
+}

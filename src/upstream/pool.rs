@@ -16,23 +16,28 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::call::Call;
 use super::core::Place;
+use super::dial::{Dialler, Opened};
+use super::endpoint::{Address, Transport};
+use super::http2::{Form, Http2};
 use super::idle::{Idle, Kept, Rules};
-use super::message::RequestBuffer;
-use super::metrics::Metrics;
+use super::metrics::{Cache, Metrics};
+use super::pipeline::Pipeline;
+use super::session::{Carrier, Dial, Sessions};
 use super::tcp::Failure;
 use super::{Error, Health, Protocol, tcp, udp};
 use crate::limits;
-use crate::runtime::clock::{self, MILLISECOND, Nanos};
-use crate::runtime::{TcpStream, UdpSocket};
+use crate::runtime::clock::{self, Nanos};
+use crate::runtime::{self, TcpStream, UdpSocket};
 use crate::tune::CoreSettings;
 use crate::wire::reply::Reply;
 
 /// What a plugin decides about the sockets to an upstream.
 #[derive(Debug, Clone)]
 pub struct PoolSettings {
-    /// The `proxy_name` label.
-    pub proxy: &'static str,
+    /// The `proxy_name` label; none where the plugin counts by itself.
+    pub proxy: Option<&'static str>,
     /// How long a socket may be idle.
     pub expire: Duration,
     /// How long a socket may be open; zero = no limit.
@@ -45,28 +50,32 @@ pub struct PoolSettings {
     pub source: Option<IpAddr>,
 }
 
-/// What is asked of an upstream.
-pub struct Call {
-    /// The query.
-    pub request: RequestBuffer,
-    /// Octets that a reply over UDP may have.
-    pub room: usize,
-    /// A reading of the monotonic clock after which no answer is of use.
-    pub deadline: Nanos,
-}
-
-/// The sockets of one core to one upstream. Each carries one query at a time.
+/// The sockets of one core to one upstream.
 pub struct Pool {
     health: Arc<Health>,
-    source: Option<IpAddr>,
     read_timeout: Duration,
-    udp: Idle<UdpSocket>,
-    tcp: Idle<TcpStream>,
-    /// A moving average of the time that connecting took.
-    dial_average: Cell<Nanos>,
+    way: Way,
     metrics: Metrics,
     in_flight: Rc<Cell<usize>>,
     of_core_max: usize,
+}
+
+/// How queries reach the upstream.
+enum Way {
+    Plain(Box<Plain>),
+    Tls(Sessions<Pipeline>, Option<Cache>),
+    Http(Sessions<Http2>, Option<Cache>),
+}
+
+/// Sockets that carry one query at a time.
+struct Plain {
+    addr: SocketAddr,
+    source: Option<IpAddr>,
+    udp: Idle<UdpSocket>,
+    tcp: Idle<TcpStream>,
+    udp_uses: Option<Cache>,
+    tcp_uses: Option<Cache>,
+    dialler: Dialler,
 }
 
 impl Pool {
@@ -83,14 +92,8 @@ impl Pool {
         };
         let metrics = Metrics::new(settings.proxy, health.to());
         Pool {
-            source: settings.source,
             read_timeout: settings.read_timeout,
-            udp: Idle::new(Rules {
-                max_uses: limits::UPSTREAM_UDP_USES,
-                ..rules
-            }),
-            tcp: Idle::new(rules),
-            dial_average: Cell::new(limits::UPSTREAM_DIAL_MS_MAX * MILLISECOND / 2),
+            way: Way::new(&health, settings.source, rules, &metrics),
             health,
             metrics,
             in_flight: Rc::default(),
@@ -103,7 +106,8 @@ impl Pool {
         &self.health
     }
 
-    /// Asks and reads the answer into `reply`, which holds anything after an error.
+    /// Asks and reads the answer into `reply`, which holds anything after an error. `protocol` counts where the upstream speaks
+    /// [`Transport::Dns`].
     ///
     /// # Errors
     /// No socket, no connection or no reply in time; junk is no error, it is waited past. [`Error::Busy`] says nothing of the
@@ -121,19 +125,16 @@ impl Pool {
             };
             let start = clock::now_ns();
             call.request.draw_id();
-            match protocol {
-                Protocol::Udp => {
-                    let kept = self.take_udp()?;
-                    let wait_ns = nanos(self.wait(call.deadline));
-                    let outcome =
-                        udp::exchange(&kept.io, &call.request, call.room, wait_ns, reply).await;
-                    outcome.map_err(|failure| self.udp_error(&kept, failure))?;
-                    self.udp.give(kept);
-                }
+            if matches!((&self.way, protocol), (Way::Plain(_), Protocol::Udp)) {
+                let kept = self.take_udp()?;
+                let wait_ns = nanos(self.wait(call.deadline));
+                let outcome =
+                    udp::exchange(&kept.io, &call.request, call.room, wait_ns, reply).await;
+                outcome.map_err(|failure| self.udp_error(&kept, failure))?;
+                self.give_udp(kept);
+            } else {
                 // Boxed: it needs three times the room of the other, which most of those that wait are in.
-                Protocol::Tcp => {
-                    Box::pin(self.over_tcp(&call.request, call.deadline, reply)).await?;
-                }
+                Box::pin(self.over_connection(call, reply)).await?;
             }
             let took = clock::now_ns().saturating_sub(start);
             self.metrics.observe(reply.rcode, took);
@@ -141,8 +142,9 @@ impl Pool {
         }
     }
 
-    fn addr(&self) -> SocketAddr {
-        self.health.addr()
+    /// Whether the upstream asks the client to come back over TCP: only where both are to be had.
+    pub fn is_plain(&self) -> bool {
+        matches!(self.way, Way::Plain(_))
     }
 
     /// How long to wait for a reply from now on.
@@ -151,79 +153,177 @@ impl Pool {
     }
 
     fn take_udp(&self) -> Result<Kept<UdpSocket>, Error> {
-        if let Some(kept) = self.udp.take() {
-            self.metrics.udp.hits.inc();
-            return Ok(kept);
+        let Way::Plain(plain) = &self.way else {
+            return Err(Error::Eof);
+        };
+        let kept = plain.udp.take();
+        count(&plain.udp_uses, kept.is_some());
+        match kept {
+            Some(kept) => Ok(kept),
+            None => udp::open(plain.addr, plain.source).map(Kept::new),
         }
-        self.metrics.udp.misses.inc();
-        udp::open(self.addr(), self.source).map(Kept::new)
     }
 
     #[cold]
     fn udp_error(&self, kept: &Kept<UdpSocket>, failure: udp::Failure) -> Error {
-        let (from, peer) = (kept.io.local_addr().ok(), self.addr());
+        let Address::Ip(to) = self.health.endpoint().address else {
+            return Error::Eof;
+        };
+        let from = kept.io.local_addr().ok();
         match failure {
-            udp::Failure::Write(why) => Error::Write(Protocol::Udp, from, peer, why),
-            udp::Failure::Read(why) => Error::Read(Protocol::Udp, from, peer, why),
+            udp::Failure::Write(why) => Error::Write(Protocol::Udp, from, to, why),
+            udp::Failure::Read(why) => Error::Read(Protocol::Udp, from, to, why),
         }
     }
 
-    async fn over_tcp(
-        &self,
-        request: &RequestBuffer,
-        deadline: Nanos,
-        reply: &mut Reply,
-    ) -> Result<(), Error> {
-        if let Some(mut kept) = self.tcp.take() {
-            self.metrics.tcp.hits.inc();
-            let wait = self.wait(deadline);
-            match tcp::exchange(&mut kept.io, request, wait, reply).await {
+    fn give_udp(&self, kept: Kept<UdpSocket>) {
+        if let Way::Plain(plain) = &self.way {
+            plain.udp.give(kept);
+        }
+    }
+
+    async fn over_connection(&self, call: &mut Call, reply: &mut Reply) -> Result<(), Error> {
+        match &self.way {
+            Way::Plain(plain) => self.over_tcp(plain, call, reply).await,
+            Way::Tls(sessions, uses) => self.over_sessions(sessions, uses, call, reply).await,
+            Way::Http(sessions, uses) => self.over_sessions(sessions, uses, call, reply).await,
+        }
+    }
+
+    async fn over_tcp(&self, plain: &Plain, call: &Call, reply: &mut Reply) -> Result<(), Error> {
+        if let Some(mut kept) = plain.tcp.take() {
+            count(&plain.tcp_uses, true);
+            let wait = self.wait(call.deadline);
+            match tcp::exchange(&mut kept.io, &call.request, wait, reply).await {
                 Ok(reusable) => {
                     if reusable {
-                        self.tcp.give(kept);
+                        plain.tcp.give(kept);
                     }
                     return Ok(());
                 }
                 // It was closed while idle, and those beside it may be too: ask once more over a new one.
                 Err(Failure::Closed(_)) => {}
                 Err(Failure::Other(error)) => {
-                    self.tcp.clear();
+                    plain.tcp.clear();
                     return Err(error);
                 }
             }
         }
-        self.metrics.tcp.misses.inc();
-        let mut kept = Kept::new(self.dial(deadline).await?);
-        let wait = self.wait(deadline);
-        if tcp::exchange(&mut kept.io, request, wait, reply).await? {
-            self.tcp.give(kept);
+        count(&plain.tcp_uses, false);
+        let Opened::Plain(stream) = plain.dialler.dial(until(call.deadline)).await? else {
+            return Err(Error::Eof);
+        };
+        let mut kept = Kept::new(stream);
+        let wait = self.wait(call.deadline);
+        if tcp::exchange(&mut kept.io, &call.request, wait, reply).await? {
+            plain.tcp.give(kept);
         }
         Ok(())
     }
 
-    async fn dial(&self, deadline: Nanos) -> Result<TcpStream, Error> {
-        let start = clock::now_ns();
-        let wait = dial_timeout(self.dial_average.get()).min(until(deadline));
-        let dialled = tcp::open(self.addr(), self.source, wait).await;
-        let took = clock::now_ns().saturating_sub(start);
-        let average = self.dial_average.get();
-        self.dial_average.set(average - average / 4 + took / 4);
-        dialled
+    async fn over_sessions<C: Carrier>(
+        &self,
+        sessions: &Sessions<C>,
+        uses: &Option<Cache>,
+        call: &mut Call,
+        reply: &mut Reply,
+    ) -> Result<(), Error> {
+        let mut is_again = false;
+        loop {
+            // An upstream that cannot be reached costs no more time than one that does not answer; the attempt goes on without us.
+            let patience = clock::now_ns().saturating_add(nanos(self.read_timeout));
+            let place = sessions.acquire(call.deadline.min(patience)).await?;
+            count(uses, place.was_kept);
+            let sent = clock::now_ns();
+            let asked = place.carrier().exchange(&mut call.request, reply);
+            match runtime::timeout(self.wait(call.deadline), asked).await {
+                Ok(Ok(())) => {
+                    place.note_heard();
+                    return Ok(());
+                }
+                // It was closed while idle, or told to take no more: ask once more over another.
+                Ok(Err(Failure::Closed(_))) if place.was_kept && !is_again => {
+                    place.retire();
+                    is_again = true;
+                }
+                Ok(Err(Failure::Closed(error))) => {
+                    place.retire();
+                    return Err(error);
+                }
+                Ok(Err(Failure::Other(error))) => return Err(error),
+                Err(_) => {
+                    place.note_silence(sent);
+                    return Err(place.carrier().timeout());
+                }
+            }
+        }
     }
 
     #[cfg(test)]
     pub(super) fn idle(&self, protocol: Protocol) -> usize {
-        match protocol {
-            Protocol::Udp => self.udp.len(),
-            Protocol::Tcp => self.tcp.len(),
+        match (&self.way, protocol) {
+            (Way::Plain(plain), Protocol::Udp) => plain.udp.len(),
+            (Way::Plain(plain), Protocol::Tcp) => plain.tcp.len(),
+            (Way::Tls(sessions, _), _) => sessions.len(),
+            (Way::Http(sessions, _), _) => sessions.len(),
         }
     }
 }
 
-fn dial_timeout(average: Nanos) -> Duration {
-    let least = limits::UPSTREAM_DIAL_MS_MIN * MILLISECOND;
-    let most = limits::UPSTREAM_DIAL_MS_MAX * MILLISECOND;
-    Duration::from_nanos(average.saturating_mul(2).clamp(least, most))
+impl Way {
+    fn new(health: &Arc<Health>, source: Option<IpAddr>, rules: Rules, metrics: &Metrics) -> Way {
+        let dialler = Dialler::new(Arc::clone(health), source);
+        let most = Duration::from_millis(limits::UPSTREAM_DIAL_MS_MAX);
+        let endpoint = health.endpoint();
+        if let Some(form) = Form::of(endpoint) {
+            let proto = match endpoint.transport {
+                Transport::Grpc => "grpc",
+                _ => "https",
+            };
+            let shared = Rc::new((dialler, Rc::new(form)));
+            let dial: Dial<Http2> = Rc::new(move || {
+                let shared = Rc::clone(&shared);
+                Box::pin(async move {
+                    let (dialler, form) = &*shared;
+                    Http2::start(dialler.dial(most).await?, Rc::clone(form)).await
+                })
+            });
+            return Way::Http(Sessions::new(rules, dial), metrics.cache(proto));
+        }
+        match (&endpoint.address, &endpoint.tls) {
+            (Address::Ip(addr), None) => Way::Plain(Box::new(Plain {
+                addr: *addr,
+                source,
+                udp: Idle::new(Rules {
+                    max_uses: limits::UPSTREAM_UDP_USES,
+                    ..rules
+                }),
+                tcp: Idle::new(rules),
+                udp_uses: metrics.cache(Protocol::Udp.as_str()),
+                tcp_uses: metrics.cache(Protocol::Tcp.as_str()),
+                dialler,
+            })),
+            _ => {
+                let dialler = Rc::new(dialler);
+                let dial: Dial<Pipeline> = Rc::new(move || {
+                    let dialler = Rc::clone(&dialler);
+                    Box::pin(async move {
+                        match dialler.dial(most).await? {
+                            Opened::Tls(tls) => Ok(Pipeline::start(tls)),
+                            Opened::Plain(_) => Err(Error::Eof),
+                        }
+                    })
+                });
+                Way::Tls(Sessions::new(rules, dial), metrics.cache("tcp-tls"))
+            }
+        }
+    }
+}
+
+fn count(uses: &Option<Cache>, is_hit: bool) {
+    if let Some(uses) = uses {
+        uses.count(is_hit);
+    }
 }
 
 fn until(deadline: Nanos) -> Duration {

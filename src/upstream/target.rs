@@ -3,44 +3,126 @@
 use std::fs::File;
 use std::io::{self, Read};
 use std::net::{IpAddr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::path::PathBuf;
 
+use crate::corefile::address::Scheme;
 use crate::corefile::split_host_port;
 use crate::limits;
 use crate::wire::name::NameBuf;
 
 /// What one argument stands for.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Target {
+pub struct Target {
+    /// What is spoken there.
+    pub scheme: Scheme,
+    /// The name of the certificate, behind a `%`.
+    pub server_name: Option<String>,
+    /// Where it is.
+    pub location: Location,
+}
+
+/// Where an upstream is.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Location {
     /// An address and a port.
     Address(SocketAddr),
     /// The name servers of a file; none if it lists none.
     File(Vec<SocketAddr>),
     /// A host to look up.
     Host(String, u16),
+    /// A socket in the file system.
+    Path(PathBuf),
 }
 
-/// Reads `[dns://]IP[%ZONE][:PORT]`, the name of a file, or `HOST[:PORT]`. `plugin` is named in errors.
-///
-/// # Errors
-/// Another scheme, or text that is none of the three.
-pub fn parse(plugin: &str, text: &str) -> Result<Target, String> {
-    let (scheme, rest) = text.split_once("://").unwrap_or(("dns", text));
-    match scheme {
-        "dns" => {}
-        "tls" | "https" | "quic" => {
+/// What a plugin takes.
+pub struct Takes {
+    /// Its name, for errors.
+    pub plugin: &'static str,
+    /// The schemes that may be written.
+    pub schemes: &'static [Scheme],
+    /// What is spoken where none is written; the port is 53 all the same.
+    pub bare: Scheme,
+    /// Whether `unix://PATH` may be written.
+    pub paths: bool,
+}
+
+impl Takes {
+    /// Reads `[SCHEME://]IP[%NAME][:PORT]`, the name of a file, or `[SCHEME://]HOST[:PORT]`. Behind the `%` is the zone of a link-local
+    /// address, or the name of the certificate where TLS is spoken.
+    ///
+    /// # Errors
+    /// Another scheme, or text that is none of these.
+    pub fn parse(&self, text: &str) -> Result<Target, String> {
+        let (scheme, port, rest) = self.scheme(text)?;
+        let Some(scheme) = scheme else {
+            return Ok(Target {
+                scheme: self.bare,
+                server_name: None,
+                location: Location::Path(rest.into()),
+            });
+        };
+        let is_http = matches!(scheme, Scheme::Https | Scheme::Https3);
+        if is_http && rest.contains('/') {
             return Err(format!(
-                "{scheme}:// upstreams are not built into percoredns yet: {text:?}; name an upstream without a scheme, for UDP and TCP"
+                "a path is not supported in {text:?}: the path of {scheme} upstreams is always /dns-query; remove it"
             ));
         }
-        "grpc" | "https3" | "unix" => {
-            return Err(format!(
-                "'{scheme}' is not supported as a destination protocol in {plugin}: {text}"
-            ));
-        }
-        _ => return Err(format!("not an IP address or file: {text:?}")),
+        let (rest, server_name) = match scheme {
+            Scheme::Dns | Scheme::Grpc => (rest.to_owned(), None),
+            _ => split_server_name(rest).map_err(|()| format!("no server name in {text:?}"))?,
+        };
+        let location = location(text, &rest, port, scheme == Scheme::Dns)?;
+        Ok(Target {
+            scheme,
+            server_name,
+            location,
+        })
     }
+
+    /// The scheme, none for a path, with its port; and what is behind it.
+    fn scheme<'t>(&self, text: &'t str) -> Result<(Option<Scheme>, u16, &'t str), String> {
+        let Some((name, rest)) = text.split_once("://") else {
+            return Ok((Some(self.bare), DNS_PORT, text));
+        };
+        if name == "unix" && self.paths {
+            return Ok((None, 0, rest));
+        }
+        match Scheme::from_name(name) {
+            Some(scheme) if self.schemes.contains(&scheme) => {
+                Ok((Some(scheme), scheme.default_port(DNS_PORT), rest))
+            }
+            None if name != "unix" => Err(format!("not an IP address or file: {text:?}")),
+            _ => Err(format!(
+                "'{name}' is not supported as a destination protocol in {}: {text}",
+                self.plugin
+            )),
+        }
+    }
+}
+
+/// Takes the name of a certificate out of `IP%NAME[:PORT]`, `IP:PORT%NAME` or `[IP%NAME]:PORT`.
+fn split_server_name(text: &str) -> Result<(String, Option<String>), ()> {
+    let Some((before, behind)) = text.rsplit_once('%') else {
+        return Ok((text.to_owned(), None));
+    };
+    let end = behind.find([':', ']']).unwrap_or(behind.len());
+    let (name, rest) = behind.split_at(end);
+    match name.is_empty() {
+        true => Err(()),
+        false => Ok((format!("{before}{rest}"), Some(name.to_owned()))),
+    }
+}
+
+fn location(text: &str, rest: &str, port: u16, may_be_file: bool) -> Result<Location, String> {
     if let Some(ip) = address(rest) {
-        return Ok(Target::Address(with_port(ip, DNS_PORT)));
+        return Ok(Location::Address(with_port(ip, port)));
+    }
+    if let Some(inner) = rest
+        .strip_prefix('[')
+        .and_then(|rest| rest.strip_suffix(']'))
+        && let Some(ip) = address(inner)
+    {
+        return Ok(Location::Address(with_port(ip, port)));
     }
     let host_and_port = split_host_port(rest).ok();
     if let Some((host, port)) = host_and_port
@@ -49,23 +131,25 @@ pub fn parse(plugin: &str, text: &str) -> Result<Target, String> {
         let port = port
             .parse()
             .map_err(|_| format!("invalid port {port:?} in {text:?}"))?;
-        return Ok(Target::Address(with_port(ip, port)));
+        return Ok(Location::Address(with_port(ip, port)));
     }
-    match read_file(rest) {
-        Ok(text) => return Ok(Target::File(name_servers(&text))),
-        Err(error) if rest.contains('/') => {
-            return Err(format!("not an IP address or file: {rest:?}: {error}"));
+    if may_be_file {
+        match read_file(rest) {
+            Ok(text) => return Ok(Location::File(name_servers(&text))),
+            Err(error) if rest.contains('/') => {
+                return Err(format!("not an IP address or file: {rest:?}: {error}"));
+            }
+            Err(_) => {}
         }
-        Err(_) => {}
     }
     let no_host = || format!("not an IP address, file, or valid domain: {text:?}");
     let (host, port) = match host_and_port {
         Some((host, port)) => (host, port.parse().map_err(|_| no_host())?),
-        None => (rest, DNS_PORT),
+        None => (rest, port),
     };
     match NameBuf::from_text(host) {
-        Ok(name) if name.as_wire().len() > 1 && !host.contains(':') => {
-            Ok(Target::Host(host.to_owned(), port))
+        Ok(name) if name.as_wire().len() > 1 && !host.contains([':', '/']) => {
+            Ok(Location::Host(host.to_owned(), port))
         }
         _ => Err(no_host()),
     }
@@ -141,50 +225,110 @@ const DNS_PORT: u16 = 53;
 mod tests {
     use super::*;
 
+    const ALL: Takes = Takes {
+        plugin: "forward",
+        schemes: &[
+            Scheme::Dns,
+            Scheme::Tls,
+            Scheme::Https,
+            Scheme::Quic,
+            Scheme::Https3,
+        ],
+        bare: Scheme::Dns,
+        paths: false,
+    };
+    const GRPC: Takes = Takes {
+        plugin: "grpc",
+        schemes: &[Scheme::Grpc],
+        bare: Scheme::Grpc,
+        paths: true,
+    };
+
     #[test]
     fn addresses_files_and_hosts() {
-        let at = |text: &str| Target::Address(text.parse().unwrap());
-        let check =
-            |text: &str, want: Target| assert_eq!(parse("forward", text), Ok(want), "{text}");
+        let at = |text: &str| Location::Address(text.parse().unwrap());
+        let check = |text: &str, want: Location| {
+            let target = ALL.parse(text).unwrap();
+            assert_eq!(target.scheme, Scheme::Dns, "{text}");
+            assert_eq!(target.location, want, "{text}");
+        };
         check("127.0.0.1", at("127.0.0.1:53"));
         check("dns://127.0.0.1", at("127.0.0.1:53"));
         check("127.0.0.1:5301", at("127.0.0.1:5301"));
         check("::1", at("[::1]:53"));
+        check("[::1]", at("[::1]:53"));
         check("[::1]:5301", at("[::1]:5301"));
         check("dns://[2001:db8::1]:53", at("[2001:db8::1]:53"));
         check("[fe80::1%7]:53", at("[fe80::1%7]:53"));
         check("fe80::1%lo", at("[fe80::1%1]:53"));
-        check("ns.example.org", Target::Host("ns.example.org".into(), 53));
-        check(
-            "ns.example.org:54",
-            Target::Host("ns.example.org".into(), 54),
-        );
+        let host = |port| Location::Host("ns.example.org".into(), port);
+        check("ns.example.org", host(53));
+        check("ns.example.org:54", host(54));
+    }
+
+    #[test]
+    fn schemes_have_ports_and_names() {
+        let check = |takes: &Takes, text: &str, scheme: Scheme, address: &str, name: &str| {
+            let target = takes.parse(text).unwrap();
+            assert_eq!(target.scheme, scheme, "{text}");
+            let location = Location::Address(address.parse().unwrap());
+            assert_eq!(target.location, location, "{text}");
+            assert_eq!(target.server_name.unwrap_or_default(), name, "{text}");
+        };
+        use Scheme::{Grpc, Https, Https3, Quic, Tls};
+        check(&ALL, "tls://9.9.9.9", Tls, "9.9.9.9:853", "");
+        check(&ALL, "tls://9.9.9.9:854", Tls, "9.9.9.9:854", "");
+        check(&ALL, "tls://9.9.9.9%a.b", Tls, "9.9.9.9:853", "a.b");
+        check(&ALL, "tls://9.9.9.9%a.b:854", Tls, "9.9.9.9:854", "a.b");
+        check(&ALL, "tls://9.9.9.9:854%a.b", Tls, "9.9.9.9:854", "a.b");
+        check(&ALL, "tls://::1%a.b", Tls, "[::1]:853", "a.b");
+        check(&ALL, "tls://[::1%a.b]:854", Tls, "[::1]:854", "a.b");
+        check(&ALL, "tls://[::1]%a.b:854", Tls, "[::1]:854", "a.b");
+        check(&ALL, "https://1.1.1.1", Https, "1.1.1.1:443", "");
+        check(&ALL, "quic://1.1.1.1", Quic, "1.1.1.1:853", "");
+        check(&ALL, "https3://1.1.1.1", Https3, "1.1.1.1:443", "");
+        check(&GRPC, "1.1.1.1", Grpc, "1.1.1.1:53", "");
+        check(&GRPC, "grpc://1.1.1.1", Grpc, "1.1.1.1:443", "");
+        let unix = GRPC.parse("unix:///run/a.sock").unwrap();
+        assert_eq!(unix.location, Location::Path("/run/a.sock".into()));
+        let host = ALL.parse("https://dns.example").unwrap();
+        assert_eq!(host.location, Location::Host("dns.example".into(), 443));
     }
 
     #[test]
     fn other_texts_are_refused() {
-        let check = |text: &str, want: &str| {
-            let error = parse("forward", text).unwrap_err();
+        let check = |takes: &Takes, text: &str, want: &str| {
+            let error = takes.parse(text).unwrap_err();
             assert!(error.contains(want), "{text}: {error}");
         };
+        let no_scheme = "'grpc' is not supported as a destination protocol in forward: grpc://a";
+        check(&ALL, "grpc://a", no_scheme);
+        check(&ALL, "unix:///a", "'unix' is not supported");
         check(
-            "tls://9.9.9.9",
-            "tls:// upstreams are not built into percoredns yet",
+            &GRPC,
+            "tls://1.1.1.1",
+            "'tls' is not supported as a destination protocol in grpc",
         );
-        check("https://1.1.1.1", "https:// upstreams are not built");
-        check("quic://1.1.1.1", "quic:// upstreams are not built");
+        check(&ALL, "ftp://1.1.1.1", "not an IP address or file");
         check(
-            "grpc://1.1.1.1",
-            "'grpc' is not supported as a destination protocol in forward: grpc://1.1.1.1",
+            &ALL,
+            "https://1.1.1.1/dns-query",
+            "always /dns-query; remove it",
         );
-        check("ftp://1.1.1.1", "not an IP address or file");
+        check(&ALL, "tls://1.1.1.1%", "no server name in");
+        check(&ALL, "tls:///etc/resolv.conf", "or valid domain");
         check(
+            &ALL,
             "/no/such/file",
             "not an IP address or file: \"/no/such/file\"",
         );
-        check("a..b", "not an IP address, file, or valid domain: \"a..b\"");
-        check("127.0.0.1:65536", "invalid port \"65536\"");
-        check(".", "file");
+        check(
+            &ALL,
+            "a..b",
+            "not an IP address, file, or valid domain: \"a..b\"",
+        );
+        check(&ALL, "127.0.0.1:65536", "invalid port \"65536\"");
+        check(&ALL, ".", "file");
     }
 
     #[test]

@@ -18,7 +18,7 @@ use crate::wire::{flag, types};
 
 fn settings() -> PoolSettings {
     PoolSettings {
-        proxy: "test",
+        proxy: Some("test"),
         expire: Duration::from_secs(10),
         max_age: Duration::ZERO,
         max_idle: 0,
@@ -29,14 +29,18 @@ fn settings() -> PoolSettings {
 
 fn pool(fake: &Fake, settings: &PoolSettings) -> Pool {
     Pool::new(
-        Health::new("test", fake.addr),
+        Health::new(Some("test"), Endpoint::plain(fake.addr)),
         settings,
         &CoreSettings::default(),
     )
 }
 
 async fn ask(pool: &Pool, protocol: Protocol) -> Result<Reply, Error> {
-    let name = NameBuf::from_text("www.example.org").unwrap();
+    ask_for(pool, protocol, "www.example.org").await
+}
+
+async fn ask_for(pool: &Pool, protocol: Protocol, name: &str) -> Result<Reply, Error> {
+    let name = NameBuf::from_text(name).unwrap();
     let question = Question {
         name: name.as_wire(),
         qtype: types::A,
@@ -71,6 +75,11 @@ macro_rules! battery {
         }
     };
 }
+
+#[cfg(feature = "kube-api")]
+mod doh;
+#[cfg(feature = "kube-api")]
+mod tls;
 
 battery!(
     a_closed_port_is_refused_at_once,
@@ -141,7 +150,7 @@ fn silence_is_a_timeout_with_both_addresses(backend: Backend) {
 fn a_closed_port_is_refused_at_once(backend: Backend) {
     let addr = Fake::udp(silent()).addr;
     let pool = Pool::new(
-        Health::new("test", addr),
+        Health::new(Some("test"), Endpoint::plain(addr)),
         &settings(),
         &CoreSettings::default(),
     );
@@ -268,7 +277,7 @@ fn probes_run_one_at_a_time_until_a_reply(backend: Backend) {
         0 | 1 => Vec::new(),
         _ => vec![reply(query, 0, 2, None)],
     });
-    let health = Health::new("test", fake.addr);
+    let health = Health::new(Some("test"), Endpoint::plain(fake.addr));
     let probe = Probe {
         interval: Duration::from_millis(400),
         recursion_desired: true,
@@ -292,7 +301,7 @@ fn probes_run_one_at_a_time_until_a_reply(backend: Backend) {
 
 fn a_probe_ends_with_the_last_configuration(backend: Backend) {
     let fake = Fake::tcp(silent());
-    let health = Health::new("test", fake.addr);
+    let health = Health::new(Some("test"), Endpoint::plain(fake.addr));
     let probe = Probe {
         interval: Duration::from_millis(10),
         recursion_desired: false,
@@ -356,13 +365,21 @@ fn a_stalled_upstream_leaves_places_to_the_others() {
 
 #[test]
 fn a_core_has_the_bounds_that_it_was_told() {
-    let fake = Fake::udp(answering(1));
+    let fake = Fake::udp(|_, query: &[u8]| {
+        // Not before all have begun.
+        std::thread::sleep(Duration::from_millis(50));
+        vec![reply(query, 0, 0, Some([192, 0, 2, 1]))]
+    });
     let few = CoreSettings {
         upstream_in_flight_max: 3,
         upstream_idle_max: 1,
         ..CoreSettings::default()
     };
-    let pool = Rc::new(Pool::new(Health::new("test", fake.addr), &settings(), &few));
+    let pool = Rc::new(Pool::new(
+        Health::new(Some("test"), Endpoint::plain(fake.addr)),
+        &settings(),
+        &few,
+    ));
     let outcomes = run(Backend::Epoll, async move {
         let one = || {
             let pool = pool.clone();

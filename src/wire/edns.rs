@@ -92,9 +92,7 @@ impl Edns {
 
     /// The options in order, as code and data.
     pub fn iter(&self) -> Options<'_> {
-        Options {
-            rest: &self.options,
-        }
+        options(&self.options)
     }
 
     /// The data of the first option with that code.
@@ -140,7 +138,12 @@ impl Edns {
     }
 }
 
-/// See [`Edns::iter`].
+/// The options that the data of an OPT record holds, as code and data.
+pub fn options(rest: &[u8]) -> Options<'_> {
+    Options { rest }
+}
+
+/// See [`options`].
 pub struct Options<'a> {
     rest: &'a [u8],
 }

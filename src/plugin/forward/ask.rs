@@ -7,11 +7,10 @@ use super::{Forward, Line};
 use crate::limits;
 use crate::plugin::{Answer, Query, TaskCx};
 use crate::runtime;
-use crate::runtime::clock::MILLISECOND;
-use crate::upstream::{Call, Error, Pool, Protocol, Request, RequestBuffer, below};
+use crate::upstream::{Call, Error, Pool, Protocol, below};
 use crate::wire::flag;
 use crate::wire::rcode::Rcode;
-use crate::wire::reply::{Question, Reply};
+use crate::wire::reply::Reply;
 
 impl Forward {
     /// Asks the upstreams of the `nth` line until there is an answer, the attempts are used up or the deadline has passed; the outcome is left on the query.
@@ -45,30 +44,10 @@ struct Asking<'a> {
 
 impl<'a> Asking<'a> {
     fn new(forward: &'a Forward, nth: usize, query: &'a mut Query, cx: &'a TaskCx) -> Asking<'a> {
-        let (asked, seen) = (query.asked().name, query.name());
-        // The client's own case goes out, unless the name was rewritten.
-        let is_own = asked.eq_ignore_ascii_case(seen);
-        let question = Question {
-            name: if is_own { asked } else { seen },
-            qtype: query.qtype,
-            qclass: query.qclass,
-        };
-        let request = RequestBuffer::new(&Request {
-            flags: query.flags,
-            question,
-            edns: &query.edns,
-        });
-        let deadline = cx.now_ns() + limits::FORWARD_DEADLINE_MS * MILLISECOND;
         Asking {
             forward,
             nth,
-            call: Call {
-                request,
-                room: query.size_limit(),
-                deadline: query
-                    .deadline_ns
-                    .map_or(deadline, |ns| ns.get().min(deadline)),
-            },
+            call: Call::of(query, cx.now_ns()),
             aside: None,
             protocol: match query.proto {
                 _ if forward.lines[nth].force_tcp => Protocol::Tcp,
@@ -167,7 +146,8 @@ impl<'a> Asking<'a> {
         self.line().failover.contains(&self.query.reply.rcode)
     }
 
-    /// One exchange; with `prefer_udp` a truncated reply is asked for again over TCP.
+    /// One exchange. A truncated reply is asked for again over TCP with `prefer_udp`, and for a client that cannot come back over TCP
+    /// itself: its transport, such as QUIC, counts as UDP but carries whole replies.
     #[allow(clippy::manual_async_fn)] // as above
     fn exchange(&mut self, pool: &'a Pool) -> impl Future<Output = Result<(), Error>> {
         async move {
@@ -176,7 +156,8 @@ impl<'a> Asking<'a> {
                 let reply = &mut self.query.reply;
                 pool.exchange(&mut self.call, protocol, reply).await?;
                 let is_cut = protocol == Protocol::Udp && self.query.reply.has_flag(flag::TC);
-                if !self.line().prefer_udp || !is_cut {
+                let is_whole = self.line().prefer_udp || !self.query.proto.cuts_replies();
+                if !is_whole || !is_cut || !pool.is_plain() {
                     return Ok(());
                 }
                 protocol = Protocol::Tcp;

@@ -5,7 +5,6 @@
 //! **Invariant**: a query ends within `limits::FORWARD_DEADLINE_MS`, whatever the upstreams do.
 
 mod ask;
-mod policy;
 mod setup;
 #[cfg(test)]
 mod tests;
@@ -17,10 +16,9 @@ use crate::corefile::{Args, SetupError, ZoneName};
 use crate::plugin::{Answer, Flow, OpenCx, Plugin, Query, Role, SetupCx, TaskCx};
 use crate::telemetry::metrics::{Counter, registry};
 use crate::tune::CoreSettings;
-use crate::upstream::{Health, Pool, PoolSettings, Probe};
+use crate::upstream::{Health, Policy, Pool, PoolSettings, Probe};
 use crate::wire::rcode::Rcode;
 use crate::wire::reply::Section;
-use policy::Policy;
 
 /// See the README beside this file.
 pub struct Forward {

@@ -5,66 +5,29 @@ use std::sync::atomic::AtomicUsize;
 use std::time::Duration;
 
 use super::Line;
-use super::policy::Policy;
+use crate::corefile::address::Scheme;
 use crate::corefile::zones::zones_of;
 use crate::corefile::{Args, SetupError, ZoneName};
 use crate::lang::duration::{self, GoDuration};
-use crate::limits;
 use crate::plugin::SetupCx;
-use crate::telemetry::log;
-use crate::upstream::target::{self, Target};
-use crate::upstream::{Health, PoolSettings, Probe, Protocol, resolve};
+use crate::upstream::target::{self, Takes, Target};
+use crate::upstream::terms::{self, Terms};
+use crate::upstream::{Address, Endpoint, Health, Method, Policy, PoolSettings, Probe, Protocol};
 use crate::wire::name::NameBuf;
 use crate::wire::rcode::Rcode;
 
-pub(super) fn parse(args: &mut Args<'_>, cx: &SetupCx<'_>) -> Result<Vec<Line>, SetupError> {
+pub(super) fn parse(args: &mut Args<'_>, cx: &mut SetupCx<'_>) -> Result<Vec<Line>, SetupError> {
     let mut lines = Vec::new();
     while args.next() {
-        let from = from(args)?;
-        let targets = targets(args)?;
+        let from = terms::zone(args)?;
+        let targets = terms::targets(args, &TAKES)?;
         let mut options = Options::default();
         while args.next_block() {
-            options.read(args)?;
+            options.read(args, cx)?;
         }
         lines.push(options.line(args, cx, from, targets)?);
     }
     Ok(lines)
-}
-
-fn from(args: &mut Args<'_>) -> Result<ZoneName, SetupError> {
-    let text = args.expect_arg()?;
-    let zones = zones_of(text);
-    let Some(first) = zones.first() else {
-        return Err(args.err(format!("unable to normalize '{text}'")));
-    };
-    if zones.len() > 1 {
-        log::warning(
-            Some("forward"),
-            format_args!(
-                "Unsupported CIDR notation: '{text}' expands to multiple zones. Using only '{first}'."
-            ),
-        );
-    }
-    Ok(first.clone())
-}
-
-fn targets(args: &mut Args<'_>) -> Result<Vec<Target>, SetupError> {
-    let texts = args.remaining_args();
-    if texts.is_empty() {
-        return Err(args.arg_err());
-    }
-    let count = texts.len();
-    if count > limits::FORWARD_TARGETS {
-        let most = limits::FORWARD_TARGETS;
-        return Err(args.err(format!("more than {most} TOs configured: {count}")));
-    }
-    let targets = texts.iter().map(|text| target::parse("forward", text));
-    let targets: Vec<Target> = targets.collect::<Result<_, _>>().map_err(|e| args.err(e))?;
-    let is_empty = |target: &Target| matches!(target, Target::File(servers) if servers.is_empty());
-    if targets.iter().all(is_empty) {
-        return Err(args.err("no nameservers found"));
-    }
-    Ok(targets)
 }
 
 /// The options as read so far, with CoreDNS's defaults.
@@ -89,6 +52,7 @@ struct Options {
     failfast: bool,
     source: Option<IpAddr>,
     resolvers: Vec<SocketAddr>,
+    terms: Terms,
 }
 
 impl Default for Options {
@@ -114,15 +78,16 @@ impl Default for Options {
             failfast: false,
             source: None,
             resolvers: Vec::new(),
+            terms: Terms::default(),
         }
     }
 }
 
 impl Options {
-    fn read(&mut self, args: &mut Args<'_>) -> Result<(), SetupError> {
+    fn read(&mut self, args: &mut Args<'_>, cx: &SetupCx<'_>) -> Result<(), SetupError> {
         match args.val() {
             "except" => {
-                let names = some_args(args)?;
+                let names = terms::some_args(args)?;
                 let zones = names.iter().flat_map(|name| zones_of(name));
                 self.except.extend(zones);
             }
@@ -158,16 +123,24 @@ impl Options {
                 self.source = Some(source.map_err(invalid)?);
             }
             "resolver" => {
-                for text in some_args(args)? {
+                for text in terms::some_args(args)? {
                     let resolver = target::parse_resolver(text);
                     let invalid = || args.err(format!("resolver: not an IP address: {text:?}"));
                     self.resolvers.push(resolver.ok_or_else(invalid)?);
                 }
             }
-            name @ ("tls" | "tls_servername" | "doh_method") => {
-                return Err(args.err(format!(
-                    "{name}: tls:// and https:// upstreams are not built into percoredns yet; remove this option"
-                )));
+            "tls" => self.terms.read_tls(args, cx)?,
+            "tls_servername" => self.terms.read_server_name(args)?,
+            "doh_method" => {
+                self.terms.method = match args.expect_arg()? {
+                    "GET" => Method::Get,
+                    "POST" => Method::Post,
+                    other => {
+                        return Err(
+                            args.err(format!("unknown doh_method '{other}': it is GET or POST"))
+                        );
+                    }
+                }
             }
             other => return Err(args.unknown_property(other)),
         }
@@ -199,7 +172,7 @@ impl Options {
     fn line(
         self,
         args: &Args<'_>,
-        cx: &SetupCx<'_>,
+        cx: &mut SetupCx<'_>,
         from: ZoneName,
         targets: Vec<Target>,
     ) -> Result<Line, SetupError> {
@@ -209,9 +182,10 @@ impl Options {
                 "max_age ({max_age}) must not be less than expire ({expire})"
             )));
         }
-        let addresses = addresses(&targets, &self.resolvers).map_err(|error| args.err(error))?;
+        let endpoints = self.terms.endpoints(cx, &targets, &self.resolvers);
+        let endpoints = endpoints.map_err(|error| args.err(error))?;
         if let Some(source) = self.source
-            && let Some(other) = addresses.iter().find(|to| to.is_ipv4() != source.is_ipv4())
+            && let Some(other) = of_another_family(&endpoints, source)
         {
             return Err(args.err(format!(
                 "source_address {source} is of another family than the upstream {other}"
@@ -222,11 +196,13 @@ impl Options {
         } else {
             Protocol::Udp
         };
-        let health = |&to: &SocketAddr| {
-            let key = format!("forward {to} {}", protocol.as_str());
-            cx.carry.obtain(&key, || Health::new("forward", to))
+        terms::watch(cx, "forward", &endpoints);
+        let health = |endpoint: Endpoint| {
+            let key = format!("forward {} {}", endpoint.key(), protocol.as_str());
+            cx.carry
+                .obtain(&key, || Health::new(Some("forward"), endpoint))
         };
-        let upstreams: Vec<_> = addresses.iter().map(health).collect();
+        let upstreams: Vec<_> = endpoints.into_iter().map(health).collect();
         Ok(Line {
             from,
             except: self.except,
@@ -242,7 +218,7 @@ impl Options {
             failover: self.failover,
             failfast: self.failfast,
             sockets: PoolSettings {
-                proxy: "forward",
+                proxy: Some("forward"),
                 expire: expire.to_std().unwrap_or_default(),
                 max_age: max_age.to_std().unwrap_or_default(),
                 // Each core has a pool of its own; together they keep what the Corefile allows.
@@ -262,27 +238,12 @@ impl Options {
     }
 }
 
-/// The addresses of all targets in order, each once.
-fn addresses(targets: &[Target], resolvers: &[SocketAddr]) -> Result<Vec<SocketAddr>, String> {
-    let mut all: Vec<SocketAddr> = Vec::new();
-    for target in targets {
-        let found = match target {
-            Target::Address(address) => vec![*address],
-            Target::File(servers) => servers.clone(),
-            Target::Host(host, port) => resolve::addresses(host, *port, resolvers)?,
-        };
-        for address in found {
-            if !all.contains(&address) {
-                all.push(address);
-            }
-        }
-    }
-    if all.len() > limits::FORWARD_UPSTREAMS {
-        let most = limits::FORWARD_UPSTREAMS;
-        let count = all.len();
-        return Err(format!("more than {most} addresses of upstreams: {count}"));
-    }
-    Ok(all)
+fn of_another_family(endpoints: &[Endpoint], source: IpAddr) -> Option<SocketAddr> {
+    let mut addresses = endpoints.iter().filter_map(|to| match to.address {
+        Address::Ip(addr) => Some(addr),
+        Address::Path(_) => None,
+    });
+    addresses.find(|to| to.is_ipv4() != source.is_ipv4())
 }
 
 // === arguments ===
@@ -290,14 +251,6 @@ fn addresses(targets: &[Target], resolvers: &[SocketAddr]) -> Result<Vec<SocketA
 fn flag(args: &mut Args<'_>) -> Result<bool, SetupError> {
     args.expect_line_end()?;
     Ok(true)
-}
-
-fn some_args<'a>(args: &mut Args<'a>) -> Result<Vec<&'a str>, SetupError> {
-    let words = args.remaining_args();
-    if words.is_empty() {
-        return Err(args.arg_err());
-    }
-    Ok(words)
 }
 
 fn parse_span(args: &mut Args<'_>) -> Result<GoDuration, SetupError> {
@@ -342,10 +295,23 @@ fn unsigned(args: &mut Args<'_>) -> Result<u32, SetupError> {
 }
 
 fn rcodes(args: &mut Args<'_>) -> Result<Vec<Rcode>, SetupError> {
-    let words = some_args(args)?;
+    let words = terms::some_args(args)?;
     let rcodes = words.iter().map(|word| {
         let invalid = || args.err(format!("{word} is not a valid rcode"));
         Rcode::parse(&word.to_ascii_uppercase()).ok_or_else(invalid)
     });
     rcodes.collect()
 }
+
+const TAKES: Takes = Takes {
+    plugin: "forward",
+    schemes: &[
+        Scheme::Dns,
+        Scheme::Tls,
+        Scheme::Https,
+        Scheme::Quic,
+        Scheme::Https3,
+    ],
+    bare: Scheme::Dns,
+    paths: false,
+};

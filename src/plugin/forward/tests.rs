@@ -7,37 +7,11 @@ use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use super::*;
-use crate::plugin::{AnyPlugin, Chain, Proto, Route, TaskEnv, Visit, drive};
+use crate::plugin::{AnyPlugin, Chain, Proto, drive};
 use crate::runtime::{self, Backend, block_on, clock};
 use crate::testing::directive::{Directive, query, set_up};
-use crate::upstream::fake::{Fake, answering, failing, reply, silent};
+use crate::upstream::fake::{Alone, Fake, answering, failing, outcome, reply, silent};
 use crate::wire::{flag, types};
-
-struct Env;
-
-impl TaskEnv for Env {
-    fn core(&self) -> usize {
-        0
-    }
-
-    fn now_ns(&self) -> u64 {
-        clock::now_ns()
-    }
-
-    fn route(&self, _: &mut Query) -> Result<Rc<Chain>, Rcode> {
-        Err(Rcode::REFUSED)
-    }
-
-    fn chain(&self, _: Route) -> Option<Rc<Chain>> {
-        None
-    }
-
-    fn visit(&self, _: usize, visit: Visit) -> Result<(), Visit> {
-        Err(visit)
-    }
-
-    fn start_background(&self, _: &mut Query) {}
-}
 
 /// Sets the lines up; `$0`, `$1`... stand for the upstreams.
 fn directive(lines: &str, fakes: &[&Fake]) -> Directive<Forward> {
@@ -51,27 +25,13 @@ fn directive(lines: &str, fakes: &[&Fake]) -> Directive<Forward> {
 async fn serve(chain: &Rc<Chain>, query: &mut Query) {
     query.now_ns = clock::now_ns();
     let at = chain.run(query);
-    drive(Rc::new(Env), chain.clone(), query, at).await;
+    drive(Rc::new(Alone), chain.clone(), query, at).await;
 }
 
 fn chain(directive: &Directive<Forward>) -> Rc<Chain> {
     Rc::new(Chain::new(vec![AnyPlugin::Forward(
         directive.open(&["forward"]),
     )]))
-}
-
-/// What the client sees of one query: the last octet of the first address, or the rcode, and the error.
-fn outcome(query: &Query) -> String {
-    match query.answer {
-        Answer::Written => match query.reply.records().first() {
-            Some(record) => query.reply.rdata(record)[3].to_string(),
-            None => query.reply.rcode.to_string(),
-        },
-        Answer::Unwritten(rcode) => {
-            format!("{rcode}: {}", query.error.as_deref().unwrap_or_default())
-        }
-        Answer::Open | Answer::Dropped => "dropped".to_owned(),
-    }
 }
 
 fn run<T: 'static>(main: impl Future<Output = T> + 'static) -> T {
@@ -289,6 +249,75 @@ fn truncated_replies_go_to_the_client_or_to_tcp() {
 }
 
 #[test]
+fn clients_that_cannot_come_back_over_tcp_get_whole_replies() {
+    let cut = |_: usize, query: &[u8]| vec![reply(query, flag::TC, 0, None)];
+    // Where no connection of another test has taken the port.
+    let udp = Fake::udp_at("127.0.0.53:0".parse().unwrap(), cut);
+    let tcp = Fake::tcp_at(udp.addr, answering(3));
+    let directive = directive("forward . $0", &[&udp]);
+    run(async move {
+        for (proto, want) in [
+            (Proto::Udp, "NOERROR"),
+            (Proto::Quic, "3"),
+            (Proto::Https3, "3"),
+        ] {
+            let mut query = query("a.", types::A);
+            query.proto = proto;
+            serve(&chain(&directive), &mut query).await;
+            assert_eq!(outcome(&query), want, "{proto:?}");
+        }
+        drop(tcp);
+    });
+}
+
+#[cfg(feature = "kube-api")]
+#[test]
+fn upstreams_over_tls_fail_over_and_come_back() {
+    use crate::upstream::fake_tls::{Act, Secure};
+
+    let authority = crate::testing::authority::Authority::new();
+    let answers = |last: u8| {
+        move |_: usize, query: &[u8]| Act::Send(vec![reply(query, 0, 0, Some([192, 0, 2, last]))])
+    };
+    let config = || authority.config(&["127.0.0.1"]);
+    let (first, second) = (
+        Secure::tls(config(), answers(1)),
+        Secure::tls(config(), answers(2)),
+    );
+    let lines = format!(
+        "forward . tls://{} tls://{} {{\ntls {}\npolicy sequential\nhealth_check 10ms\n}}",
+        first.addr,
+        second.addr,
+        authority.ca_file()
+    );
+    let directive = directive(&lines, &[]);
+    let (addr, back) = (first.addr, config());
+    run(async move {
+        let chain = chain(&directive);
+        let ask = async || {
+            let mut query = query("a.", types::A);
+            serve(&chain, &mut query).await;
+            outcome(&query)
+        };
+        assert_eq!(ask().await, "1");
+        drop(first);
+        for _ in 0..20 {
+            assert_eq!(ask().await, "2");
+        }
+        let upstream = &directive.config[0].upstreams[0];
+        while !upstream.is_down(2) {
+            runtime::sleep(Duration::from_millis(10)).await;
+        }
+        let again = Secure::tls_at(addr, back, answers(3));
+        while upstream.is_down(2) {
+            runtime::sleep(Duration::from_millis(10)).await;
+        }
+        assert_eq!(ask().await, "3");
+        drop((again, second));
+    });
+}
+
+#[test]
 fn the_protocol_is_the_clients_unless_an_option_says_otherwise() {
     let (udp, tcp) = (Fake::udp(answering(1)), Fake::tcp(answering(2)));
     let ask = |to: &Fake, options: &str, proto: Proto| {
@@ -424,11 +453,11 @@ fn a_query_that_waits_is_small() {
         let forward = directive.open(&["forward"]);
         let cx_size = {
             let at = chain.run(&mut query);
-            size_of_val(&drive(Rc::new(Env), chain.clone(), &mut query, at))
+            size_of_val(&drive(Rc::new(Alone), chain.clone(), &mut query, at))
         };
         // Thousands of these may wait on a core: `limits::PARKED_PER_CORE`.
         assert!(cx_size <= 96, "a chain that waits takes {cx_size} octets");
-        let cx = TaskCx::new(Rc::new(Env), chain.clone(), 0);
+        let cx = TaskCx::new(Rc::new(Alone), chain.clone(), 0);
         let own = size_of_val(&forward.ask(0, &mut query, &cx));
         assert!(own <= 352, "an exchange that waits takes {own} octets");
         assert!(size_of::<Query>() <= 384, "{}", size_of::<Query>());

@@ -88,6 +88,49 @@ fn options() {
     assert_eq!(line.probe.domain.to_string(), "example.com.");
 }
 
+#[cfg(feature = "kube-api")]
+#[test]
+fn upstreams_over_tls_and_https() {
+    use crate::upstream::{Method, Transport};
+
+    let authority = crate::testing::authority::Authority::new();
+    let ca = authority.ca_file();
+    let name = |lines: &str| {
+        let line = line(lines);
+        let of = |upstream: &Arc<Health>| {
+            let to = upstream.endpoint();
+            let tls = to.tls.as_ref();
+            let name = tls.map(|tls| tls.name().to_str().into_owned());
+            (
+                upstream.to().to_owned(),
+                to.transport,
+                name.unwrap_or_default(),
+            )
+        };
+        line.upstreams.iter().map(of).collect::<Vec<_>>()
+    };
+    let lines = format!(
+        "forward . tls://192.0.2.1 tls://192.0.2.1%a.example 192.0.2.1 https://192.0.2.1 tls://192.0.2.1 {{
+            tls {ca}
+            doh_method GET
+        }}"
+    );
+    let post = Transport::Https(Method::Post);
+    let get = Transport::Https(Method::Get);
+    let row = |to: &str, transport, name: &str| (to.to_owned(), transport, name.to_owned());
+    assert_eq!(
+        name(&lines),
+        [
+            row("192.0.2.1:853", Transport::Tls, "192.0.2.1"),
+            row("192.0.2.1:853", Transport::Tls, "a.example"),
+            row("192.0.2.1:53", Transport::Dns, ""),
+            row("192.0.2.1:443", get, "192.0.2.1"),
+        ]
+    );
+    let lines = format!("forward . https://192.0.2.1 {{\ntls {ca}\ntls_servername dns.example\n}}");
+    assert_eq!(name(&lines), [row("192.0.2.1:443", post, "dns.example")]);
+}
+
 #[test]
 fn errors_name_the_option() {
     let check = |lines: &str, want: &str| {
@@ -102,12 +145,12 @@ fn errors_name_the_option() {
     check("forward .", "Wrong argument count");
     check("forward a..b 127.0.0.1", "unable to normalize 'a..b'");
     check(
-        "forward . tls://9.9.9.9",
-        "tls:// upstreams are not built into percoredns yet",
+        "forward . https://9.9.9.9/dns-query",
+        "always /dns-query; remove it",
     );
     check(
-        "forward . https://9.9.9.9",
-        "https:// upstreams are not built",
+        "forward . tls://9.9.9.9%a.b {\ntls_servername c.d\n}",
+        "both forward ('c.d') and proxy level ('a.b') TLS servernames are set for upstream proxy '9.9.9.9:853'",
     );
     check(
         "forward . grpc://9.9.9.9",
@@ -168,9 +211,21 @@ fn errors_name_the_option() {
     option("source_address x", "source_address: invalid IP address");
     option("source_address ::1", "of another family");
     option("resolver ns.example.org", "resolver: not an IP address");
-    option("tls", "tls:// and https:// upstreams are not built");
-    option("tls_servername x", "not built into percoredns yet");
-    option("doh_method GET", "not built into percoredns yet");
+    option("tls a b c d", "Wrong argument count");
+    option("tls_servername", "Wrong argument count");
+    option(
+        "tls_servername a..b",
+        "not a server name that TLS knows: \"a..b\"",
+    );
+    option("doh_method", "Wrong argument count");
+    option(
+        "doh_method PUT",
+        "unknown doh_method 'PUT': it is GET or POST",
+    );
+    check(
+        "forward . tls://9.9.9.9 {\ntls /no/ca\n}",
+        "open /no/ca: no such file",
+    );
 }
 
 #[test]

@@ -2,12 +2,12 @@
 
 use std::sync::atomic::{AtomicUsize, Ordering};
 
+use super::below;
 use crate::limits;
-use crate::upstream::below;
 
 /// The option `policy`.
 #[derive(Debug)]
-pub(super) enum Policy {
+pub enum Policy {
     /// A new order for each query.
     Random,
     /// The next one first, then the others as written; the turn is counted in the whole process.
@@ -18,7 +18,7 @@ pub(super) enum Policy {
 
 impl Policy {
     /// The policy of that name.
-    pub(super) fn parse(text: &str) -> Option<Policy> {
+    pub fn parse(text: &str) -> Option<Policy> {
         match text {
             "random" => Some(Policy::Random),
             "round_robin" => Some(Policy::RoundRobin(AtomicUsize::new(0))),
@@ -28,7 +28,7 @@ impl Policy {
     }
 
     /// The indexes below `count` in the order for one query.
-    pub(super) fn order(&self, count: usize) -> Box<[u8]> {
+    pub fn order(&self, count: usize) -> Box<[u8]> {
         // At most `limits::FORWARD_UPSTREAMS`, and every query that waits keeps its order.
         let mut order: Box<[u8]> = (0..count).map(|nth| nth as u8).collect();
         match self {
