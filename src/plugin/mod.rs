@@ -55,6 +55,7 @@ pub mod erratic;
 pub mod errors;
 pub mod file;
 pub mod forward;
+pub mod grpc;
 pub mod grpc_server;
 pub mod header;
 pub mod health;
@@ -127,6 +128,7 @@ plugins! {
     "file" => file::File,
     "loop" => loop_::Loop,
     "forward" => forward::Forward,
+    "grpc" => grpc::Grpc,
     "erratic" => erratic::Erratic,
     "whoami" => whoami::Whoami, // never passes a query on: whatever stands after it is out of reach
     #[cfg(feature = "view")]
