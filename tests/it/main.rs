@@ -26,6 +26,8 @@ mod process;
 mod proxyproto;
 mod reload;
 mod resources;
+#[cfg(feature = "kubernetes")]
+mod secure_upstreams;
 mod server;
 mod signals;
 mod snapshot;
