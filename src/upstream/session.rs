@@ -58,7 +58,7 @@ struct Shared<C> {
     dial: Dial<C>,
     list: RefCell<Vec<Rc<Session<C>>>>,
     /// The attempt that is under way; there is one at a time.
-    attempt: RefCell<Option<Rc<Attempt>>>,
+    attempt: RefCell<Option<Rc<Attempt<C>>>>,
     is_swept: Cell<bool>,
 }
 
@@ -74,11 +74,11 @@ struct Session<C> {
 }
 
 /// An attempt to connect, which several queries may wait for. It goes on when they give up.
-#[derive(Default)]
-struct Attempt {
+struct Attempt<C> {
     ended: Event,
     is_over: Cell<bool>,
-    error: RefCell<Option<Rc<Error>>>,
+    /// What came of it; none where its task was dropped.
+    outcome: RefCell<Option<Result<Rc<Session<C>>, Rc<Error>>>>,
 }
 
 /// A place on a connection.
@@ -119,12 +119,9 @@ impl<C: Carrier> Sessions<C> {
     /// Why no connection could be opened; [`Error::Busy`] when all are full.
     pub(super) async fn acquire(&self, deadline: Nanos) -> Result<Use<C>, Error> {
         let mut was_kept = true;
-        loop {
+        for _ in 0..ATTEMPTS {
             match self.pick() {
-                Pick::Use(session) => {
-                    session.in_flight.set(session.in_flight.get() + 1);
-                    return Ok(Use { session, was_kept });
-                }
+                Pick::Use(session) => return Ok(session.enter(was_kept)),
                 Pick::Full => return Err(Error::Busy),
                 Pick::Dial => was_kept = false,
             }
@@ -138,10 +135,22 @@ impl<C: Carrier> Sessions<C> {
                     return Err(Error::Late);
                 }
             }
-            if let Some(error) = attempt.error.borrow().clone() {
-                return Err(Error::Shared(error));
+            match attempt.outcome.take() {
+                Some(Err(error)) => {
+                    // For all that wait.
+                    attempt.outcome.replace(Some(Err(Rc::clone(&error))));
+                    return Err(Error::Shared(error));
+                }
+                // A server may take a connection and end it, as one does that wants a certificate. The exchange is told why.
+                Some(Ok(session)) if session.carrier.room() == 0 => {
+                    attempt.outcome.replace(Some(Ok(Rc::clone(&session))));
+                    return Ok(session.enter(was_kept));
+                }
+                outcome => drop(attempt.outcome.replace(outcome)),
             }
         }
+        // Others were quicker each time.
+        Err(Error::Busy)
     }
 
     fn pick(&self) -> Pick<C> {
@@ -167,12 +176,16 @@ impl<C: Carrier> Sessions<C> {
     }
 
     /// The attempt under way, or a new one; none if this thread has no place for its task.
-    fn attempt(&self) -> Option<Rc<Attempt>> {
+    fn attempt(&self) -> Option<Rc<Attempt<C>>> {
         let mut slot = self.shared.attempt.borrow_mut();
         if let Some(attempt) = &*slot {
             return Some(Rc::clone(attempt));
         }
-        let attempt = Rc::new(Attempt::default());
+        let attempt = Rc::new(Attempt {
+            ended: Event::new(),
+            is_over: Cell::new(false),
+            outcome: RefCell::new(None),
+        });
         let running = Running {
             attempt: Rc::clone(&attempt),
             shared: Rc::downgrade(&self.shared),
@@ -199,24 +212,18 @@ impl<C: Carrier> Sessions<C> {
 
 /// The task of an attempt; whatever ends it, those that wait go on.
 struct Running<C> {
-    attempt: Rc<Attempt>,
+    attempt: Rc<Attempt<C>>,
     shared: Weak<Shared<C>>,
 }
 
 impl<C: Carrier> Running<C> {
     fn end(self, outcome: Result<C, Error>) {
-        match (outcome, self.shared.upgrade()) {
-            (Ok(carrier), Some(shared)) => {
-                shared
-                    .list
-                    .borrow_mut()
-                    .push(Rc::new(Session::new(carrier)));
-                shared.start_sweep();
-            }
-            // The pool is gone.
-            (Ok(_), None) => {}
-            (Err(error), _) => *self.attempt.error.borrow_mut() = Some(Rc::new(error)),
+        let outcome = outcome.map(|carrier| Rc::new(Session::new(carrier)));
+        if let (Ok(session), Some(shared)) = (&outcome, self.shared.upgrade()) {
+            shared.list.borrow_mut().push(Rc::clone(session));
+            shared.start_sweep();
         }
+        self.attempt.outcome.replace(Some(outcome.map_err(Rc::new)));
     }
 }
 
@@ -288,6 +295,14 @@ impl<C: Carrier> Shared<C> {
 }
 
 impl<C> Session<C> {
+    fn enter(self: Rc<Self>, was_kept: bool) -> Use<C> {
+        self.in_flight.set(self.in_flight.get() + 1);
+        Use {
+            session: self,
+            was_kept,
+        }
+    }
+
     fn new(carrier: C) -> Session<C> {
         let now = clock::now_ns();
         Session {
@@ -334,5 +349,7 @@ impl<C> Drop for Use<C> {
     }
 }
 
+/// Connections that one query waits for before it gives up.
+const ATTEMPTS: usize = 4;
 /// Between two looks at what is idle, at least.
 const SWEEP_PAUSE_MIN: Nanos = 10 * MILLISECOND;

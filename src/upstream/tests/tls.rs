@@ -136,7 +136,8 @@ fn a_client_certificate_is_shown(backend: Backend) {
         (known, outcome(ask(&pools[1], Protocol::Udp).await))
     });
     assert_eq!(got.0, "1");
-    assert!(got.1.contains("tls: "), "{}", got.1);
+    assert!(got.1.contains("tls: received fatal alert"), "{}", got.1);
+    assert_eq!(fake.counts.connections(), 2);
 }
 
 fn several_queries_share_a_connection(backend: Backend) {
