@@ -78,8 +78,10 @@ struct Attempt<C> {
     ended: Event,
     is_over: Cell<bool>,
     /// What came of it; none where its task was dropped.
-    outcome: RefCell<Option<Result<Rc<Session<C>>, Rc<Error>>>>,
+    outcome: RefCell<Option<Outcome<C>>>,
 }
+
+type Outcome<C> = Result<Rc<Session<C>>, Rc<Error>>;
 
 /// A place on a connection.
 pub(super) struct Use<C> {

@@ -137,19 +137,28 @@ fn forwards_to_dnsdist_over_tls_and_https() {
 }
 
 #[test]
-fn forwards_to_itself_over_tls() {
+fn forwards_to_itself_over_each_transport() {
     let authority = Authority::new();
     let (cert, key) = authority.server("own", &HOSTS);
-    let upstream = Server::start(&format!(
-        "tls://.:0 {{\n  tls {cert} {key}\n  template IN A {{\n    answer \"{{{{ .Name }}}} 60 IN A 192.0.2.44\"\n  }}\n}}\n"
-    ));
-    let port = upstream.addr("tls://.:").port();
     let ca = authority.ca_file();
-    let server = Server::start(&format!(
-        ".:0 {{\n  forward . tls://127.0.0.1:{port} {{\n    tls {ca}\n  }}\n}}\n"
-    ));
-    for nth in 0..50 {
-        let reply = server.ask(&format!("n{nth}.example.org A"));
-        assert!(reply.answer[0].ends_with(" IN A 192.0.2.44"), "{reply:?}");
+    for (scheme, plugin, to) in [
+        ("tls", "forward", "tls"),
+        ("https", "forward", "https"),
+        ("grpc", "grpc", "grpc"),
+    ] {
+        let upstream = Server::start(&format!(
+            "{scheme}://.:0 {{\n  tls {cert} {key}\n  template IN A {{\n    answer \"{{{{ .Name }}}} 60 IN A 192.0.2.44\"\n  }}\n}}\n"
+        ));
+        let port = upstream.addr(&format!("{scheme}://.:")).port();
+        let server = Server::start(&format!(
+            ".:0 {{\n  {plugin} . {to}://127.0.0.1:{port} {{\n    tls {ca}\n  }}\n}}\n"
+        ));
+        for nth in 0..50 {
+            let reply = server.ask(&format!("n{nth}.example.org A +do"));
+            assert!(
+                reply.answer[0].ends_with(" IN A 192.0.2.44"),
+                "{scheme}: {reply:?}"
+            );
+        }
     }
 }
