@@ -243,7 +243,51 @@ pub const QUIC_WORKERS: usize = 1_024;
 /// TLS handshakes of one core that are under way; beyond it the newest connection is closed. Each costs half a millisecond of CPU.
 pub const HANDSHAKES_PER_CORE: usize = 1_024;
 
+/// QUIC connections of one core, whatever its listeners allow; beyond it the newest is refused.
+pub const QUIC_CONNECTIONS_PER_CORE: usize = 8_192;
+/// QUIC handshakes of one socket that are under way with clients whose address is not proven; beyond it the newest has to prove it
+/// (Retry, RFC 9000 section 8.1.2), so that forged addresses cost a packet each and no handshake.
+pub const QUIC_HANDSHAKES_UNPROVEN: usize = 64;
+/// Streams that a QUIC connection is granted at first. More are granted while many are in use: room is kept for each that is granted.
+pub const QUIC_STREAMS_AT_FIRST: u32 = 32;
+/// Streams that a connection may ever be granted, where its directive says "any number" or more.
+pub const QUIC_STREAMS: usize = 65_536;
+/// Streams of one way that an HTTP/3 client may open: its control stream, two of QPACK, and some that exist to be ignored (RFC 9114
+/// section 6.2.3).
+pub const H3_SIDE_STREAMS: u32 = 8;
+/// Octets of one QUIC stream that a client may send before they are read; a query has a tenth.
+pub const QUIC_STREAM_WINDOW: u32 = 16 * 1024;
+/// Octets of all streams of one QUIC connection that a client may send before they are read.
+pub const QUIC_RECEIVE_WINDOW: u32 = 128 * 1024;
+/// Octets that one QUIC connection keeps until the client has acknowledged them.
+pub const QUIC_SEND_WINDOW: u64 = 256 * 1024;
+/// Octets of unfinished requests that one QUIC connection keeps; a stream that would exceed it is stopped. Two of the longest fit.
+pub const QUIC_PARTIAL_OCTETS: usize = 192 * 1024;
+/// Octets of replies that wait for a QUIC client to take them; beyond it no further stream is read.
+pub const QUIC_UNSENT_OCTETS: usize = 128 * 1024;
+/// Queries of one QUIC connection that wait for others; beyond it no further stream is read.
+pub const QUIC_QUERIES_IN_FLIGHT: usize = 128;
+/// Octets of handshake messages that one QUIC connection keeps out of order.
+pub const QUIC_CRYPTO_OCTETS: usize = 16 * 1024;
+/// Octets of first packets that one QUIC endpoint keeps while it decides whether to take a connection, which it does at once.
+pub const QUIC_INCOMING_OCTETS: u64 = 64 * 1024;
+/// Seconds for which a response over HTTP may be kept, whatever the TTLs say; CoreDNS's number.
+pub const HTTP_MAX_AGE_S: u32 = 3_600;
+/// Hops of `Forwarded` or `X-Forwarded-For` that are looked at.
+pub const FORWARDED_HOPS: usize = 16;
+/// Octets of the header fields of an HTTP/3 request, as RFC 9114 section 4.2.2 counts them.
+pub const HTTP_HEADER_OCTETS: usize = 16 * 1024;
+/// Octets of frames around a request over HTTP/3, besides its header fields and its body.
+pub const H3_FRAMING_OCTETS: usize = 4 * 1024;
+/// Octets of an unfinished frame on the control stream of an HTTP/3 client.
+pub const H3_CONTROL_OCTETS: usize = 1_024;
+
 const _: () = assert!(8 * TCP_CONNECTIONS_PER_CLIENT as usize <= TCP_CONNECTIONS_PER_CORE);
+const _: () = assert!(QUIC_HANDSHAKES_UNPROVEN < HANDSHAKES_PER_CORE);
+const _: () = assert!(
+    HTTP_HEADER_OCTETS + MESSAGE_OCTETS + H3_FRAMING_OCTETS + QUIC_STREAM_WINDOW as usize
+        <= QUIC_PARTIAL_OCTETS
+);
 
 // === http ===
 
@@ -286,6 +330,13 @@ pub const FORWARDED_HOPS: usize = 16;
 const _: () = assert!(HTTP_STREAM_WINDOW < HTTP_CONNECTION_WINDOW);
 
 // === transport ===
+
+/// QUIC datagrams taken from the kernel, or given to it, at once.
+pub const QUIC_DATAGRAMS: usize = 32;
+/// Octets of a QUIC datagram: what Ethernet carries over IPv4. Peers are told, and keep to it.
+pub const QUIC_DATAGRAM_OCTETS: usize = 1_472;
+/// Packets of one connection that leave as one message which the kernel cuts.
+pub const QUIC_SEGMENTS: usize = 10;
 
 /// Plaintext of one TLS record (RFC 8446 section 5.1).
 pub const TLS_RECORD_OCTETS: usize = 16 * 1024;

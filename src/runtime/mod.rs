@@ -48,7 +48,7 @@ pub use oneshot::oneshot;
 pub use pages::PageVec;
 pub use poll::Poller;
 pub use seat::Seat;
-pub use stream::{ReadHalf, TcpListener, TcpStream, UdpSocket, WriteHalf};
+pub use stream::{ReadHalf, TcpListener, TcpStream, UdpSocket, Watch, WriteHalf};
 pub use task::{Elapsed, Sleep, sleep, sleep_until, spawn, timeout, try_spawn, yield_now};
 pub use thread::{TaskThreadSpec, block_on, start_task_thread};
 pub use zeroed::Zeroed;

@@ -12,7 +12,7 @@ use std::fmt;
 use std::future::{Future, poll_fn};
 use std::io;
 use std::mem::ManuallyDrop;
-use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, RawFd};
+use std::os::fd::{AsRawFd, FromRawFd, IntoRawFd, OwnedFd, RawFd};
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -38,6 +38,12 @@ pub(crate) enum Source {
     /// A listening socket, and the poll of it that is under way.
     Listener {
         socket: Socket,
+        readable: RefCell<Option<Box<TcpStream>>>,
+    },
+    /// Any descriptor, in a poll set of its own: that set is readable when it is, and reading the set takes nothing.
+    Watched {
+        socket: Socket,
+        poll_set: OwnedFd,
         readable: RefCell<Option<Box<TcpStream>>>,
     },
 }
@@ -164,10 +170,42 @@ impl Source {
         }
     }
 
+    /// Watches a socket that is read by system calls of the owner's.
+    pub(crate) fn watched(socket: Socket) -> io::Result<Self> {
+        // SAFETY: takes no pointer; the result is checked before it is owned.
+        let fd = unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) };
+        if fd < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        // SAFETY: a fresh descriptor that nothing else owns.
+        let poll_set = unsafe { OwnedFd::from_raw_fd(fd) };
+        let mut event = libc::epoll_event {
+            events: libc::EPOLLIN as u32,
+            u64: 0,
+        };
+        // SAFETY: `event` is live for the call.
+        let code = unsafe {
+            libc::epoll_ctl(
+                poll_set.as_raw_fd(),
+                libc::EPOLL_CTL_ADD,
+                socket.as_raw_fd(),
+                &raw mut event,
+            )
+        };
+        if code < 0 {
+            return Err(io::Error::last_os_error());
+        }
+        Ok(Self::Watched {
+            socket,
+            poll_set,
+            readable: RefCell::new(None),
+        })
+    }
+
     pub(crate) fn socket(&self) -> &Socket {
         match self {
             Self::Stream(stream) => &stream.socket,
-            Self::Listener { socket, .. } => socket,
+            Self::Listener { socket, .. } | Self::Watched { socket, .. } => socket,
         }
     }
 
@@ -180,7 +218,9 @@ impl Source {
             Self::Stream(socket) => {
                 Pin::new(&mut *socket.stream.borrow_mut()).poll_read(cx, buffer)
             }
-            Self::Listener { .. } => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+            Self::Listener { .. } | Self::Watched { .. } => {
+                Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
+            }
         }
     }
 
@@ -189,7 +229,9 @@ impl Source {
             Self::Stream(socket) => {
                 Pin::new(&mut *socket.stream.borrow_mut()).poll_write(cx, octets)
             }
-            Self::Listener { .. } => Poll::Ready(Err(io::ErrorKind::NotConnected.into())),
+            Self::Listener { .. } | Self::Watched { .. } => {
+                Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
+            }
         }
     }
 
@@ -199,22 +241,35 @@ impl Source {
     }
 
     pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, SockAddr)>> {
-        let Self::Listener { socket, readable } = self else {
-            return Poll::Ready(Err(io::ErrorKind::InvalidInput.into()));
+        self.poll_with(cx, accept)
+    }
+
+    /// Tries an operation on a listening or watched socket; when it would block, arranges that the task is woken when it may succeed.
+    pub(crate) fn poll_with<T>(
+        &self,
+        cx: &mut Context<'_>,
+        mut operation: impl FnMut(&Socket) -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        let (socket, readable) = match self {
+            Self::Listener { socket, readable }
+            | Self::Watched {
+                socket, readable, ..
+            } => (socket, readable),
+            Self::Stream(_) => return Poll::Ready(Err(io::ErrorKind::InvalidInput.into())),
         };
         let mut readable = readable.borrow_mut();
         loop {
-            match accept(socket) {
+            match operation(socket) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {}
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
                 outcome => return Poll::Ready(outcome),
             }
-            // A new stream begins with a poll, and reads only when that is over. Reading a listening socket fails at
-            // once; so the first outcome of any kind means that the socket was readable.
+            // A new stream begins with a poll, and reads only when that is over. Reading a listening socket or a poll set fails
+            // at once; so the first outcome of any kind means that the socket was readable.
             let stream = match &mut *readable {
                 Some(stream) => stream,
-                None => match socket.try_clone() {
-                    Ok(twin) => readable.insert(Box::new(owning(twin.into_raw_fd()))),
+                None => match self.twin() {
+                    Ok(twin) => readable.insert(Box::new(owning(twin))),
                     Err(error) => return Poll::Ready(Err(error)),
                 },
             };
@@ -222,6 +277,14 @@ impl Source {
                 return Poll::Pending;
             }
             *readable = None;
+        }
+    }
+
+    /// Another descriptor to poll, which the caller owns.
+    fn twin(&self) -> io::Result<RawFd> {
+        match self {
+            Self::Watched { poll_set, .. } => poll_set.try_clone().map(IntoRawFd::into_raw_fd),
+            _ => self.socket().try_clone().map(IntoRawFd::into_raw_fd),
         }
     }
 }

@@ -16,7 +16,7 @@ use std::future::poll_fn;
 use std::io;
 use std::mem::MaybeUninit;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, Shutdown, SocketAddr};
-use std::os::fd::{AsRawFd, RawFd};
+use std::os::fd::{AsFd, AsRawFd, RawFd};
 use std::path::Path;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -64,6 +64,12 @@ pub struct WriteHalf {
 /// A listening TCP socket.
 #[derive(Debug)]
 pub struct TcpListener {
+    io: Io,
+}
+
+/// A socket that is read by system calls of its owner's, such as recvmmsg(2); this tells when. One task at a time may wait.
+#[derive(Debug)]
+pub struct Watch {
     io: Io,
 }
 
@@ -328,6 +334,31 @@ impl TcpListener {
     }
 }
 
+// === impl Watch ===
+
+impl Watch {
+    /// Watches a non-blocking socket for input, by a descriptor of its own.
+    pub fn of(socket: &impl AsFd) -> io::Result<Self> {
+        let twin = socket.as_fd().try_clone_to_owned()?;
+        Ok(Self {
+            io: Io::watched(Socket::from(twin))?,
+        })
+    }
+
+    /// Tries to read; when that would block, the task is woken as soon as it may succeed.
+    pub fn poll_read<T>(
+        &self,
+        cx: &mut Context<'_>,
+        mut read: impl FnMut() -> io::Result<T>,
+    ) -> Poll<io::Result<T>> {
+        match &self.io {
+            Io::Epoll(source) => source.poll_with(Side::Read, cx, |_| read()),
+            #[cfg(feature = "glommio")]
+            Io::Ring(source) => source.poll_with(cx, |_| read()),
+        }
+    }
+}
+
 // === impl Io ===
 
 /// A socket on the backend of this thread.
@@ -357,7 +388,18 @@ impl Io {
         })
     }
 
-    fn on_driver(socket: Socket, make: impl FnOnce(Socket, &Driver) -> Self) -> io::Result<Self> {
+    /// A socket that its owner reads. Fails off a task thread.
+    fn watched(socket: Socket) -> io::Result<Self> {
+        Self::on_driver(socket, |socket, driver| match driver {
+            Driver::Epoll(reactor) => {
+                Ok(Self::Epoll(epoll::Source::new(socket, Rc::clone(reactor))))
+            }
+            #[cfg(feature = "glommio")]
+            Driver::Ring => ring::Source::watched(socket).map(Self::Ring),
+        })?
+    }
+
+    fn on_driver<T>(socket: Socket, make: impl FnOnce(Socket, &Driver) -> T) -> io::Result<T> {
         match exec::current() {
             Some(exec) => Ok(make(socket, exec.driver())),
             None => Err(io::Error::other("sockets of this kind need a task thread")),

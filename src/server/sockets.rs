@@ -29,8 +29,8 @@ pub struct Sockets {
 pub struct OfCore {
     /// Plain DNS over UDP: for its packet thread.
     pub packets: ByListener<Arc<Socket>>,
-    /// QUIC: for its task thread.
-    pub quic: ByListener<Arc<Socket>>,
+    /// QUIC: for its task thread; each with its number in the group, which its connection ids begin with.
+    pub quic: ByListener<(u16, Arc<Socket>)>,
     /// TCP and what is carried by it: for its task thread.
     pub tcp: ByListener<tcp::Shared>,
 }
@@ -96,18 +96,16 @@ impl Sockets {
         for (listener, group) in self.groups.iter().enumerate() {
             // limits::LISTENERS fits 16 bits.
             let listener = listener as u16;
-            let udp = match group.carries {
-                Carries::Udp => &mut own.quic,
-                _ => &mut own.packets,
-            };
-            udp.extend(
-                group
-                    .udp
-                    .iter()
-                    .skip(core)
-                    .step_by(cores)
-                    .map(|socket| (listener, socket.clone())),
-            );
+            let udp = group.udp.iter().enumerate().skip(core).step_by(cores);
+            match group.carries {
+                // A group has no more sockets than *multisocket* or the cores of a machine make.
+                Carries::Udp => own
+                    .quic
+                    .extend(udp.map(|(nth, socket)| (listener, (nth as u16, socket.clone())))),
+                _ => own
+                    .packets
+                    .extend(udp.map(|(_, socket)| (listener, socket.clone()))),
+            }
             own.tcp.extend(
                 group
                     .tcp
@@ -208,8 +206,20 @@ impl Group {
         self.udp.len().max(self.tcp.len())
     }
 
-    /// With pinned cores a packet goes to the one that received it.
+    /// With pinned cores a packet goes to the one that received it; one of QUIC goes to its connection in any case.
     fn steer(&self, cores: &[CoreSettings]) {
+        if self.carries == Carries::Udp {
+            if let Err(error) = steering::steer_by_connection(&self.udp) {
+                log::warning(
+                    None,
+                    format_args!(
+                        "{}: QUIC connections end when a client's address changes: the kernel refuses to steer: {error}",
+                        socket::go_addr(self.addr)
+                    ),
+                );
+            }
+            return;
+        }
         let cpus: Option<Vec<u32>> = cores.iter().map(|core| core.cpu).collect();
         let Some(cpus) = cpus.filter(|cpus| cpus.len() > 1) else {
             return;

@@ -19,6 +19,7 @@ use super::clients::Clients;
 use super::config::Config;
 use super::handshakes::Handshakes;
 use super::http_counts::HttpCounts;
+use super::quic;
 use super::running::Running;
 use super::serve::{self, Served};
 use super::sockets::ByListener;
@@ -72,7 +73,7 @@ pub struct Swap {
     /// The sockets of its streams.
     pub tcp: ByListener<tcp::Shared>,
     /// The sockets of its QUIC endpoints.
-    pub quic: ByListener<Arc<Socket>>,
+    pub quic: ByListener<(u16, Arc<Socket>)>,
     /// Told when it is done.
     pub done: std::sync::mpsc::Sender<()>,
 }
@@ -129,6 +130,10 @@ pub struct Env {
     pub(super) handshakes: Handshakes,
     /// What it counts of HTTP.
     pub(super) http: HttpCounts,
+    /// QUIC connections of this core.
+    pub(super) quic: Clients,
+    /// What became of them.
+    pub(super) quic_counts: quic::Counts,
 }
 
 impl Env {
@@ -139,9 +144,11 @@ impl Env {
             cores,
             peers,
             running: RefCell::new(Vec::new()),
-            connections: Clients::new(),
+            connections: Clients::of_tcp(),
             handshakes: Handshakes::new(),
             http: HttpCounts::new(),
+            quic: Clients::of_quic(),
+            quic_counts: quic::Counts::new(),
         })
     }
 
@@ -272,6 +279,7 @@ pub fn start_background(peers: &[Peer], query: &mut Query) {
 pub async fn run(core: usize, cores: usize, peers: Vec<Peer>, mut jobs: Receiver<Job>) {
     let env = Env::new(core, cores, peers);
     let mut acceptors = stream::Acceptors::default();
+    let mut endpoints = quic::Endpoints::default();
     while let Some(job) = jobs.recv().await {
         match job {
             Job::Udp(waiting) => runtime::spawn(answer_udp(Place(env.clone()), waiting)),
@@ -280,6 +288,7 @@ pub async fn run(core: usize, cores: usize, peers: Vec<Peer>, mut jobs: Receiver
             Job::Swap(swap) => {
                 env.open(swap.config);
                 acceptors.replace(&env, swap.tcp);
+                endpoints.replace(&env, swap.quic);
                 // The supervisor may have given up waiting; the swap stands all the same.
                 let _ = swap.done.send(());
             }

@@ -5,6 +5,7 @@
 //! **Invariant**: bytes in, bytes out; knows framing, not DNS.
 
 pub mod busy_poll;
+pub mod datagrams;
 pub mod ethtool;
 pub mod http_io;
 pub mod interfaces;

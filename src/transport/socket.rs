@@ -141,7 +141,8 @@ fn fill(
 ) -> Result<(), Failure> {
     let wanted = |carries_it| if carries_it { cores } else { &[] };
     for core in wanted(carries != Carries::Udp) {
-        let socket = open(*addr, Type::STREAM, core).map_err(|error| failure("tcp", error))?;
+        let socket =
+            open(*addr, Type::STREAM, carries, core).map_err(|error| failure("tcp", error))?;
         socket
             .listen(limits::TCP_BACKLOG)
             .map_err(|error| failure("tcp", error))?;
@@ -149,7 +150,8 @@ fn fill(
         group.tcp.push(socket.into());
     }
     for core in wanted(carries != Carries::Tcp) {
-        let socket = open(*addr, Type::DGRAM, core).map_err(|error| failure("udp", error))?;
+        let socket =
+            open(*addr, Type::DGRAM, carries, core).map_err(|error| failure("udp", error))?;
         take_port(addr, &socket);
         group.udp.push(socket.into());
     }
@@ -169,7 +171,7 @@ fn failure(network: &'static str, error: io::Error) -> Failure {
     }
 }
 
-fn open(addr: SocketAddr, kind: Type, core: &CoreSettings) -> io::Result<Socket> {
+fn open(addr: SocketAddr, kind: Type, carries: Carries, core: &CoreSettings) -> io::Result<Socket> {
     let is_udp = kind == Type::DGRAM;
     let protocol = if is_udp { Protocol::UDP } else { Protocol::TCP };
     let socket = Socket::new(
@@ -189,7 +191,10 @@ fn open(addr: SocketAddr, kind: Type, core: &CoreSettings) -> io::Result<Socket>
         if addr.ip().is_unspecified() {
             report_destination(&socket, addr)?;
         }
-        no_fragments(&socket, addr);
+        match carries {
+            Carries::Udp => never_fragment(&socket, addr),
+            _ => no_fragments(&socket, addr),
+        }
     }
     socket.bind(&addr.into())?;
     Ok(socket)
@@ -264,6 +269,27 @@ fn no_fragments(socket: &Socket, addr: SocketAddr) {
             libc::IPV6_MTU_DISCOVER,
             libc::IPV6_PMTUDISC_OMIT,
         );
+    }
+}
+
+/// QUIC packets must not be fragmented at all (RFC 9000 section 14), and probe the path themselves; what the network marked as congestion
+/// is reported with each (section 13.4). An older kernel that refuses costs throughput only.
+fn never_fragment(socket: &Socket, addr: SocketAddr) {
+    let _ = set_int(
+        socket,
+        libc::IPPROTO_IP,
+        libc::IP_MTU_DISCOVER,
+        libc::IP_PMTUDISC_PROBE,
+    );
+    let _ = set_int(socket, libc::IPPROTO_IP, libc::IP_RECVTOS, 1);
+    if addr.is_ipv6() {
+        let _ = set_int(
+            socket,
+            libc::IPPROTO_IPV6,
+            libc::IPV6_MTU_DISCOVER,
+            libc::IPV6_PMTUDISC_PROBE,
+        );
+        let _ = set_int(socket, libc::IPPROTO_IPV6, libc::IPV6_RECVTCLASS, 1);
     }
 }
 

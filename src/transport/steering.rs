@@ -1,11 +1,12 @@
-//! Which socket of a SO_REUSEPORT group gets a packet: that of the core whose CPU received it.
+//! Which socket of a SO_REUSEPORT group gets a packet: that of the core whose CPU received it, or for QUIC that of the connection.
 //!
 //! ```text
 //!  one socket for each core   a classic BPF program on the group: CPU -> number of the socket
 //!  any other number           SO_INCOMING_CPU on each socket: the kernel takes one whose CPU it is (Linux 6.2; before, by hash)
+//!  QUIC, any number           a classic BPF program: first 16 bits of the connection id, modulo the number of sockets
 //! ```
 //!
-//! Both need no privilege. A packet on a CPU that no core owns is spread over all sockets. On loopback the CPU is the sender's, so
+//! None needs a privilege. A packet on a CPU that no core owns is spread over all sockets. On loopback the CPU is the sender's, so
 //! that one busy client, like one NIC queue, keeps one core busy; what spreads such load is `server::spread`.
 
 use std::io;
@@ -19,7 +20,9 @@ use super::socket::set_int;
 /// The kernel's reason; the group then spreads by hash.
 pub fn steer<S: AsRawFd>(sockets: &[S], cpus: &[u32]) -> io::Result<()> {
     if sockets.len() == cpus.len() {
-        return sockets.first().map_or(Ok(()), |first| attach(first, cpus));
+        return sockets
+            .first()
+            .map_or(Ok(()), |first| attach(first, by_cpu(cpus)));
     }
     // A program that an earlier number of sockets left behind would hide the sockets beyond.
     if let Some(first) = sockets.first() {
@@ -35,8 +38,19 @@ pub fn steer<S: AsRawFd>(sockets: &[S], cpus: &[u32]) -> io::Result<()> {
     Ok(())
 }
 
-fn attach(socket: &impl AsRawFd, cpus: &[u32]) -> io::Result<()> {
-    let mut program = by_cpu(cpus);
+/// Steers the packets of a group by QUIC connection: an id that begins with the number of a socket finds that socket, whatever address
+/// the client has by then; ids that clients choose are random and spread. The number of sockets may grow later: `n % count` stays `n`.
+///
+/// # Errors
+/// The kernel's reason; the group then spreads by hash of the addresses, and a connection does not survive a change of them.
+pub fn steer_by_connection<S: AsRawFd>(sockets: &[S]) -> io::Result<()> {
+    match sockets {
+        [] | [_] => Ok(()),
+        [first, ..] => attach(first, by_connection(sockets.len())),
+    }
+}
+
+fn attach(socket: &impl AsRawFd, mut program: Vec<libc::sock_filter>) -> io::Result<()> {
     let filter = libc::sock_fprog {
         len: u16::try_from(program.len()).map_err(io::Error::other)?,
         filter: program.as_mut_ptr(),
@@ -71,12 +85,6 @@ fn detach(socket: &impl AsRawFd) -> io::Result<()> {
 /// The program: load the CPU, return the number of the socket that belongs to it, or the CPU modulo the number of sockets.
 fn by_cpu(cpus: &[u32]) -> Vec<libc::sock_filter> {
     const LD_CPU: u32 = (libc::SKF_AD_OFF + libc::SKF_AD_CPU) as u32;
-    let op = |code: u32, jt, jf, k| libc::sock_filter {
-        code: code as u16,
-        jt,
-        jf,
-        k,
-    };
     let mut program = vec![op(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0, LD_CPU)];
     for (nth, cpu) in cpus.iter().enumerate() {
         program.push(op(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 0, 1, *cpu));
@@ -88,6 +96,36 @@ fn by_cpu(cpus: &[u32]) -> Vec<libc::sock_filter> {
     program
 }
 
+/// The program: a long header has the connection id from octet 6 on, a short one from octet 1 (RFC 8999 section 5). The kernel shows the
+/// program what is behind the UDP header; where a packet is too short, it takes socket 0.
+fn by_connection(sockets: usize) -> Vec<libc::sock_filter> {
+    let load = |size, at| op(libc::BPF_LD | size | libc::BPF_ABS, 0, 0, at);
+    // limits of *multisocket* and of cores are far below 2^16.
+    let count = sockets.max(1) as u32;
+    vec![
+        load(libc::BPF_B, 0),
+        op(libc::BPF_JMP | BPF_JSET | libc::BPF_K, 0, 2, LONG_HEADER),
+        load(libc::BPF_H, 6),
+        op(libc::BPF_JMP | libc::BPF_JA, 0, 0, 1),
+        load(libc::BPF_H, 1),
+        op(libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K, 0, 0, count),
+        op(libc::BPF_RET | BPF_A, 0, 0, 0),
+    ]
+}
+
+fn op(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
+    libc::sock_filter {
+        code: code as u16,
+        jt,
+        jf,
+        k,
+    }
+}
+
+/// The bit of the first octet that tells a long header.
+const LONG_HEADER: u32 = 0x80;
+/// "Jump if any of these bits is set" (linux/bpf_common.h); libc does not name it.
+const BPF_JSET: u32 = 0x40;
 /// "Return the accumulator" (linux/bpf_common.h); libc does not name it.
 const BPF_A: u32 = 0x10;
 
@@ -103,8 +141,12 @@ mod tests {
     use crate::tune::CoreSettings;
 
     /// Runs a program as the kernel does, on a packet that `cpu` received. `None`: it does something that it should not.
-    fn run(program: &[libc::sock_filter], cpu: u32) -> Option<u32> {
+    fn run(program: &[libc::sock_filter], cpu: u32, packet: &[u8]) -> Option<u32> {
         const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
+        const LOAD_1: u32 = libc::BPF_LD | libc::BPF_B | libc::BPF_ABS;
+        const LOAD_2: u32 = libc::BPF_LD | libc::BPF_H | libc::BPF_ABS;
+        const ANY_BIT: u32 = libc::BPF_JMP | BPF_JSET | libc::BPF_K;
+        const SKIP: u32 = libc::BPF_JMP | libc::BPF_JA;
         const EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
         const MODULO: u32 = libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K;
         const GIVE: u32 = libc::BPF_RET | libc::BPF_K;
@@ -115,6 +157,15 @@ mod tests {
             at += 1;
             match u32::from(op.code) {
                 LOAD if op.k == (libc::SKF_AD_OFF + libc::SKF_AD_CPU) as u32 => a = cpu,
+                LOAD_1 | LOAD_2 => {
+                    let len = if u32::from(op.code) == LOAD_1 { 1 } else { 2 };
+                    let Some(octets) = packet.get(op.k as usize..op.k as usize + len) else {
+                        return Some(0);
+                    };
+                    a = octets.iter().fold(0, |a, &octet| a << 8 | u32::from(octet));
+                }
+                ANY_BIT => at += usize::from(if a & op.k != 0 { op.jt } else { op.jf }),
+                SKIP => at += op.k as usize,
                 EQUAL => at += usize::from(if a == op.k { op.jt } else { op.jf }),
                 MODULO => a = a.checked_rem(op.k)?,
                 GIVE => return Some(op.k),
@@ -135,11 +186,65 @@ mod tests {
         ] {
             let program = by_cpu(cpus);
             for (nth, &cpu) in cpus.iter().enumerate() {
-                assert_eq!(run(&program, cpu), Some(nth as u32), "{cpus:?}");
+                assert_eq!(run(&program, cpu, &[]), Some(nth as u32), "{cpus:?}");
             }
             for other in (0..1100).filter(|cpu| !cpus.contains(cpu)) {
-                let socket = run(&program, other).unwrap();
+                let socket = run(&program, other, &[]).unwrap();
                 assert_eq!(socket, other % cpus.len() as u32, "{cpus:?}");
+            }
+        }
+    }
+
+    /// A packet with that connection id, in a long or a short header.
+    fn packet(is_long: bool, id: [u8; 8]) -> Vec<u8> {
+        let mut packet = match is_long {
+            true => vec![0xc3, 0, 0, 0, 1, 8],
+            false => vec![0x43],
+        };
+        packet.extend(id);
+        packet
+    }
+
+    #[test]
+    fn a_packet_of_quic_goes_to_the_socket_in_its_id() {
+        for count in [1, 2, 3, 8, 300, 1024] {
+            let program = by_connection(count);
+            for nth in [0, count / 2, count - 1] {
+                let [high, low] = (nth as u16).to_be_bytes();
+                for is_long in [true, false] {
+                    let packet = packet(is_long, [high, low, 9, 9, 9, 9, 9, 9]);
+                    // Whatever the CPU, and after the group has grown.
+                    for program in [&program, &by_connection(count + 7)] {
+                        assert_eq!(run(program, 5, &packet), Some(nth as u32));
+                    }
+                }
+            }
+            for garbage in [&[][..], &[0x80], &[0x40, 1], &[0xff; 7], &[0xff; 1500]] {
+                let socket = run(&program, 5, garbage).unwrap();
+                assert!((socket as usize) < count, "{garbage:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn the_kernel_finds_the_socket_of_a_connection() {
+        let group = socket::open_group(
+            "[::]:0".parse().unwrap(),
+            socket::Carries::Udp,
+            &[CoreSettings::default(); 3],
+        )
+        .unwrap();
+        steer_by_connection(&group.udp).unwrap();
+        for nth in 0..3u8 {
+            for is_long in [true, false] {
+                // Each time from another port: the hash of the addresses would spread them.
+                for _ in 0..4 {
+                    let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
+                    let packet = packet(is_long, [0, nth, 1, 2, 3, 4, 5, 6]);
+                    let ask = ("127.0.0.1", group.addr.port());
+                    sender.send_to(&packet, ask).unwrap();
+                    assert_eq!(holder(&group.udp), usize::from(nth));
+                }
             }
         }
     }
@@ -153,9 +258,9 @@ mod tests {
         )
         .unwrap();
         let cpus: Vec<u32> = (0..1024).collect();
-        attach(&group.udp[0], &cpus).unwrap();
+        attach(&group.udp[0], by_cpu(&cpus)).unwrap();
         // Again replaces it; taking it off twice is no error.
-        attach(&group.udp[0], &cpus[..2]).unwrap();
+        attach(&group.udp[0], by_cpu(&cpus[..2])).unwrap();
         detach(&group.udp[0]).unwrap();
         detach(&group.udp[0]).unwrap();
     }
@@ -172,6 +277,11 @@ mod tests {
             UdpSocket::bind(from).unwrap().send_to(b"x", ask).unwrap();
         });
         sender.join().unwrap();
+        holder(sockets)
+    }
+
+    /// The number of the socket that has received something.
+    fn holder(sockets: &[OwnedFd]) -> usize {
         for _ in 0..1000 {
             for (nth, fd) in sockets.iter().enumerate() {
                 let socket = UdpSocket::from(fd.try_clone().unwrap());

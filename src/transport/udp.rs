@@ -31,6 +31,11 @@ impl Socket {
         Socket { fd, local }
     }
 
+    /// The address it is bound to.
+    pub fn local_addr(&self) -> SocketAddr {
+        self.local
+    }
+
     /// The descriptor, for epoll.
     pub fn raw_fd(&self) -> RawFd {
         self.fd.as_raw_fd()
