@@ -271,12 +271,6 @@ pub const QUIC_QUERIES_IN_FLIGHT: usize = 128;
 pub const QUIC_CRYPTO_OCTETS: usize = 16 * 1024;
 /// Octets of first packets that one QUIC endpoint keeps while it decides whether to take a connection, which it does at once.
 pub const QUIC_INCOMING_OCTETS: u64 = 64 * 1024;
-/// Seconds for which a response over HTTP may be kept, whatever the TTLs say; CoreDNS's number.
-pub const HTTP_MAX_AGE_S: u32 = 3_600;
-/// Hops of `Forwarded` or `X-Forwarded-For` that are looked at.
-pub const FORWARDED_HOPS: usize = 16;
-/// Octets of the header fields of an HTTP/3 request, as RFC 9114 section 4.2.2 counts them.
-pub const HTTP_HEADER_OCTETS: usize = 16 * 1024;
 /// Octets of frames around a request over HTTP/3, besides its header fields and its body.
 pub const H3_FRAMING_OCTETS: usize = 4 * 1024;
 /// Octets of an unfinished frame on the control stream of an HTTP/3 client.

@@ -61,6 +61,7 @@ pub mod header;
 pub mod health;
 pub mod hosts;
 pub mod https;
+pub mod https3;
 #[cfg(feature = "kubernetes")]
 pub mod k8s_external;
 #[cfg(feature = "kubernetes")]
@@ -75,6 +76,7 @@ pub mod multisocket;
 pub mod nsid;
 pub mod prometheus;
 pub mod proxyproto;
+pub mod quic;
 pub mod ready;
 pub mod reload;
 pub mod rewrite;
@@ -93,8 +95,10 @@ plugins! {
     "metadata" => metadata::Metadata, // first, so that labels can be set before views are asked
     "cancel" => cancel::Cancel,
     "proxyproto" => proxyproto::Proxyproto,
+    "quic" => quic::Quic,
     "grpc_server" => grpc_server::GrpcServer,
     "https" => https::Https,
+    "https3" => https3::Https3,
     "timeouts" => timeouts::Timeouts,
     "multisocket" => multisocket::Multisocket,
     "reload" => reload::Reload,

@@ -1,4 +1,4 @@
-//! The TCP connections of one core by client, so that none takes what is for all.
+//! The connections of one core by client, so that none takes what is for all.
 
 #![cfg_attr(
     not(test),
@@ -46,14 +46,24 @@ pub(super) struct Clients {
 }
 
 impl Clients {
-    pub(super) fn new() -> Clients {
-        let counter = |reason| {
-            registry().counter(
-                "percoredns_tcp_refused_connections_total",
-                "TCP connections closed at once because the core, the client or the listener had as many as it may.",
-                &[("reason", reason)],
-            )
-        };
+    /// None yet; over TCP.
+    pub(super) fn of_tcp() -> Clients {
+        Clients::new(
+            "percoredns_tcp_refused_connections_total",
+            "TCP connections closed at once because the core, the client or the listener had as many as it may.",
+        )
+    }
+
+    /// None yet; over QUIC.
+    pub(super) fn of_quic() -> Clients {
+        Clients::new(
+            "percoredns_quic_refused_connections_total",
+            "QUIC connections refused because the core, the client or the listener had as many as it may.",
+        )
+    }
+
+    fn new(name: &str, help: &str) -> Clients {
+        let counter = |reason| registry().counter(name, help, &[("reason", reason)]);
         Clients {
             count: Cell::new(0),
             open: RefCell::default(),
@@ -138,7 +148,7 @@ mod tests {
 
     #[test]
     fn one_client_leaves_room_to_others_and_the_core_is_bounded() {
-        let clients = Clients::new();
+        let clients = Clients::of_tcp();
         let (greedy, other) = (client("192.0.2.1"), client("192.0.2.2"));
         let granted = (0..10_000).filter(|_| open(&clients, greedy)).count();
         assert_eq!(granted, limits::TCP_CONNECTIONS_PER_CLIENT as usize);
@@ -155,7 +165,7 @@ mod tests {
 
     #[test]
     fn who_has_left_is_forgotten() {
-        let clients = Clients::new();
+        let clients = Clients::of_tcp();
         for nth in 0..100u32 {
             assert!(open(&clients, Client::V4(nth.to_be_bytes())));
         }
@@ -165,7 +175,7 @@ mod tests {
 
     #[test]
     fn connections_of_nobody_yet_count_for_the_core_alone() {
-        let clients = Clients::new();
+        let clients = Clients::of_tcp();
         let most = limits::TCP_CONNECTIONS_PER_CLIENT as usize + 1;
         assert!((0..most).all(|_| clients.enter(most)));
         assert!(!clients.enter(most));

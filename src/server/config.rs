@@ -94,8 +94,8 @@ pub struct Load {
     /// Connections that are open, those that an earlier configuration accepted included: `connections <= connections_max` where that is not
     /// 0 and did not shrink.
     pub connections: Arc<AtomicUsize>,
-    /// Streams that are being answered.
-    pub workers: AtomicUsize,
+    /// Streams that wait for others, those of an earlier configuration not counted: `workers <= workers_max` where that is not 0.
+    pub workers: Arc<AtomicUsize>,
 }
 
 /// Timeouts and bounds of streams (compare *timeouts*).
@@ -342,12 +342,7 @@ impl<'a> Listeners<'a> {
             (false, _) => BTreeSet::from([None]),
         };
         for key in &draft.keys {
-            if matches!(key.scheme, Scheme::Quic | Scheme::Https3) {
-                return Err(SetupError::plain(format!(
-                    "cannot serve {key} - the transport {}:// is not built into percoredns yet",
-                    key.scheme.as_str()
-                )));
-            }
+            check_transport(key, &draft.settings)?;
             for host in &hosts {
                 let text = host.as_ref().map(Host::to_string).unwrap_or_default();
                 self.overlap
@@ -411,6 +406,21 @@ impl<'a> Listeners<'a> {
             }
         };
         Ok(&mut self.list[at])
+    }
+}
+
+/// Whether the transport of a key is built, and has what it needs.
+fn check_transport(key: &Key, settings: &BlockSettings) -> Result<(), SetupError> {
+    let needs = match key.scheme {
+        Scheme::Https3 => "DoH3 requires TLS",
+        Scheme::Quic => "DoQ requires TLS",
+        _ => return Ok(()),
+    };
+    match settings.tls {
+        Some(_) => Ok(()),
+        None => Err(SetupError::plain(format!(
+            "{needs}: {key} needs a tls directive in its block"
+        ))),
     }
 }
 

@@ -17,6 +17,7 @@ mod http_counts;
 mod own;
 pub mod packets;
 mod panics;
+mod quic;
 mod reload_watch;
 mod router;
 pub mod running;
