@@ -30,7 +30,6 @@ use crate::limits::{H3_FRAMING_OCTETS, HTTP_HEADER_OCTETS, MESSAGE_OCTETS};
 /// Error codes (RFC 9114 section 8.1, RFC 9204 section 6).
 pub(super) mod code {
     pub(in crate::server::quic) const NO_ERROR: u32 = 0x100;
-    pub(in crate::server::quic) const GENERAL_PROTOCOL_ERROR: u32 = 0x101;
     pub(in crate::server::quic) const STREAM_CREATION_ERROR: u32 = 0x103;
     pub(in crate::server::quic) const CLOSED_CRITICAL_STREAM: u32 = 0x104;
     pub(in crate::server::quic) const FRAME_UNEXPECTED: u32 = 0x105;
@@ -247,6 +246,3 @@ fn fault(wrong: qpack::Wrong) -> Fault {
 
 /// A stream that ends within a frame (section 7.1).
 const CUT: Fault = Fault::Connection(code::FRAME_ERROR, "a frame that is cut");
-
-#[cfg(test)]
-mod tests;
