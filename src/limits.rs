@@ -249,7 +249,7 @@ pub const QUIC_CONNECTIONS_PER_CORE: usize = 8_192;
 /// (Retry, RFC 9000 section 8.1.2), so that forged addresses cost a packet each and no handshake.
 pub const QUIC_HANDSHAKES_UNPROVEN: usize = 64;
 /// Streams that a QUIC connection is granted at first. More are granted while many are in use: room is kept for each that is granted.
-pub const QUIC_STREAMS_AT_FIRST: u32 = 32;
+pub const QUIC_STREAMS_AT_FIRST: u32 = 16;
 /// Streams that a connection may ever be granted, where its directive says "any number" or more.
 pub const QUIC_STREAMS: usize = 65_536;
 /// Streams of one way that an HTTP/3 client may open: its control stream, two of QPACK, and some that exist to be ignored (RFC 9114

@@ -44,7 +44,7 @@ fn queries_are_answered_whole_and_in_any_number() {
                 client.write(id, &framed(&query("two.test", types::A)), true);
                 ids.push(id);
             }
-            assert!(ids.len() >= 16, "round {round}: {}", ids.len());
+            assert!(ids.len() >= 8, "round {round}: {}", ids.len());
             for id in ids {
                 assert!(client.reply(id).ends_with(&[192, 0, 2, 2]));
             }
