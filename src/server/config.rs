@@ -416,6 +416,11 @@ fn check_transport(key: &Key, settings: &BlockSettings) -> Result<(), SetupError
         Scheme::Quic => "DoQ requires TLS",
         _ => return Ok(()),
     };
+    if settings.proxies.is_some() {
+        return Err(SetupError::plain(format!(
+            "cannot serve {key} - proxyproto in front of QUIC is not built into percoredns yet"
+        )));
+    }
     match settings.tls {
         Some(_) => Ok(()),
         None => Err(SetupError::plain(format!(

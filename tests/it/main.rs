@@ -24,6 +24,7 @@ mod migrate;
 mod packets;
 mod process;
 mod proxyproto;
+mod quic;
 mod reload;
 mod resources;
 #[cfg(feature = "kubernetes")]

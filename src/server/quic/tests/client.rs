@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::net::{SocketAddr, UdpSocket};
-use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::mpsc;
 use std::thread::JoinHandle;
@@ -14,7 +13,6 @@ use quinn_proto::{
     ClientConfig, Connection, ConnectionError, ConnectionHandle, DatagramEvent, Dir, Endpoint,
     EndpointConfig, Event, ReadError, StreamEvent, StreamId, Transmit, VarInt,
 };
-use rustls::RootCertStore;
 
 use crate::corefile::RealSource;
 use crate::plugin::Carry;
@@ -22,7 +20,7 @@ use crate::runtime::{self, Backend, block_on};
 use crate::server::config::{self, Surroundings};
 use crate::server::quic::Endpoints;
 use crate::server::tasks::Env;
-use crate::testing::files;
+use crate::testing::authority::Authority;
 use crate::tls;
 use crate::transport::socket::{self, Carries};
 use crate::transport::steering;
@@ -31,27 +29,29 @@ use crate::tune::{CoreSettings, Settings};
 
 /// A certificate for `localhost` and the clients that trust it.
 pub(super) struct Identity {
-    dir: files::Dir,
-    roots: RootCertStore,
+    authority: Authority,
+    cert: String,
+    key: String,
 }
 
 impl Identity {
     pub(super) fn new() -> Identity {
-        let made = rcgen::generate_simple_self_signed(vec!["localhost".to_owned()]).unwrap();
-        let dir = files::Dir::new();
-        dir.write("cert.pem", &made.cert.pem());
-        dir.write("key.pem", &made.signing_key.serialize_pem());
-        let mut roots = RootCertStore::empty();
-        roots.add(made.cert.der().clone()).unwrap();
-        Identity { dir, roots }
+        let authority = Authority::new();
+        let (cert, key) = authority.server("localhost", &["localhost"]);
+        Identity {
+            authority,
+            cert,
+            key,
+        }
     }
 
     /// `early`: resumed connections ask before the handshake is done.
     pub(super) fn client_config(&self, alpn: &str, early: bool) -> ClientConfig {
+        let roots = tls::roots(self.authority.ca_file().as_ref()).unwrap();
         let mut config = rustls::ClientConfig::builder_with_provider(tls::provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
             .unwrap()
-            .with_root_certificates(self.roots.clone())
+            .with_root_certificates(roots)
             .with_no_client_auth();
         config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
         config.enable_early_data = early;
@@ -76,11 +76,9 @@ impl Server {
         body: &str,
         sockets: usize,
     ) -> Server {
-        let path = |file: &str| -> PathBuf { identity.dir.path().join(file) };
         let text = format!(
             "{key} {{\n tls {} {}\n {body}\n}}\n",
-            path("cert.pem").display(),
-            path("key.pem").display()
+            identity.cert, identity.key
         );
         let around = Surroundings {
             source: &RealSource,

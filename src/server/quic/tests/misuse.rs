@@ -96,10 +96,10 @@ fn octets_of_unfinished_requests_are_bounded() {
     let server = Server::start(Backend::Epoll, &identity, "quic://.:0", HOSTS, 1);
     let mut client = Client::connect(server.addr, identity.client_config("doq", false));
     let before = refused_streams("long");
-    let ids: Vec<_> = (0..30)
+    let ids: Vec<_> = (0..15)
         .map(|_| client.open(Dir::Bi, &[0xff], false))
         .collect();
-    let kilobytes = 2 * limits::QUIC_PARTIAL_OCTETS / (30 << 10);
+    let kilobytes = 2 * limits::QUIC_PARTIAL_OCTETS / (15 << 10);
     for _ in 0..kilobytes {
         for &id in &ids {
             // A stream that was stopped takes no more.
