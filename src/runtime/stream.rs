@@ -94,6 +94,11 @@ impl UdpSocket {
         poll_fn(move |cx| self.io.poll_send(cx, datagram))
     }
 
+    /// Sends like [`UdpSocket::send`], for who polls.
+    pub fn poll_send(&self, cx: &mut Context<'_>, datagram: &[u8]) -> Poll<io::Result<usize>> {
+        self.io.poll_send(cx, datagram)
+    }
+
     /// Receives one datagram; what does not fit into the buffer is cut off.
     pub async fn recv(&self, buffer: &mut [u8]) -> io::Result<usize> {
         poll_fn(|cx| self.io.poll_recv(cx, buffer, false)).await

@@ -11,6 +11,7 @@ pub mod http_io;
 pub mod interfaces;
 mod outbox;
 pub mod proxy;
+pub mod quic;
 pub mod socket;
 pub mod steering;
 pub mod stream;

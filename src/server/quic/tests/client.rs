@@ -47,6 +47,11 @@ impl Identity {
 
     /// `early`: resumed connections ask before the handshake is done.
     pub(super) fn client_config(&self, alpn: &str, early: bool) -> ClientConfig {
+        let crypto: QuicClientConfig = self.tls_config(alpn, early).try_into().unwrap();
+        ClientConfig::new(Arc::new(crypto))
+    }
+
+    pub(super) fn tls_config(&self, alpn: &str, early: bool) -> Arc<rustls::ClientConfig> {
         let roots = tls::roots(self.authority.ca_file().as_ref()).unwrap();
         let mut config = rustls::ClientConfig::builder_with_provider(tls::provider())
             .with_protocol_versions(&[&rustls::version::TLS13])
@@ -55,8 +60,7 @@ impl Identity {
             .with_no_client_auth();
         config.alpn_protocols = vec![alpn.as_bytes().to_vec()];
         config.enable_early_data = early;
-        let crypto: QuicClientConfig = Arc::new(config).try_into().unwrap();
-        ClientConfig::new(Arc::new(crypto))
+        Arc::new(config)
     }
 }
 

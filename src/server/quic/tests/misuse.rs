@@ -124,11 +124,14 @@ fn as_many_connections_as_the_listener_may_hold() {
     let mut third = Client::new(server.addr, config.clone());
     assert_eq!(third.close_code(), 0x107);
     first.close();
-    first.turn(A_MOMENT);
-    // The place is free again.
-    let mut fourth = Client::connect(server.addr, config);
-    fourth.turn(A_MOMENT);
-    assert_eq!(fourth.lost, None);
+    // Its place is free as soon as the server has heard of it.
+    let mut fourth = (0..50)
+        .find_map(|_| {
+            let mut client = Client::connect(server.addr, config.clone());
+            client.turn(A_MOMENT);
+            client.lost.is_none().then_some(client)
+        })
+        .expect("a free place");
     second.close();
     fourth.close();
     assert_eq!(server.stop(), 0);
