@@ -18,8 +18,8 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use bytes::Bytes;
-use http::StatusCode;
 use http::request::Parts;
+use http::{Response, StatusCode};
 use quinn_proto::{
     ConnectionHandle, Dir, Event, FinishError, ReadError, StreamEvent, StreamId, VarInt, WriteError,
 };
@@ -54,7 +54,7 @@ pub(super) struct Connection {
     pub(super) is_marked: bool,
     /// When the driver's timer rings; `Nanos::MAX` without one.
     pub(super) armed: Nanos,
-    terms: Arc<Terms>,
+    terms: Rc<Terms>,
     protocol: Protocol,
     stage: Stage,
     /// What it counts against; given back when the connection is over, not when the last packet has been sent.
@@ -120,7 +120,7 @@ impl Connection {
         quic: quinn_proto::Connection,
         handle: ConnectionHandle,
         serial: u64,
-        terms: Arc<Terms>,
+        terms: Rc<Terms>,
         place: Place,
         now: Nanos,
     ) -> Connection {
@@ -392,27 +392,36 @@ impl Connection {
         request: &[u8],
         turn: &mut Turn<'_>,
     ) {
-        let (form, message) = match doh::wants(head, false) {
+        let (form, message) = match doh::wants(head, self.terms.tune.doh_json) {
             Wants::Ask(form, message) => (form, Cow::Owned(message)),
             Wants::Body if body.len() <= limits::MESSAGE_OCTETS => {
                 (Form::Wire, Cow::Borrowed(body))
             }
             Wants::Body => {
-                let refusal = doh::error(StatusCode::PAYLOAD_TOO_LARGE, "longer than any message");
-                return self.write(id, |out| h3::write(&refusal, out));
+                let refusal = doh::error(StatusCode::BAD_REQUEST, "request body too large");
+                return self.respond(id, &refusal);
             }
-            Wants::Refuse(status, text) => {
-                let refusal = doh::error(status, text);
-                return self.write(id, |out| h3::write(&refusal, out));
-            }
+            Wants::Refuse(status, text) => return self.respond(id, &doh::error(status, text)),
         };
         if self.is_too_early(id, &message, request) {
             return;
         }
-        match doh::ask(turn.session, form, &message) {
-            Answered::Now(response) => self.write(id, |out| h3::write(&response, out)),
+        let peer = turn.session.peer;
+        let proxies = &self.terms.tune.doh_trusted_proxies;
+        if let Some(client) = doh::client(&head.headers, peer, proxies) {
+            turn.session.peer = client;
+        }
+        let answered = doh::ask(turn.session, form, &message);
+        turn.session.peer = peer;
+        match answered {
+            Answered::Now(response) => self.respond(id, &response),
             Answered::Later(waits) => self.wait_for(id, form, waits, turn),
         }
+    }
+
+    fn respond(&mut self, id: StreamId, response: &Response<Bytes>) {
+        self.terms.responses.count(response.status());
+        self.write(id, |out| h3::write(response, out));
     }
 
     /// Keeps a request until the handshake is done, if asking it twice could do more than asking it once.
@@ -452,8 +461,7 @@ impl Connection {
             (Protocol::Doq, Some(reply)) => self.write(to.stream, |out| doq::write(&reply, out)),
             (Protocol::Doq, None) => self.reset(to.stream, doq::code::INTERNAL_ERROR),
             (Protocol::H3(_), reply) => {
-                let response = doh::late(to.form, reply);
-                self.write(to.stream, |out| h3::write(&response, out));
+                self.respond(to.stream, &doh::late(to.form, reply));
             }
         }
     }

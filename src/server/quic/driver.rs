@@ -42,7 +42,7 @@ pub(super) struct Driver {
     socket: Arc<Socket>,
     watch: Watch,
     endpoint: Endpoint,
-    terms: Option<Arc<Terms>>,
+    terms: Option<Rc<Terms>>,
     connections: Connections,
     late: Rc<Late>,
     /// Replies that have come, on their way to their connections.
@@ -195,14 +195,14 @@ impl Driver {
         let Some(running) = self.session.env.newest() else {
             return;
         };
-        let generation = running.config.generation;
         let current = self.terms.take();
+        let counts = &self.session.env.http;
         self.terms = self
             .session
-            .with_listener(|listener| Terms::of(listener, generation, current.as_ref()))
+            .with_listener(|listener| Terms::of(listener, &running, counts, current.as_ref()))
             .flatten();
         let is_same = match (&self.terms, &current) {
-            (Some(new), Some(old)) => Arc::ptr_eq(new, old),
+            (Some(new), Some(old)) => Rc::ptr_eq(new, old),
             (None, None) => true,
             _ => false,
         };

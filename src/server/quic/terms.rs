@@ -9,6 +9,7 @@
     )
 )]
 
+use std::rc::Rc;
 use std::sync::{Arc, OnceLock};
 
 use quinn_proto::crypto::rustls::QuicServerConfig;
@@ -21,6 +22,9 @@ use rand::Rng;
 use crate::corefile::address::Scheme;
 use crate::limits;
 use crate::server::config::{Listener, Timeouts};
+use crate::server::http_counts::{HttpCounts, Responses};
+use crate::server::running::Running;
+use crate::tune::Settings;
 
 /// What connections of a listener go by, for as long as nothing of it changes.
 pub(super) struct Terms {
@@ -32,15 +36,20 @@ pub(super) struct Terms {
     pub(super) timeouts: Timeouts,
     /// Streams of a request each that a connection may have open.
     pub(super) streams_max: u64,
+    pub(super) tune: Arc<Settings>,
+    /// Counters of responses over HTTP/3.
+    pub(super) responses: Rc<Responses>,
 }
 
 impl Terms {
     /// The terms of a listener of that configuration: `current` if they still are. `None`: it has no certificate.
     pub(super) fn of(
         listener: &Listener,
-        generation: u64,
-        current: Option<&Arc<Terms>>,
-    ) -> Option<Arc<Terms>> {
+        running: &Running,
+        counts: &HttpCounts,
+        current: Option<&Rc<Terms>>,
+    ) -> Option<Rc<Terms>> {
+        let generation = running.config.generation;
         let tls = listener.tls.as_ref()?.current(listener.scheme);
         if let Some(current) = current
             && current.generation == generation
@@ -56,13 +65,15 @@ impl Terms {
         let mut quic = base(&crypto);
         quic.crypto = crypto;
         quic.transport = Arc::new(transport(listener, streams_max));
-        Some(Arc::new(Terms {
+        Some(Rc::new(Terms {
             tls,
             generation,
             quic: Arc::new(quic),
             scheme: listener.scheme,
             timeouts: listener.timeouts,
             streams_max,
+            tune: running.config.tune.clone(),
+            responses: counts.responses("coredns_dns_https3_responses_total", &listener.label),
         }))
     }
 }
