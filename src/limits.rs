@@ -245,15 +245,13 @@ pub const HANDSHAKES_PER_CORE: usize = 1_024;
 
 /// QUIC connections of one core, whatever its listeners allow; beyond it the newest is refused.
 pub const QUIC_CONNECTIONS_PER_CORE: usize = 8_192;
-/// QUIC handshakes of one socket that are under way with clients whose address is not proven; beyond it the newest has to prove it
-/// (Retry, RFC 9000 section 8.1.2), so that forged addresses cost a packet each and no handshake.
+/// QUIC handshakes of one socket beyond which clients have to prove their address first (Retry): forged ones then cost a packet each.
 pub const QUIC_HANDSHAKES_UNPROVEN: usize = 64;
 /// Streams that a QUIC connection is granted at first. More are granted while many are in use: room is kept for each that is granted.
 pub const QUIC_STREAMS_AT_FIRST: u32 = 16;
 /// Streams that a connection may ever be granted, where its directive says "any number" or more.
 pub const QUIC_STREAMS: usize = 65_536;
-/// Streams of one way that an HTTP/3 client may open: its control stream, two of QPACK, and some that exist to be ignored (RFC 9114
-/// section 6.2.3).
+/// Streams of one way that an HTTP/3 client may open: control, two of QPACK, and some to be ignored (RFC 9114 section 6.2.3).
 pub const H3_SIDE_STREAMS: u32 = 8;
 /// Octets of one QUIC stream that a client may send before they are read; a query has a tenth.
 pub const QUIC_STREAM_WINDOW: u32 = 16 * 1024;
@@ -269,7 +267,7 @@ pub const QUIC_UNSENT_OCTETS: usize = 128 * 1024;
 pub const QUIC_QUERIES_IN_FLIGHT: usize = 128;
 /// Octets of handshake messages that one QUIC connection keeps out of order.
 pub const QUIC_CRYPTO_OCTETS: usize = 16 * 1024;
-/// Octets of first packets that one QUIC endpoint keeps while it decides whether to take a connection, which it does at once.
+/// Octets of first packets that one QUIC endpoint keeps until it has decided, which it does at once.
 pub const QUIC_INCOMING_OCTETS: u64 = 64 * 1024;
 /// Octets of frames around a request over HTTP/3, besides its header fields and its body.
 pub const H3_FRAMING_OCTETS: usize = 4 * 1024;
@@ -278,10 +276,8 @@ pub const H3_CONTROL_OCTETS: usize = 1_024;
 
 const _: () = assert!(8 * TCP_CONNECTIONS_PER_CLIENT as usize <= TCP_CONNECTIONS_PER_CORE);
 const _: () = assert!(QUIC_HANDSHAKES_UNPROVEN < HANDSHAKES_PER_CORE);
-const _: () = assert!(
-    HTTP_HEADER_OCTETS + MESSAGE_OCTETS + H3_FRAMING_OCTETS + QUIC_STREAM_WINDOW as usize
-        <= QUIC_PARTIAL_OCTETS
-);
+const _: () =
+    assert!(2 * (HTTP_HEADER_OCTETS + MESSAGE_OCTETS + H3_FRAMING_OCTETS) <= QUIC_PARTIAL_OCTETS);
 
 // === http ===
 
