@@ -253,9 +253,9 @@ pub const QUIC_STREAMS_AT_FIRST: u32 = 16;
 pub const QUIC_STREAMS: usize = 65_536;
 /// Streams of one way that an HTTP/3 client may open: control, two of QPACK, and some to be ignored (RFC 9114 section 6.2.3).
 pub const H3_SIDE_STREAMS: u32 = 8;
-/// Octets of one QUIC stream that a client may send before they are read; a query has a tenth.
+/// Octets of a QUIC stream, and of all of a connection, that a client may send before they are read; a query has a hundredth.
 pub const QUIC_STREAM_WINDOW: u32 = 16 * 1024;
-/// Octets of all streams of one QUIC connection that a client may send before they are read.
+/// See [`QUIC_STREAM_WINDOW`].
 pub const QUIC_RECEIVE_WINDOW: u32 = 128 * 1024;
 /// Octets that one QUIC connection keeps until the client has acknowledged them.
 pub const QUIC_SEND_WINDOW: u64 = 256 * 1024;
@@ -265,8 +265,6 @@ pub const QUIC_PARTIAL_OCTETS: usize = 192 * 1024;
 pub const QUIC_UNSENT_OCTETS: usize = 128 * 1024;
 /// Queries of one QUIC connection that wait for others; beyond it no further stream is read.
 pub const QUIC_QUERIES_IN_FLIGHT: usize = 128;
-/// Octets of handshake messages that one QUIC connection keeps out of order.
-pub const QUIC_CRYPTO_OCTETS: usize = 16 * 1024;
 /// Octets of first packets that one QUIC endpoint keeps until it has decided, which it does at once.
 pub const QUIC_INCOMING_OCTETS: u64 = 64 * 1024;
 /// Octets of frames around a request over HTTP/3, besides its header fields and its body.

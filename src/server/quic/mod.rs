@@ -27,16 +27,21 @@ mod terms;
 #[cfg(test)]
 mod tests;
 
+use std::pin::pin;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::time::Duration;
 
+use super::serve::unpanicking;
 use super::session::Accepting;
 use super::sockets::ByListener;
 use super::tasks::Env;
+use crate::limits;
 use crate::runtime;
 use crate::telemetry::log;
-use crate::telemetry::metrics::{Counter, registry};
+use crate::telemetry::metrics::{self, Counter, registry};
 use crate::transport::udp::Socket;
+use driver::Driver;
 
 /// The endpoints of one core.
 #[derive(Default)]
@@ -66,12 +71,7 @@ impl Endpoints {
                 }
                 None => {
                     let state = Accepting::new(listener);
-                    match driver::Driver::new(env, &state, number, socket.clone()) {
-                        Ok(driver) => runtime::spawn(driver.run()),
-                        Err(error) => {
-                            log::error(None, format_args!("cannot serve QUIC: {error}"));
-                        }
-                    }
+                    runtime::spawn(serve(env.clone(), state.clone(), number, socket.clone()));
                     self.list.push(Open { socket, state });
                 }
             }
@@ -79,6 +79,28 @@ impl Endpoints {
         for open in old {
             open.state.close();
         }
+    }
+}
+
+/// Drives a socket. Should a driver panic, its connections are gone; clients are told so by stateless resets, and go on with the next.
+async fn serve(env: Rc<Env>, state: Rc<Accepting>, number: u16, socket: Arc<Socket>) {
+    loop {
+        let driver = match Driver::new(&env, &state, number, socket.clone()) {
+            Ok(driver) => driver,
+            Err(error) => {
+                return log::error(None, format_args!("cannot serve QUIC: {error}"));
+            }
+        };
+        if unpanicking(pin!(driver.run())).await.is_some() {
+            return;
+        }
+        metrics::panics().inc();
+        log::error(
+            None,
+            format_args!("Recovered from panic in QUIC: its connections on this core are gone"),
+        );
+        // Whatever it was may come again.
+        runtime::sleep(Duration::from_millis(limits::ACCEPT_PAUSE_MS)).await;
     }
 }
 

@@ -109,7 +109,8 @@ fn transport(listener: &Listener, streams_max: u64) -> TransportConfig {
         .stream_receive_window(limits::QUIC_STREAM_WINDOW.into())
         .receive_window(limits::QUIC_RECEIVE_WINDOW.into())
         .send_window(limits::QUIC_SEND_WINDOW)
-        .crypto_buffer_size(limits::QUIC_CRYPTO_OCTETS)
+        // Handshake messages are a stream too.
+        .crypto_buffer_size(limits::QUIC_STREAM_WINDOW as usize)
         .datagram_receive_buffer_size(None)
         .datagram_send_buffer_size(0)
         // Replies are short: first come, first served.
