@@ -41,11 +41,14 @@ pub(crate) enum Source {
         readable: RefCell<Option<Box<TcpStream>>>,
     },
     /// Any descriptor, in a poll set of its own: that set is readable when it is, and reading the set takes nothing.
-    Watched {
-        socket: Socket,
-        poll_set: OwnedFd,
-        readable: RefCell<Option<Box<TcpStream>>>,
-    },
+    Watched(Box<Watched>),
+}
+
+/// Boxed, like a stream: there are few of these, and many of the others.
+pub(crate) struct Watched {
+    socket: Socket,
+    poll_set: OwnedFd,
+    readable: RefCell<Option<Box<TcpStream>>>,
 }
 
 /// glommio's type and its descriptor; boxed, since a future that holds a socket is moved and epoll's is a third of this.
@@ -195,17 +198,18 @@ impl Source {
         if code < 0 {
             return Err(io::Error::last_os_error());
         }
-        Ok(Self::Watched {
+        Ok(Self::Watched(Box::new(Watched {
             socket,
             poll_set,
             readable: RefCell::new(None),
-        })
+        })))
     }
 
     pub(crate) fn socket(&self) -> &Socket {
         match self {
             Self::Stream(stream) => &stream.socket,
-            Self::Listener { socket, .. } | Self::Watched { socket, .. } => socket,
+            Self::Listener { socket, .. } => socket,
+            Self::Watched(watched) => &watched.socket,
         }
     }
 
@@ -218,7 +222,7 @@ impl Source {
             Self::Stream(socket) => {
                 Pin::new(&mut *socket.stream.borrow_mut()).poll_read(cx, buffer)
             }
-            Self::Listener { .. } | Self::Watched { .. } => {
+            Self::Listener { .. } | Self::Watched(_) => {
                 Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
             }
         }
@@ -229,7 +233,7 @@ impl Source {
             Self::Stream(socket) => {
                 Pin::new(&mut *socket.stream.borrow_mut()).poll_write(cx, octets)
             }
-            Self::Listener { .. } | Self::Watched { .. } => {
+            Self::Listener { .. } | Self::Watched(_) => {
                 Poll::Ready(Err(io::ErrorKind::NotConnected.into()))
             }
         }
@@ -251,10 +255,8 @@ impl Source {
         mut operation: impl FnMut(&Socket) -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
         let (socket, readable) = match self {
-            Self::Listener { socket, readable }
-            | Self::Watched {
-                socket, readable, ..
-            } => (socket, readable),
+            Self::Listener { socket, readable } => (socket, readable),
+            Self::Watched(watched) => (&watched.socket, &watched.readable),
             Self::Stream(_) => return Poll::Ready(Err(io::ErrorKind::InvalidInput.into())),
         };
         let mut readable = readable.borrow_mut();
@@ -283,7 +285,7 @@ impl Source {
     /// Another descriptor to poll, which the caller owns.
     fn twin(&self) -> io::Result<RawFd> {
         match self {
-            Self::Watched { poll_set, .. } => poll_set.try_clone().map(IntoRawFd::into_raw_fd),
+            Self::Watched(watched) => watched.poll_set.try_clone().map(IntoRawFd::into_raw_fd),
             _ => self.socket().try_clone().map(IntoRawFd::into_raw_fd),
         }
     }
