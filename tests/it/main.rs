@@ -36,6 +36,7 @@ mod spread;
 mod structure;
 mod tcp;
 mod tls;
+mod transports;
 mod tune;
 mod upstream;
 
