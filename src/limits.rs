@@ -240,8 +240,14 @@ pub const TRANSPORT_CONNECTIONS: usize = 200;
 pub const TRANSPORT_STREAMS: usize = 256;
 /// Streams of all connections of one `quic://` listener that are being answered: CoreDNS's number.
 pub const QUIC_WORKERS: usize = 1_024;
-/// TLS handshakes of one core that are under way; beyond it the newest connection is closed. Each costs half a millisecond of CPU.
+/// Room for replies of at most this size is kept by the thread when no connection uses it.
+pub const TCP_SPARE_OCTETS: usize = 64 * 1024;
+/// TLS handshakes of one core that are under way; beyond it the newest connection is closed. Each holds some 10 KiB.
 pub const HANDSHAKES_PER_CORE: usize = 1_024;
+/// Those of one client (an IPv4 address, or the 64 bits of an IPv6 network): one that never ends any leaves seven eighths to the others.
+pub const HANDSHAKES_PER_CLIENT: u32 = 128;
+
+const _: () = assert!(8 * HANDSHAKES_PER_CLIENT as usize <= HANDSHAKES_PER_CORE);
 
 /// QUIC connections of one core, whatever its listeners allow; beyond it the newest is refused.
 pub const QUIC_CONNECTIONS_PER_CORE: usize = 8_192;

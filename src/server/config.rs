@@ -122,6 +122,18 @@ impl Default for Timeouts {
     }
 }
 
+impl Timeouts {
+    /// Those of a transport where *timeouts* says nothing.
+    fn of(scheme: Scheme) -> Timeouts {
+        let mut timeouts = Timeouts::default();
+        if scheme == Scheme::Grpc {
+            // CoreDNS sets none there, and clients keep their channels.
+            timeouts.idle = Duration::from_secs(limits::GRPC_IDLE_S);
+        }
+        timeouts
+    }
+}
+
 impl Listener {
     /// The socket address to bind.
     pub fn socket_addr(&self) -> SocketAddr {
@@ -397,7 +409,7 @@ impl<'a> Listeners<'a> {
                     any_class: false,
                     debug: false,
                     sockets: None,
-                    timeouts: Timeouts::default(),
+                    timeouts: Timeouts::of(key.scheme),
                     tls: None,
                     proxies: None,
                     load: Load::new(key.scheme, open),

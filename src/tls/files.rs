@@ -115,7 +115,7 @@ fn read(file: &Path) -> Result<Vec<u8>, String> {
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Stamps([Option<Digest>; 3]);
 
-type Digest = [u8; 32];
+pub(super) type Digest = [u8; 32];
 
 impl Stamps {
     /// Of a certificate, its key, and authorities.

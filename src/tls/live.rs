@@ -10,7 +10,7 @@ use rustls::crypto::ring::Ticketer;
 use rustls::server::{ClientHello, ProducesTickets, ResolvesServerCert, ServerConfig};
 use rustls::sign::CertifiedKey;
 
-use super::files::Stamps;
+use super::files::{Digest, Stamps};
 use super::keylog::KeyLogFile;
 use super::{CHALLENGE_PROTOCOL, ClientAuth, Identity, clients, files, provider};
 use crate::control::Published;
@@ -115,7 +115,8 @@ impl fmt::Debug for Live {
 struct Seen {
     /// Of the files that made what is current, or that failed.
     stamps: Stamps,
-    /// Of what is current.
+    /// The authorities of clients, and the key of tickets, of what is current.
+    authorities: Option<Digest>,
     tickets: Arc<Tickets>,
 }
 
@@ -140,7 +141,11 @@ impl Live {
         let counter = |name, help| registry().shared_counter(name, help, &[("cert", &cert)]);
         Ok(Live {
             published: Published::new(Arc::new(terms)),
-            seen: Mutex::new(Seen { stamps, tickets }),
+            seen: Mutex::new(Seen {
+                authorities: stamps.authorities(),
+                stamps,
+                tickets,
+            }),
             keylog,
             reloads: counter(
                 "percoredns_tls_reloads_total",
@@ -208,14 +213,14 @@ impl Seen {
         now: &Stamps,
         keylog: Option<&Arc<KeyLogFile>>,
     ) -> Result<Terms, String> {
-        let is_same = now.authorities() == self.stamps.authorities();
+        let is_same = now.authorities() == self.authorities;
         let tickets = match is_same {
             true => self.tickets.clone(),
             false => Arc::new(Tickets::new()?),
         };
         let identity = settings.identity()?;
         let terms = Terms::new(settings, identity.as_ref(), &tickets, keylog)?;
-        self.tickets = tickets;
+        (self.authorities, self.tickets) = (now.authorities(), tickets);
         Ok(terms)
     }
 }

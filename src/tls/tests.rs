@@ -194,6 +194,13 @@ fn sessions_resume_until_other_clients_are_let_in() {
     let (key, third) = (settings.tickets_key(), Authority::new());
     std::fs::copy(third.ca_file(), other.ca_file()).unwrap();
     assert_ne!(settings.tickets_key(), key);
+    // The certificate is half written when that is first seen.
+    let (cert, _) = authority.server("dns", &["dns.test"]);
+    let whole = std::fs::read(&cert).unwrap();
+    std::fs::write(&cert, "half").unwrap();
+    live.refresh();
+    assert_eq!(kind(&live), HandshakeKind::Resumed);
+    std::fs::write(&cert, whole).unwrap();
     live.refresh();
     assert_eq!(kind(&live), HandshakeKind::Full);
     assert_eq!(kind(&live), HandshakeKind::Resumed);

@@ -246,7 +246,8 @@ impl<S: Side> TlsStream<S> {
             let count = ready!(self.tcp.poll_read(cx, chunk))?;
             self.is_ended |= count == 0;
             self.advance(&mut chunk[..count], sink, None)?;
-            Poll::Ready(Ok(if self.is_ended { 0 } else { count }))
+            // What came before the peer's end was received; the next call tells of the end.
+            Poll::Ready(Ok(count))
         })
     }
 

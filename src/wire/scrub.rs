@@ -85,15 +85,14 @@ struct OptPlan {
     is_padded: bool,
 }
 
-/// Where options are from.
+/// Which options are carried over.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Options {
     None,
-    Reply,
-    /// All that the query has.
-    Query,
-    /// Those of the query that are echoed.
-    Echoed,
+    /// All of the source.
+    All,
+    /// Those of the source that are not ours to fill in, and that are echoed if it is the query.
+    Some,
 }
 
 impl OptPlan {
@@ -114,18 +113,15 @@ impl OptPlan {
             plan.is_padded = asked.is_padded && wants(option::PADDING);
             plan.keepalive_ds = asked.keepalive_ds.filter(|_| wants(option::TCP_KEEPALIVE));
         }
-        if reply.edns.present {
-            plan.options = Options::Reply;
-            plan.len += reply.edns.options.len();
-        } else if asked.edns.present {
-            let echoed = asked.edns.iter();
-            let echoed = echoed.filter(|option| plan.echoes(asked, option.0));
-            let len = echoed
-                .map(|option| OPTION_HEADER + option.1.len())
-                .sum::<usize>();
-            plan.options = match len == asked.edns.options.len() {
-                true => Options::Query,
-                false => Options::Echoed,
+        let source = OptPlan::source(asked, reply);
+        if source.present {
+            let taken = source.iter();
+            let taken = taken.filter(|option| plan.takes(asked, reply, option.0));
+            let lens = taken.map(|option| OPTION_HEADER + option.1.len());
+            let len = lens.sum::<usize>();
+            plan.options = match len == source.options.len() {
+                true => Options::All,
+                false => Options::Some,
             };
             plan.len += len;
         }
@@ -134,10 +130,20 @@ impl OptPlan {
         plan
     }
 
-    fn echoes(&self, asked: &Asked<'_>, code: u16) -> bool {
+    /// The record whose options are carried over: the reply's, if it has one.
+    fn source<'a>(asked: &Asked<'a>, reply: &'a Reply) -> &'a Edns {
+        if reply.edns.present {
+            &reply.edns
+        } else {
+            asked.edns
+        }
+    }
+
+    /// Whether an option of the source is carried over.
+    fn takes(&self, asked: &Asked<'_>, reply: &Reply, code: u16) -> bool {
         let is_ours = code == option::PADDING && self.is_padded
             || code == option::TCP_KEEPALIVE && self.keepalive_ds.is_some();
-        !is_ours && is_echoed(code, asked.echoed_options)
+        !is_ours && (reply.edns.present || is_echoed(code, asked.echoed_options))
     }
 
     /// Writes the record behind the `len` octets of message in `message`, which ends where the reply has to; returns its length.
@@ -155,16 +161,16 @@ impl OptPlan {
             &reply.edns
         };
         let (extended, flags) = ((reply.rcode.0 >> 4) as u8, shape.flags & edns::DO);
+        let source = OptPlan::source(asked, reply);
         let whole = match self.options {
-            Options::Reply => &reply.edns.options[..],
-            Options::Query => &asked.edns.options[..],
-            Options::None | Options::Echoed => &[],
+            Options::All => &source.options[..],
+            Options::None | Options::Some => &[],
         };
         let mut at = edns::write_opt(out, shape.udp_size, extended, flags, whole)?;
         let start = at;
-        if self.options == Options::Echoed {
-            let options = asked.edns.iter();
-            for (code, data) in options.filter(|option| self.echoes(asked, option.0)) {
+        if self.options == Options::Some {
+            let options = source.iter();
+            for (code, data) in options.filter(|option| self.takes(asked, reply, option.0)) {
                 at += put_option(out.get_mut(at..)?, code, data)?;
             }
         }
@@ -312,6 +318,11 @@ mod tests {
         assert_eq!(read.edns.find(option::TCP_KEEPALIVE), Some(&[][..]));
         let (_, read) = check(&asking(&[]), false, 1, None);
         assert_eq!(read.edns.find(option::TCP_KEEPALIVE), None);
+        // One that is in the reply already is another connection's.
+        let (_, read) = check(&edns, false, 1, Some(&[0, 11, 0, 2, 0, 7, 0, 3, 0, 0]));
+        let codes: Vec<u16> = read.edns.iter().map(|option| option.0).collect();
+        assert_eq!(codes, [option::NSID, option::TCP_KEEPALIVE]);
+        assert_eq!(read.edns.find(option::TCP_KEEPALIVE), Some(&[0, 100][..]));
     }
 
     #[test]

@@ -264,3 +264,43 @@ fn without_a_certificate_tls_is_plain_tcp_and_ipv6_is_served() {
         "UDP is not listened on"
     );
 }
+
+#[test]
+fn queries_that_wait_are_answered_though_the_client_has_ended() {
+    let upstream = Upstream::start();
+    let lines = format!("forward . {}", upstream.addr);
+    both_backends(&lines, |server, authority| {
+        let mut tls = Tls::open(server.addr("tls://.:"), authority);
+        tls.0.conn.complete_io(&mut tls.0.sock).unwrap();
+        // More than may wait at a time, and the end, in one burst.
+        let all: Vec<u8> = (1..=300u16)
+            .flat_map(|id| frame(&query(id, "quick.example A")))
+            .collect();
+        tls.0.conn.writer().write_all(&all).unwrap();
+        tls.0.conn.send_close_notify();
+        let mut records = Vec::new();
+        while tls.0.conn.wants_write() {
+            tls.0.conn.write_tls(&mut records).unwrap();
+        }
+        tls.0.sock.write_all(&records).unwrap();
+        let mut ids: Vec<u16> = (1..=300)
+            .map(|_| decode(&tls.receive().expect("a reply")).id)
+            .collect();
+        ids.sort_unstable();
+        assert_eq!(ids, (1..=300).collect::<Vec<u16>>());
+    });
+}
+
+#[test]
+fn an_idle_connection_is_told_that_it_ends() {
+    both_backends(
+        "timeouts {\n read 1s\n idle 1s\n }\n whoami",
+        |server, authority| {
+            let mut tls = Tls::open(server.addr("tls://.:"), authority);
+            tls.0.conn.complete_io(&mut tls.0.sock).unwrap();
+            let mut rest = Vec::new();
+            tls.0.read_to_end(&mut rest).expect("close_notify");
+            assert!(rest.is_empty());
+        },
+    );
+}

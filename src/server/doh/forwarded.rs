@@ -1,4 +1,4 @@
-//! The client's address as proxies tell it: `Forwarded` (RFC 7239), or `X-Forwarded-For` without it.
+//! The client's address as proxies tell it: `Forwarded` (RFC 7239) or `X-Forwarded-For`, one of them.
 
 #![cfg_attr(
     not(test),
@@ -28,6 +28,10 @@ pub(in crate::server) fn client(
         return None;
     }
     let has_standard = fields.contains_key(http::header::FORWARDED);
+    if has_standard && fields.contains_key("x-forwarded-for") {
+        // A proxy that writes one of them lets the other through as the client wrote it, and nobody can tell which.
+        return None;
+    }
     let name = if has_standard {
         "forwarded"
     } else {

@@ -9,7 +9,9 @@
     )
 )]
 
+use std::cell::RefCell;
 use std::future::{Future, poll_fn};
+use std::mem;
 use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -42,7 +44,21 @@ pub(super) async fn serve(session: Session, stream: Stream, timeouts: Timeouts) 
         session,
         timeouts,
     };
-    poll_fn(|cx| connection.poll(cx)).await;
+    poll_fn(|cx| {
+        if connection.unsent.capacity() == 0 {
+            connection.unsent = SPARE.take();
+        }
+        let polled = connection.poll(cx);
+        if connection.unsent.is_empty() {
+            // An idle connection holds no buffer.
+            let room = mem::take(&mut connection.unsent);
+            if room.capacity() <= limits::TCP_SPARE_OCTETS {
+                SPARE.set(room);
+            }
+        }
+        polled
+    })
+    .await;
 }
 
 /// One connection: one task that reads, answers and writes.
@@ -77,7 +93,7 @@ impl Connection {
             if self.is_ending {
                 return self.poll_end(cx);
             }
-            self.unsent.append(&mut self.late.left.borrow_mut());
+            self.collect_late();
             match self.stream.poll_send(cx, &mut self.unsent) {
                 Poll::Ready(Ok(())) => self.write_by = None,
                 Poll::Ready(Err(_)) => return Poll::Ready(()),
@@ -94,6 +110,16 @@ impl Connection {
         // One that sends without pause, and nothing that takes time, must not keep the others waiting.
         cx.waker().wake_by_ref();
         Poll::Pending
+    }
+
+    /// Takes the replies of queries that waited.
+    fn collect_late(&mut self) {
+        let late = self.late.left.take();
+        if self.unsent.is_empty() && !late.is_empty() {
+            self.unsent = late;
+        } else {
+            self.unsent.extend_from_slice(&late);
+        }
     }
 
     /// Tells the peer that this was all.
@@ -179,8 +205,11 @@ impl Connection {
             let now = clock::now_ns();
             if now < next {
                 self.alarm = runtime::sleep_until(next);
-            } else if self.write_by.is_some() || self.late.in_flight() == 0 {
+            } else if self.write_by.is_some() {
                 return Poll::Ready(());
+            } else if self.late.in_flight() == 0 {
+                self.is_ending = true;
+                return self.poll_end(cx);
             } else {
                 self.is_read_out = true;
                 return Poll::Pending;
@@ -226,6 +255,11 @@ impl Turn<'_> {
         }
         true
     }
+}
+
+thread_local! {
+    /// Room for replies that nobody uses now.
+    static SPARE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
 /// Reads of one connection between two turns of the other tasks.

@@ -15,6 +15,7 @@ mod late;
 mod proxied;
 
 use std::future::{Future, poll_fn};
+use std::io;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::rc::Rc;
@@ -218,16 +219,20 @@ async fn shake_hands(
     config: Arc<ServerConfig>,
     timeouts: &Timeouts,
 ) -> Option<ServerTls> {
-    let _turn = session.env.handshakes.enter()?;
-    let mut stream = ServerTls::accept(tcp, config).ok()?;
-    let shaken = poll_fn(|cx| stream.poll_handshake(cx));
+    let handshakes = &session.env.handshakes;
+    let _turn = handshakes.enter(Client::of(session.peer.ip()))?;
+    let shaken = async {
+        let mut stream = ServerTls::accept(tcp, config)?;
+        poll_fn(|cx| stream.poll_handshake(cx)).await?;
+        Ok::<_, io::Error>(stream)
+    };
     match runtime::timeout(timeouts.read, shaken).await {
-        Ok(Ok(())) => {
-            session.env.handshakes.done(stream.common());
+        Ok(Ok(stream)) => {
+            handshakes.done(stream.common());
             Some(stream)
         }
         _ => {
-            session.env.handshakes.failed();
+            handshakes.failed();
             None
         }
     }

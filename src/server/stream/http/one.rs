@@ -19,7 +19,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use http::header::CONNECTION;
 use http::{HeaderValue, Request, Response, StatusCode};
-use http_body_util::{BodyExt, Full, Limited};
+use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
@@ -98,20 +98,17 @@ impl Shared {
         let response = match doh::wants(&head, self.site.tune.doh_json) {
             Wants::Refuse(status, text) => doh::error(status, text),
             Wants::Ask(form, message) => self.ask(client, form, &message).await,
-            Wants::Body => {
-                let body = Limited::new(body, limits::MESSAGE_OCTETS).collect();
-                match runtime::timeout(self.site.timeouts.read, body).await {
-                    Ok(Ok(body)) => self.ask(client, Form::Wire, &body.to_bytes()).await,
-                    Ok(Err(_)) => last(doh::error(
-                        StatusCode::BAD_REQUEST,
-                        "request body too large or broken off",
-                    )),
-                    Err(_) => {
-                        self.site.session.env.http.refused(Refused::Timeout);
-                        last(doh::error(StatusCode::REQUEST_TIMEOUT, "request timeout"))
-                    }
+            Wants::Body => match runtime::timeout(self.site.timeouts.read, gather(body)).await {
+                Ok(Some(body)) => self.ask(client, Form::Wire, &body).await,
+                Ok(None) => last(doh::error(
+                    StatusCode::BAD_REQUEST,
+                    "request body too large or broken off",
+                )),
+                Err(_) => {
+                    self.site.session.env.http.refused(Refused::Timeout);
+                    last(doh::error(StatusCode::REQUEST_TIMEOUT, "request timeout"))
                 }
-            }
+            },
         };
         self.site.responses.count(response.status());
         response.map(Full::new)
@@ -128,6 +125,21 @@ impl Shared {
             Answered::Later(waits) => doh::late(form, waits.reply().await),
         }
     }
+}
+
+/// A whole body; `None` if it breaks off or is longer than a message. Its pieces are not kept, since a client may send octet by octet.
+async fn gather(mut body: Incoming) -> Option<Vec<u8>> {
+    let mut octets = Vec::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.ok()?.into_data() else {
+            continue;
+        };
+        if octets.len() + data.len() > limits::MESSAGE_OCTETS {
+            return None;
+        }
+        octets.extend_from_slice(&data);
+    }
+    Some(octets)
 }
 
 /// The connection ends behind this response: there may be more of its request.

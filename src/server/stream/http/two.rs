@@ -19,7 +19,7 @@ use std::task::{Context, Poll};
 use bytes::Bytes;
 use h2::server::{Builder, SendResponse};
 use h2::{Reason, RecvStream, SendStream};
-use http::{HeaderMap, Request, Response, StatusCode};
+use http::{HeaderMap, Method, Request, Response, StatusCode};
 
 use super::io::Io;
 use super::{Site, grpc};
@@ -175,7 +175,7 @@ impl Connection {
             Poll::Ready(Err(())) => return Poll::Ready(()),
             outcome => outcome.is_ready(),
         };
-        if is_writable {
+        if is_writable && self.state != State::Over {
             self.advance(cx);
             if let Poll::Ready(Err(())) = self.send(cx) {
                 return Poll::Ready(());
@@ -283,7 +283,14 @@ impl Connection {
                     return self.ask(self.site.client(&head), form, &message, respond);
                 }
                 Wants::Refuse(status, text) => {
-                    return self.respond(respond, doh::error(status, text));
+                    let mut response = doh::error(status, text);
+                    if head.method == Method::HEAD {
+                        // RFC 9110 section 9.3.2: the length is told, and nothing follows.
+                        self.site.responses.count(status);
+                        response.body_mut().clear();
+                        return self.finish(respond, response.map(drop));
+                    }
+                    return self.respond(respond, response);
                 }
             }
         } else if let Err(response) = grpc::check(&head) {
