@@ -12,6 +12,7 @@
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 
+use super::Error;
 use crate::limits;
 use crate::telemetry::metrics::{Counter, Gauge, registry};
 
@@ -41,7 +42,7 @@ impl Core {
             ),
             shed: registry.counter(
                 "percoredns_upstream_shed_total",
-                "Exchanges refused because a core waited for as many replies of one upstream as it may.",
+                "Exchanges refused because a core waited for as many replies of one upstream as it may, or its connections carried as many.",
                 &[],
             ),
             ignored: registry.counter(
@@ -67,7 +68,6 @@ impl Place {
         CORE.with(|core| {
             let free = of_core_max.saturating_sub(core.in_flight.get());
             if of_pool.get() >= free {
-                core.shed.inc();
                 return None;
             }
             core.in_flight.set(core.in_flight.get() + 1);
@@ -94,6 +94,19 @@ impl Drop for Place {
 /// Counts a message that was no reply to the query in flight.
 pub(super) fn note_ignored() {
     CORE.with(|core| core.ignored.inc());
+}
+
+/// Counts an exchange that is refused for want of room, and says so.
+#[cold]
+pub(super) fn refuse() -> Error {
+    CORE.with(|core| core.shed.inc());
+    Error::Busy
+}
+
+/// Exchanges that this thread has refused.
+#[cfg(test)]
+pub(super) fn refused() -> u64 {
+    CORE.with(|core| core.shed.value())
 }
 
 /// Lends the buffer of this thread that octets are read into, as long as nothing waits: a query that waits for an upstream holds none.

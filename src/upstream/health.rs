@@ -178,10 +178,10 @@ impl Probe {
         };
         let mut reply = Reply::default();
         match (opened, Form::of(endpoint)) {
-            (Opened::Tls(tls), None) => {
-                let pipeline = Pipeline::start(tls);
-                pipeline.exchange(request, &mut reply).await.is_ok()
-            }
+            (Opened::Tls(tls), None) => match Pipeline::start(tls) {
+                Ok(pipeline) => pipeline.exchange(request, &mut reply).await.is_ok(),
+                Err(_) => false,
+            },
             (Opened::Plain(_), None) => false,
             (opened, Some(form)) => match Http2::start(opened, Rc::new(form)).await {
                 Ok(http) => http.exchange(request, &mut reply).await.is_ok(),

@@ -63,7 +63,10 @@ struct Waiting {
 
 impl Pipeline {
     /// Takes over a connection whose handshake is done.
-    pub(super) fn start(tls: Box<ClientTls>) -> Pipeline {
+    ///
+    /// # Errors
+    /// [`Error::Busy`]: this thread has no place for its task.
+    pub(super) fn start(tls: Box<ClientTls>) -> Result<Pipeline, Error> {
         let shared = Rc::new(Shared {
             waiting: RefCell::default(),
             outgoing: RefCell::default(),
@@ -78,12 +81,10 @@ impl Pipeline {
             frames: Frames::default(),
             sending: Vec::new(),
         };
-        if let Err(refused) = runtime::try_spawn(async move { poll_fn(|cx| driver.poll(cx)).await })
-        {
-            drop(refused);
-            shared.end(Error::Busy);
+        match runtime::try_spawn(async move { poll_fn(|cx| driver.poll(cx)).await }) {
+            Ok(()) => Ok(Pipeline { shared }),
+            Err(_) => Err(Error::Busy),
         }
-        Pipeline { shared }
     }
 }
 

@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::call::Call;
-use super::core::Place;
+use super::core::{Place, refuse};
 use super::dial::{Dialler, Opened};
 use super::endpoint::{Address, Transport};
 use super::http2::{Form, Http2};
@@ -121,7 +121,7 @@ impl Pool {
     ) -> impl Future<Output = Result<(), Error>> {
         async move {
             let Some(_place) = Place::take(&self.in_flight, self.of_core_max) else {
-                return Err(Error::Busy);
+                return Err(refuse());
             };
             let start = clock::now_ns();
             call.request.draw_id();
@@ -309,7 +309,7 @@ impl Way {
                     let dialler = Rc::clone(&dialler);
                     Box::pin(async move {
                         match dialler.dial(most).await? {
-                            Opened::Tls(tls) => Ok(Pipeline::start(tls)),
+                            Opened::Tls(tls) => Pipeline::start(tls),
                             Opened::Plain(_) => Err(Error::Eof),
                         }
                     })

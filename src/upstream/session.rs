@@ -16,6 +16,7 @@ use std::rc::{Rc, Weak};
 use std::time::Duration;
 
 use super::Error;
+use super::core::refuse;
 use super::idle::Rules;
 use super::message::RequestBuffer;
 use super::tcp::Failure;
@@ -118,17 +119,17 @@ impl<C: Carrier> Sessions<C> {
     /// Waits for a place until `deadline`.
     ///
     /// # Errors
-    /// Why no connection could be opened; [`Error::Busy`] when all are full.
+    /// Why no connection could be opened; [`Error::Busy`], counted, when all are full.
     pub(super) async fn acquire(&self, deadline: Nanos) -> Result<Use<C>, Error> {
         let mut was_kept = true;
         for _ in 0..ATTEMPTS {
             match self.pick() {
                 Pick::Use(session) => return Ok(session.enter(was_kept)),
-                Pick::Full => return Err(Error::Busy),
+                Pick::Full => return Err(refuse()),
                 Pick::Dial => was_kept = false,
             }
             let Some(attempt) = self.attempt() else {
-                return Err(Error::Busy);
+                return Err(refuse());
             };
             let ended = attempt.ended.wait();
             if !attempt.is_over.get() {
@@ -141,7 +142,11 @@ impl<C: Carrier> Sessions<C> {
                 Some(Err(error)) => {
                     // For all that wait.
                     attempt.outcome.replace(Some(Err(Rc::clone(&error))));
-                    return Err(Error::Shared(error));
+                    // This thread had no place for the connection's task, which is no fault of the upstream.
+                    return Err(match *error {
+                        Error::Busy => refuse(),
+                        _ => Error::Shared(error),
+                    });
                 }
                 // A server may take a connection and end it, as one does that wants a certificate. The exchange is told why.
                 Some(Ok(session)) if session.carrier.room() == 0 => {
@@ -152,7 +157,7 @@ impl<C: Carrier> Sessions<C> {
             }
         }
         // Others were quicker each time.
-        Err(Error::Busy)
+        Err(refuse())
     }
 
     fn pick(&self) -> Pick<C> {

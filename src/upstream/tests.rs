@@ -385,6 +385,7 @@ fn a_core_has_the_bounds_that_it_was_told() {
             let pool = pool.clone();
             async move { ask(&pool, Protocol::Udp).await.is_ok() }
         };
+        let before = core::refused();
         let mut asks: Vec<_> = (0..4).map(|_| Box::pin(one())).collect();
         // All four begin before the first ends: two places are half of three, rounded up.
         let outcomes = std::future::poll_fn(|cx| {
@@ -396,6 +397,7 @@ fn a_core_has_the_bounds_that_it_was_told() {
             .iter()
             .filter(|outcome| **outcome == std::task::Poll::Ready(false))
             .count();
+        assert_eq!(core::refused() - before, 2);
         for ask in asks.into_iter().take(2) {
             assert!(ask.await);
         }
