@@ -489,6 +489,8 @@ const _: () = assert!(
 );
 /// Networks of one list in a settings file: each address of a large fleet of proxies fits.
 pub const TUNE_NETWORKS: usize = 4_096;
+/// Upstreams that a settings file lists for the PROXY protocol: several for each *forward* line of a large Corefile.
+pub const TUNE_PROXIED_UPSTREAMS: usize = 4_096;
 /// Octets of a settings file: one with a table for each of 8,192 cores fits.
 pub const TUNE_FILE_OCTETS: usize = 4 << 20;
 /// Cores that a settings file may name, one for each CPU that Linux can be built for.

@@ -91,7 +91,7 @@ impl UdpSocket {
 
     /// Sends one datagram. `ConnectionRefused` reports an earlier datagram: the peer's port is closed.
     pub fn send(&self, datagram: &[u8]) -> impl Future<Output = io::Result<usize>> {
-        poll_fn(move |cx| self.io.poll_send(cx, datagram))
+        poll_fn(move |cx| self.poll_send(cx, datagram))
     }
 
     /// Sends like [`UdpSocket::send`], for who polls.

@@ -1,6 +1,6 @@
 //! The keys of a settings file: the one table from which the parser, its errors and the check of the README work.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -13,6 +13,7 @@ use crate::lang::cidr::{Net, NetSet};
 use crate::limits;
 use crate::runtime::Wish;
 use crate::tls::Pin;
+use crate::upstream::target::parse_resolver;
 
 /// One key.
 pub struct Key {
@@ -306,6 +307,10 @@ pub const KEYS: &[Key] = &[
         process.settings.upstream_pins = pins(value)?;
         Ok(())
     }),
+    process("upstream_proxy_protocol", |process, value| {
+        process.settings.upstream_proxy_protocol = upstreams(value)?;
+        Ok(())
+    }),
 ];
 
 /// What a list of CPUs is called in errors.
@@ -356,6 +361,17 @@ fn pins(value: &Value) -> Result<BTreeMap<IpAddr, Vec<Pin>>, String> {
         Ok((address, pins?))
     };
     rows.iter().map(pins_of).collect()
+}
+
+fn upstreams(value: &Value) -> Result<BTreeSet<(IpAddr, u16)>, String> {
+    let what = "upstreams like [\"10.0.0.53\", \"[2001:db8::53]:853\"]";
+    let list = value.texts(what, limits::TUNE_PROXIED_UPSTREAMS)?;
+    let upstream = |text: &String| {
+        let addr = parse_resolver(text);
+        let addr = addr.ok_or_else(|| format!("must be {what}: {text:?} is no address"))?;
+        Ok((addr.ip(), addr.port()))
+    };
+    list.iter().map(upstream).collect()
 }
 
 fn busy_poll(value: &Value) -> Result<Duration, String> {

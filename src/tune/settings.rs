@@ -1,7 +1,7 @@
 //! The settings themselves: plain data, resolved for this machine. A setting that nobody gave has the value that the program always had.
 
-use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -69,6 +69,9 @@ pub struct Settings {
     pub doh_trusted_proxies: NetSet,
     /// Keys that upstreams over TLS must have, by address; at most `limits::UPSTREAM_PINS` each.
     pub upstream_pins: BTreeMap<IpAddr, Vec<Pin>>,
+    /// Upstreams that are told of their clients by PROXY headers, without the scope of a link-local address; at most
+    /// `limits::TUNE_PROXIED_UPSTREAMS`.
+    pub upstream_proxy_protocol: BTreeSet<(IpAddr, u16)>,
 }
 
 impl Settings {
@@ -92,6 +95,7 @@ impl Settings {
             doh_json: false,
             doh_trusted_proxies: NetSet::default(),
             upstream_pins: BTreeMap::new(),
+            upstream_proxy_protocol: BTreeSet::new(),
         }
     }
 
@@ -101,6 +105,11 @@ impl Settings {
             .map(|index| CorePlan { index, cpu: None })
             .collect();
         Settings::of_plan(&plan, Backend::Epoll)
+    }
+
+    /// Whether the upstream at this address is told of its clients (`upstream_proxy_protocol`).
+    pub fn tells_clients(&self, to: SocketAddr) -> bool {
+        self.upstream_proxy_protocol.contains(&(to.ip(), to.port()))
     }
 
     /// The settings of a core; those of the first for one that does not exist.

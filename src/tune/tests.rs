@@ -178,6 +178,35 @@ fn keys_of_upstreams_are_taken() {
 }
 
 #[test]
+fn upstreams_that_are_told_of_clients_are_taken() {
+    let text = |list: &str| format!("[global]\nupstream_proxy_protocol = {list}\n");
+    let taken = settings(&text(
+        "[\"10.0.0.53\", \"10.0.0.53:5353\", \"[2001:db8::1]:853\", \"fe80::1%7\"]",
+    ));
+    let mut told = [
+        "10.0.0.53:53",
+        "10.0.0.53:5353",
+        "[2001:db8::1]:853",
+        "[fe80::1%9]:53",
+    ]
+    .map(|addr| addr.parse().unwrap())
+    .into_iter();
+    assert!(told.all(|addr| taken.tells_clients(addr)));
+    for other in ["10.0.0.53:853", "10.0.0.54:53", "[2001:db8::1]:53"] {
+        assert!(!taken.tells_clients(other.parse().unwrap()), "{other}");
+    }
+    for (list, want) in [
+        ("7", "must be at most 4096 upstreams like"),
+        ("[\"dns.example\"]", "\"dns.example\" is no address"),
+        ("[\"10.0.0.53:x\"]", "\"10.0.0.53:x\" is no address"),
+    ] {
+        let error = TuneFile::parse("tune.toml", &text(list)).err().unwrap();
+        let place = "tune.toml:2 - upstream_proxy_protocol: ";
+        assert!(error.starts_with(place) && error.contains(want), "{error}");
+    }
+}
+
+#[test]
 fn a_node_for_all_chooses_its_cpus() {
     let cores = settings("[global]\nnuma_node = 0\n").cores;
     let cpus: Vec<Option<u32>> = cores.iter().map(|core| core.cpu).collect();

@@ -9,10 +9,12 @@
     )
 )]
 
+use super::Pool;
 use super::message::{Request, RequestBuffer};
 use crate::limits;
 use crate::plugin::Query;
 use crate::runtime::clock::{MILLISECOND, Nanos};
+use crate::transport::proxy::Ends;
 use crate::wire::reply::Question;
 
 /// What is asked of an upstream.
@@ -23,6 +25,8 @@ pub struct Call {
     pub room: usize,
     /// A reading of the monotonic clock after which no answer is of use.
     pub deadline: Nanos,
+    /// Whom the query is from and which address was asked, for upstreams that are told of it. None: this server asks for itself.
+    pub client: Option<Box<Ends>>,
 }
 
 impl Call {
@@ -48,6 +52,17 @@ impl Call {
             deadline: query
                 .deadline_ns
                 .map_or(deadline, |ns| ns.get().min(deadline)),
+            client: None,
+        }
+    }
+
+    /// Notes the client if this upstream is told of clients.
+    pub fn introduce(&mut self, query: &Query, to: &Pool) {
+        if to.health().endpoint().is_proxied {
+            self.client = Some(Box::new(Ends {
+                source: *query.peer,
+                destination: *query.local,
+            }));
         }
     }
 }

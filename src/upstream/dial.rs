@@ -24,6 +24,7 @@ use super::{Error, Health, Protocol, Why, tcp};
 use crate::limits;
 use crate::runtime::clock::{self, MILLISECOND, Nanos};
 use crate::runtime::{self, TcpStream};
+use crate::transport::proxy::{self, Carried, Ends};
 use crate::transport::tls::ClientTls;
 
 /// A connection that was opened.
@@ -53,11 +54,16 @@ impl Dialler {
         }
     }
 
-    /// Opens a connection within twice the time that it usually takes, and within `most`.
-    pub(super) async fn dial(&self, most: Duration) -> Result<Opened, Error> {
+    /// Opens a connection within twice the time that it usually takes, and within `most`. An upstream that is told of clients is told of
+    /// this one.
+    pub(super) async fn dial(
+        &self,
+        most: Duration,
+        client: Option<&Ends>,
+    ) -> Result<Opened, Error> {
         let start = clock::now_ns();
         let wait = self.timeout().min(most);
-        let opened = open(self.health.endpoint(), self.source, wait).await;
+        let opened = open(self.health.endpoint(), self.source, wait, client).await;
         let took = clock::now_ns().saturating_sub(start);
         let average = self.average.get();
         self.average.set(average - average / 4 + took / 4);
@@ -77,14 +83,16 @@ impl Dialler {
     }
 }
 
-/// Connects, and shakes hands where TLS is spoken, within `wait`.
+/// Connects, and shakes hands where TLS is spoken, within `wait`. An upstream that is told of clients is told of this one, or without one
+/// that this server speaks for itself.
 pub(super) async fn open(
     endpoint: &Endpoint,
     source: Option<IpAddr>,
     wait: Duration,
+    client: Option<&Ends>,
 ) -> Result<Opened, Error> {
     let start = clock::now_ns();
-    let stream = match &endpoint.address {
+    let mut stream = match &endpoint.address {
         Address::Ip(addr) => tcp::open(*addr, source, wait).await?,
         Address::Path(path) => {
             let connected = runtime::timeout(wait, TcpStream::connect_path(path)).await;
@@ -96,6 +104,16 @@ pub(super) async fn open(
             return Err(Error::DialPath(path.as_path().into(), why));
         }
     };
+    if endpoint.is_proxied {
+        let mut header = Vec::new();
+        proxy::write(client, Carried::Stream, &mut header);
+        // A fresh connection takes so few octets without waiting.
+        if let Err(error) = stream.write_all(&header).await {
+            let (from, peer) = (stream.local_addr().ok(), stream.peer_addr());
+            let why = Why::Call("write", error);
+            return Err(Error::Write(Protocol::Tcp, from, peer, why));
+        }
+    }
     let Some(client) = &endpoint.tls else {
         return Ok(Opened::Plain(stream));
     };

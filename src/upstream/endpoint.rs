@@ -48,6 +48,8 @@ pub struct Endpoint {
     pub transport: Transport,
     /// The terms of TLS; none where it is not spoken.
     pub tls: Option<Arc<Client>>,
+    /// Whether it is told of each client by a PROXY header (`upstream_proxy_protocol`).
+    pub is_proxied: bool,
 }
 
 impl Endpoint {
@@ -57,6 +59,7 @@ impl Endpoint {
             address: Address::Ip(addr),
             transport: Transport::Dns,
             tls: None,
+            is_proxied: false,
         }
     }
 

@@ -8,13 +8,11 @@ use std::time::Duration;
 
 use super::dial::{self, Opened};
 use super::endpoint::{Address, Endpoint, Transport};
-use super::http2::{Form, Http2};
+use super::http2::Form;
 use super::message::{Request, RequestBuffer};
-use super::pipeline::Pipeline;
-use super::session::Carrier;
-use super::{Protocol, tcp, udp};
+use super::{Protocol, single, udp};
 use crate::limits;
-use crate::runtime;
+use crate::runtime::{self, TcpStream};
 use crate::telemetry::metrics::{SharedCounter, registry};
 use crate::wire::edns::Edns;
 use crate::wire::name::NameBuf;
@@ -140,7 +138,7 @@ impl Drop for Running {
 
 impl Probe {
     /// Whether the upstream sent anything that looks like a reply to this probe. The rcode does not matter.
-    async fn once(&self, endpoint: &Endpoint) -> bool {
+    pub(super) async fn once(&self, endpoint: &Endpoint) -> bool {
         let mut request = RequestBuffer::new(&Request {
             flags: if self.recursion_desired { flag::RD } else { 0 },
             question: Question {
@@ -155,10 +153,11 @@ impl Probe {
         let asked = async {
             match (endpoint.transport, &endpoint.address, self.protocol) {
                 (Transport::Dns, Address::Ip(addr), Protocol::Udp) => {
-                    self.over_udp(*addr, &request).await
-                }
-                (Transport::Dns, Address::Ip(addr), Protocol::Tcp) => {
-                    self.over_tcp(*addr, &request, wait).await
+                    let datagram = match endpoint.is_proxied {
+                        true => &request.proxied_datagram(None),
+                        false => request.datagram(),
+                    };
+                    self.over_udp(*addr, datagram, request.id()).await
                 }
                 _ => self.over_connection(endpoint, &mut request, wait).await,
             }
@@ -173,34 +172,31 @@ impl Probe {
         request: &mut RequestBuffer,
         wait: Duration,
     ) -> bool {
-        let Ok(opened) = dial::open(endpoint, self.source, wait).await else {
+        let Ok(opened) = dial::open(endpoint, self.source, wait, None).await else {
             return false;
         };
-        let mut reply = Reply::default();
-        match (opened, Form::of(endpoint)) {
-            (Opened::Tls(tls), None) => match Pipeline::start(tls) {
-                Ok(pipeline) => pipeline.exchange(request, &mut reply).await.is_ok(),
-                Err(_) => false,
-            },
-            (Opened::Plain(_), None) => false,
-            (opened, Some(form)) => match Http2::start(opened, Rc::new(form)).await {
-                Ok(http) => http.exchange(request, &mut reply).await.is_ok(),
-                Err(_) => false,
-            },
+        let form = Form::of(endpoint).map(Rc::new);
+        match (opened, &form) {
+            (Opened::Plain(stream), None) => over_tcp(stream, request).await,
+            (opened, form) => {
+                let mut reply = Reply::default();
+                let asked = single::exchange(opened, form.as_ref(), request, wait, &mut reply);
+                asked.await.is_ok()
+            }
         }
     }
 
-    async fn over_udp(&self, addr: SocketAddr, request: &RequestBuffer) -> bool {
+    async fn over_udp(&self, addr: SocketAddr, datagram: &[u8], id: u16) -> bool {
         let Ok(socket) = udp::open(addr, self.source) else {
             return false;
         };
-        if socket.send(request.datagram()).await.is_err() {
+        if socket.send(datagram).await.is_err() {
             return false;
         }
         let mut start = [0; HEADER];
         let mut others = 0;
         while let Ok(len) = socket.recv(&mut start).await {
-            if len == HEADER && is_reply(&start, request.id()) {
+            if len == HEADER && is_reply(&start, id) {
                 return true;
             }
             others += 1;
@@ -210,24 +206,21 @@ impl Probe {
         }
         false
     }
+}
 
-    async fn over_tcp(&self, addr: SocketAddr, request: &RequestBuffer, wait: Duration) -> bool {
-        let Ok(mut stream) = tcp::open(addr, self.source, wait).await else {
-            return false;
-        };
-        if stream.write_all(request.framed()).await.is_err() {
-            return false;
-        }
-        let mut start = [0; 2 + HEADER];
-        let mut filled = 0;
-        while filled < start.len() {
-            match stream.read(&mut start[filled..]).await {
-                Ok(count) if count > 0 => filled += count,
-                _ => return false,
-            }
-        }
-        is_reply(&start[2..], request.id())
+async fn over_tcp(mut stream: TcpStream, request: &RequestBuffer) -> bool {
+    if stream.write_all(request.framed()).await.is_err() {
+        return false;
     }
+    let mut start = [0; 2 + HEADER];
+    let mut filled = 0;
+    while filled < start.len() {
+        match stream.read(&mut start[filled..]).await {
+            Ok(count) if count > 0 => filled += count,
+            _ => return false,
+        }
+    }
+    is_reply(&start[2..], request.id())
 }
 
 fn is_reply(header: &[u8], id: u16) -> bool {

@@ -11,6 +11,7 @@
 
 use super::entropy;
 use crate::limits::MESSAGE_OCTETS;
+use crate::transport::proxy::{self, Carried, Ends};
 use crate::wire::edns::{self, Edns};
 use crate::wire::name::NameBuf;
 use crate::wire::rcode::Rcode;
@@ -135,6 +136,14 @@ impl RequestBuffer {
     /// The message alone.
     pub fn datagram(&self) -> &[u8] {
         &self.octets[2..]
+    }
+
+    /// The message behind a PROXY header that names the client, or without one the server itself.
+    pub(super) fn proxied_datagram(&self, client: Option<&Ends>) -> Vec<u8> {
+        let mut datagram = Vec::new();
+        proxy::write(client, Carried::Datagram, &mut datagram);
+        datagram.extend_from_slice(self.datagram());
+        datagram
     }
 
     /// The message behind its length.

@@ -9,6 +9,7 @@
 //!   plugin/forward -> Pool (per core and upstream) -> udp | tcp -> socket             idle sockets, oldest first
 //!   plugin/grpc         |                         -> Sessions -> pipeline -> TLS     connections with several queries each
 //!                       |                                    -> http2 -> TLS | TCP
+//!                       |                         -> single   -> TLS | TCP       where each connection names its client
 //!                       +-> Health (per upstream and process): failures, one probe at a time
 //! ```
 
@@ -32,6 +33,7 @@ mod policy;
 mod pool;
 pub mod resolve;
 mod session;
+mod single;
 pub mod target;
 mod tcp;
 pub mod terms;

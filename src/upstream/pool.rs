@@ -26,7 +26,7 @@ use super::metrics::{Cache, Metrics};
 use super::pipeline::Pipeline;
 use super::session::{Carrier, Dial, Sessions};
 use super::tcp::Failure;
-use super::{Error, Health, Protocol, tcp, udp};
+use super::{Error, Health, Protocol, single, tcp, udp};
 use crate::limits;
 use crate::runtime::clock::{self, Nanos};
 use crate::runtime::{self, TcpStream, UdpSocket};
@@ -65,6 +65,15 @@ enum Way {
     Plain(Box<Plain>),
     Tls(Sessions<Pipeline>, Option<Cache>),
     Http(Sessions<Http2>, Option<Cache>),
+    Single(Box<Single>),
+}
+
+/// A connection for each query, since it names one client.
+struct Single {
+    dialler: Dialler,
+    /// None where TLS alone is spoken.
+    form: Option<Rc<Form>>,
+    uses: Option<Cache>,
 }
 
 /// Sockets that carry one query at a time.
@@ -128,8 +137,8 @@ impl Pool {
             if matches!((&self.way, protocol), (Way::Plain(_), Protocol::Udp)) {
                 let kept = self.take_udp()?;
                 let wait_ns = nanos(self.wait(call.deadline));
-                let outcome =
-                    udp::exchange(&kept.io, &call.request, call.room, wait_ns, reply).await;
+                let is_proxied = self.health.endpoint().is_proxied;
+                let outcome = udp::exchange(&kept.io, call, is_proxied, wait_ns, reply).await;
                 outcome.map_err(|failure| self.udp_error(&kept, failure))?;
                 self.give_udp(kept);
             } else {
@@ -187,7 +196,23 @@ impl Pool {
             Way::Plain(plain) => self.over_tcp(plain, call, reply).await,
             Way::Tls(sessions, uses) => self.over_sessions(sessions, uses, call, reply).await,
             Way::Http(sessions, uses) => self.over_sessions(sessions, uses, call, reply).await,
+            Way::Single(single) => self.over_single(single, call, reply).await,
         }
+    }
+
+    async fn over_single(
+        &self,
+        single: &Single,
+        call: &mut Call,
+        reply: &mut Reply,
+    ) -> Result<(), Error> {
+        count(&single.uses, false);
+        let client = call.client.as_deref();
+        let opened = single.dialler.dial(self.wait(call.deadline), client);
+        let opened = opened.await?;
+        let wait = self.wait(call.deadline);
+        let form = single.form.as_ref();
+        single::exchange(opened, form, &mut call.request, wait, reply).await
     }
 
     async fn over_tcp(&self, plain: &Plain, call: &Call, reply: &mut Reply) -> Result<(), Error> {
@@ -210,7 +235,9 @@ impl Pool {
             }
         }
         count(&plain.tcp_uses, false);
-        let Opened::Plain(stream) = plain.dialler.dial(until(call.deadline)).await? else {
+        let client = call.client.as_deref();
+        let opened = plain.dialler.dial(until(call.deadline), client);
+        let Opened::Plain(stream) = opened.await? else {
             return Err(Error::Eof);
         };
         let mut kept = Kept::new(stream);
@@ -266,6 +293,7 @@ impl Pool {
             (Way::Plain(plain), Protocol::Tcp) => plain.tcp.len(),
             (Way::Tls(sessions, _), _) => sessions.len(),
             (Way::Http(sessions, _), _) => sessions.len(),
+            (Way::Single(_), _) => 0,
         }
     }
 }
@@ -275,17 +303,26 @@ impl Way {
         let dialler = Dialler::new(Arc::clone(health), source);
         let most = Duration::from_millis(limits::UPSTREAM_DIAL_MS_MAX);
         let endpoint = health.endpoint();
-        if let Some(form) = Form::of(endpoint) {
-            let proto = match endpoint.transport {
-                Transport::Grpc => "grpc",
-                _ => "https",
-            };
-            let shared = Rc::new((dialler, Rc::new(form)));
+        let form = Form::of(endpoint).map(Rc::new);
+        let proto = match endpoint.transport {
+            Transport::Grpc => "grpc",
+            Transport::Https(_) => "https",
+            Transport::Dns | Transport::Tls => "tcp-tls",
+        };
+        if endpoint.is_proxied && endpoint.transport != Transport::Dns {
+            return Way::Single(Box::new(Single {
+                dialler,
+                form,
+                uses: metrics.cache(proto),
+            }));
+        }
+        if let Some(form) = form {
+            let shared = Rc::new((dialler, form));
             let dial: Dial<Http2> = Rc::new(move || {
                 let shared = Rc::clone(&shared);
                 Box::pin(async move {
                     let (dialler, form) = &*shared;
-                    Http2::start(dialler.dial(most).await?, Rc::clone(form)).await
+                    Http2::start(dialler.dial(most, None).await?, Rc::clone(form)).await
                 })
             });
             return Way::Http(Sessions::new(rules, dial), metrics.cache(proto));
@@ -298,7 +335,14 @@ impl Way {
                     max_uses: limits::UPSTREAM_UDP_USES,
                     ..rules
                 }),
-                tcp: Idle::new(rules),
+                tcp: Idle::new(Rules {
+                    // A connection that names its client carries nothing of others.
+                    max_uses: match endpoint.is_proxied {
+                        true => 1,
+                        false => rules.max_uses,
+                    },
+                    ..rules
+                }),
                 udp_uses: metrics.cache(Protocol::Udp.as_str()),
                 tcp_uses: metrics.cache(Protocol::Tcp.as_str()),
                 dialler,
@@ -308,13 +352,13 @@ impl Way {
                 let dial: Dial<Pipeline> = Rc::new(move || {
                     let dialler = Rc::clone(&dialler);
                     Box::pin(async move {
-                        match dialler.dial(most).await? {
+                        match dialler.dial(most, None).await? {
                             Opened::Tls(tls) => Pipeline::start(tls),
                             Opened::Plain(_) => Err(Error::Eof),
                         }
                     })
                 });
-                Way::Tls(Sessions::new(rules, dial), metrics.cache("tcp-tls"))
+                Way::Tls(Sessions::new(rules, dial), metrics.cache(proto))
             }
         }
     }

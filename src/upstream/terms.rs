@@ -179,10 +179,15 @@ impl Terms {
             true => Some(self.client(cx, &found, alpn)?),
             false => None,
         };
+        let is_proxied = match &found.address {
+            Address::Ip(addr) => cx.tune.tells_clients(*addr),
+            Address::Path(_) => false,
+        };
         Ok(Endpoint {
             address: found.address,
             transport,
             tls,
+            is_proxied,
         })
     }
 
@@ -226,8 +231,9 @@ impl Endpoint {
             address,
             transport,
             tls,
+            is_proxied,
         } = self;
-        format!("{address:?} {transport:?} {tls:?}")
+        format!("{address:?} {transport:?} {tls:?} {is_proxied}")
     }
 
     fn is_same(&self, other: &Endpoint) -> bool {

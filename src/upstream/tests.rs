@@ -40,13 +40,20 @@ async fn ask(pool: &Pool, protocol: Protocol) -> Result<Reply, Error> {
 }
 
 async fn ask_for(pool: &Pool, protocol: Protocol, name: &str) -> Result<Reply, Error> {
+    let mut answer = Reply::default();
+    pool.exchange(&mut call(name), protocol, &mut answer)
+        .await?;
+    Ok(answer)
+}
+
+fn call(name: &str) -> Call {
     let name = NameBuf::from_text(name).unwrap();
     let question = Question {
         name: name.as_wire(),
         qtype: types::A,
         qclass: 1,
     };
-    let mut call = Call {
+    Call {
         request: RequestBuffer::new(&Request {
             flags: flag::RD,
             question,
@@ -54,10 +61,8 @@ async fn ask_for(pool: &Pool, protocol: Protocol, name: &str) -> Result<Reply, E
         }),
         room: 512,
         deadline: clock::now_ns() + 5_000 * MILLISECOND,
-    };
-    let mut answer = Reply::default();
-    pool.exchange(&mut call, protocol, &mut answer).await?;
-    Ok(answer)
+        client: None,
+    }
 }
 
 macro_rules! battery {
@@ -78,6 +83,8 @@ macro_rules! battery {
 
 #[cfg(feature = "kube-api")]
 mod doh;
+#[cfg(feature = "kube-api")]
+mod proxied;
 #[cfg(feature = "kube-api")]
 mod tls;
 

@@ -16,8 +16,8 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use super::core::{note_ignored, with_scratch};
-use super::message::{RequestBuffer, accept};
-use super::{Error, Protocol, Why, entropy};
+use super::message::accept;
+use super::{Call, Error, Protocol, Why, entropy};
 use crate::limits;
 use crate::runtime::clock::Nanos;
 use crate::runtime::stream::any_local;
@@ -66,25 +66,25 @@ pub(super) enum Failure {
     Read(Why),
 }
 
-/// Sends the query and waits for its answer; whatever else arrives is ignored.
+/// Sends the query, behind a PROXY header if the upstream is told of clients, and waits for its answer; whatever else arrives is ignored.
 ///
 /// While it waits it holds no buffer: what a socket has is read into one that the whole thread shares.
 pub(super) fn exchange<'a>(
     socket: &'a UdpSocket,
-    request: &'a RequestBuffer,
-    room: usize,
+    call: &'a Call,
+    is_proxied: bool,
     wait_ns: Nanos,
     reply: &'a mut Reply,
 ) -> impl Future<Output = Result<(), Failure>> + use<'a> {
     let mut inbox = Inbox {
         socket,
-        request,
-        room: room.min(limits::UPSTREAM_UDP_OCTETS),
+        call,
+        is_proxied,
         reply,
     };
     // A block and not an `async fn`, which would keep its arguments twice: thousands may wait here.
     async move {
-        if let Err(error) = inbox.socket.send(inbox.request.datagram()).await {
+        if let Err(error) = poll_fn(|cx| inbox.poll_send(cx)).await {
             return Err(Failure::Write(Why::Call("write", error)));
         }
         let wait = Duration::from_nanos(wait_ns);
@@ -98,23 +98,34 @@ pub(super) fn exchange<'a>(
 
 struct Inbox<'a> {
     socket: &'a UdpSocket,
-    request: &'a RequestBuffer,
-    /// Octets that a reply may have: `room <= limits::UPSTREAM_UDP_OCTETS`.
-    room: usize,
+    call: &'a Call,
+    is_proxied: bool,
     reply: &'a mut Reply,
 }
 
 impl Inbox<'_> {
+    fn poll_send(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let request = &self.call.request;
+        match self.is_proxied {
+            false => self.socket.poll_send(cx, request.datagram()),
+            true => {
+                let datagram = request.proxied_datagram(self.call.client.as_deref());
+                self.socket.poll_send(cx, &datagram)
+            }
+        }
+    }
+
     /// Reads what has come until there is the answer, or nothing more.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         with_scratch(|scratch| {
             // One octet more than a reply may have, to see that it is longer.
-            let buffer = scratch.get_mut(..=self.room).unwrap_or_default();
+            let room = self.call.room.min(limits::UPSTREAM_UDP_OCTETS);
+            let buffer = scratch.get_mut(..=room).unwrap_or_default();
             for _ in 0..limits::UPSTREAM_IGNORED_IN_A_ROW {
                 let len = ready!(self.socket.poll_recv(cx, buffer))?;
-                let message = buffer.get(..len.min(self.room)).unwrap_or_default();
-                let (id, question) = (self.request.id(), self.request.question());
-                if accept(message, len > self.room, id, &question, self.reply) {
+                let message = buffer.get(..len.min(room)).unwrap_or_default();
+                let (id, question) = (self.call.request.id(), self.call.request.question());
+                if accept(message, len > room, id, &question, self.reply) {
                     return Poll::Ready(Ok(()));
                 }
                 note_ignored();

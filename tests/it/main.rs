@@ -23,6 +23,8 @@ mod listeners;
 mod migrate;
 mod packets;
 mod process;
+#[cfg(feature = "kubernetes")]
+mod proxied_upstreams;
 mod proxyproto;
 mod quic;
 mod reload;

@@ -32,8 +32,8 @@ impl Forward {
 /// One query that is being asked: small, since thousands may wait in it.
 struct Asking<'a> {
     forward: &'a Forward,
-    /// Which line of it.
-    nth: usize,
+    /// Which line of it. A file holds fewer than 2^32 lines.
+    nth: u32,
     query: &'a mut Query,
     cx: &'a TaskCx,
     call: Call,
@@ -46,7 +46,7 @@ impl<'a> Asking<'a> {
     fn new(forward: &'a Forward, nth: usize, query: &'a mut Query, cx: &'a TaskCx) -> Asking<'a> {
         Asking {
             forward,
-            nth,
+            nth: nth as u32,
             call: Call::of(query, cx.now_ns()),
             aside: None,
             protocol: match query.proto {
@@ -135,11 +135,11 @@ impl<'a> Asking<'a> {
     }
 
     fn line(&self) -> &'a Line {
-        &self.forward.lines[self.nth]
+        &self.forward.lines[self.nth as usize]
     }
 
     fn pools(&self) -> &'a [Pool] {
-        &self.forward.pools[self.nth]
+        &self.forward.pools[self.nth as usize]
     }
 
     fn calls_for_another(&self) -> bool {
@@ -152,6 +152,7 @@ impl<'a> Asking<'a> {
     fn exchange(&mut self, pool: &'a Pool) -> impl Future<Output = Result<(), Error>> {
         async move {
             let mut protocol = self.protocol;
+            self.call.introduce(self.query, pool);
             loop {
                 let reply = &mut self.query.reply;
                 pool.exchange(&mut self.call, protocol, reply).await?;

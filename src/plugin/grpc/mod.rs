@@ -101,6 +101,7 @@ impl Grpc {
             if start >= call.deadline {
                 break;
             }
+            call.introduce(query, pool);
             // The protocol counts for plain upstreams alone.
             match pool
                 .exchange(&mut call, Protocol::Tcp, &mut query.reply)

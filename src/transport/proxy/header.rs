@@ -49,6 +49,15 @@ pub struct Ends {
     pub destination: SocketAddr,
 }
 
+/// What a header that is written stands in front of.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Carried {
+    /// A stream.
+    Stream = 1,
+    /// A datagram.
+    Datagram = 2,
+}
+
 /// It begins as a header does and is none, or is longer than `limits::PROXY_HEADER_OCTETS`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Malformed;
@@ -73,6 +82,42 @@ fn is_front(octets: &[u8], mark: &[u8]) -> bool {
     octets[..common] == mark[..common]
 }
 
+/// Appends a header of version 2, of at most 52 octets. Without `ends` it speaks for the proxy itself (LOCAL, section 2.2).
+///
+/// Clients of IPv4 that asked an address of IPv6, or the other way round, are told as addresses of IPv6 both, since a header has one family.
+pub fn write(ends: Option<&Ends>, carried: Carried, out: &mut Vec<u8>) {
+    out.extend_from_slice(SIGNATURE);
+    let Some(Ends {
+        source,
+        destination,
+    }) = ends
+    else {
+        return out.extend_from_slice(&[LOCAL, 0, 0, 0]);
+    };
+    out.push(PROXY);
+    match (source.ip(), destination.ip()) {
+        (IpAddr::V4(source), IpAddr::V4(destination)) => {
+            out.extend_from_slice(&[0x10 | carried as u8, 0, IPV4_ENDS as u8]);
+            out.extend_from_slice(&source.octets());
+            out.extend_from_slice(&destination.octets());
+        }
+        (source, destination) => {
+            out.extend_from_slice(&[0x20 | carried as u8, 0, IPV6_ENDS as u8]);
+            out.extend_from_slice(&mapped(source).octets());
+            out.extend_from_slice(&mapped(destination).octets());
+        }
+    }
+    out.extend_from_slice(&source.port().to_be_bytes());
+    out.extend_from_slice(&destination.port().to_be_bytes());
+}
+
+fn mapped(ip: IpAddr) -> Ipv6Addr {
+    match ip {
+        IpAddr::V4(ip) => ip.to_ipv6_mapped(),
+        IpAddr::V6(ip) => ip,
+    }
+}
+
 // === version 2 ===
 
 fn binary(octets: &[u8]) -> Result<Front, Malformed> {
@@ -82,8 +127,8 @@ fn binary(octets: &[u8]) -> Result<Front, Malformed> {
     let [.., command, family, high, low] = *fixed;
     let len = usize::from(u16::from_be_bytes([high, low]));
     let command = match command {
-        0x20 => Command::Local,
-        0x21 => Command::Proxy,
+        LOCAL => Command::Local,
+        PROXY => Command::Proxy,
         _ => return Err(Malformed),
     };
     if FIXED + len > PROXY_HEADER_OCTETS {
@@ -199,6 +244,9 @@ fn port(word: &str) -> Result<u16, Malformed> {
 const WORD: &[u8] = b"PROXY ";
 /// How one of version 2 begins.
 const SIGNATURE: &[u8] = b"\r\n\r\n\0\r\nQUIT\n";
+/// The version with a command: the proxy speaks for itself, or for a client.
+const LOCAL: u8 = 0x20;
+const PROXY: u8 = 0x21;
 /// Octets of version 2 in front of the addresses.
 const FIXED: usize = 16;
 /// Octets of two addresses and their ports.

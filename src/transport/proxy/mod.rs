@@ -24,7 +24,7 @@ mod tests;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-pub use header::{Ends, Front, Header, Malformed, read};
+pub use header::{Carried, Ends, Front, Header, Malformed, read, write};
 pub use sessions::Sessions;
 
 use crate::lang::cidr::NetSet;

@@ -45,6 +45,41 @@ fn header(octets: &[u8]) -> Header {
 // === headers ===
 
 #[test]
+fn headers_are_read_as_they_are_written() {
+    let ends = |source, destination| Ends {
+        source: addr(source),
+        destination: addr(destination),
+    };
+    for (carried, kind) in [(Carried::Stream, 1), (Carried::Datagram, 2)] {
+        let check = |ends: Option<Ends>, want: Option<Ends>, octets: &[u8]| {
+            let mut out = b"x".to_vec();
+            write(ends.as_ref(), carried, &mut out);
+            assert_eq!(out[1..1 + octets.len()], *octets);
+            let read = header(&out[1..]);
+            assert_eq!((read.len, read.version), (out.len() - 1, 2));
+            assert_eq!(read.ends, want);
+        };
+        let four = ends(CLIENT, "198.51.100.1:53");
+        let octets = binary(
+            0x21,
+            0x10 | kind,
+            &[192, 0, 2, 7, 198, 51, 100, 1, 0x9d, 0x14, 0, 53],
+        );
+        check(Some(four), Some(four), &octets);
+        let six = ends("[2001:db8::7]:40212", "[2001:db8::1]:53");
+        check(
+            Some(six),
+            Some(six),
+            &[SIGNATURE, &[0x21, 0x20 | kind, 0, 36]].concat(),
+        );
+        let mixed = ends(CLIENT, "[2001:db8::1]:53");
+        let told = ends("[::ffff:192.0.2.7]:40212", "[2001:db8::1]:53");
+        check(Some(mixed), Some(told), SIGNATURE);
+        check(None, None, &binary(0x20, 0, &[]));
+    }
+}
+
+#[test]
 fn both_versions_name_both_ends() {
     let check = |octets: &[u8], version, source: &str, destination: &str| {
         let with_more = [octets, b"\0\x1cPROXY TCP4"].concat();

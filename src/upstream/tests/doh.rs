@@ -290,6 +290,7 @@ fn grpc_is_coredns_s(backend: Backend) {
             address: Address::Ip(plain.addr),
             transport: Transport::Grpc,
             tls: None,
+            is_proxied: false,
         },
     );
     let authority = Authority::new();
@@ -312,6 +313,7 @@ fn grpc_over_a_socket_in_the_file_system(backend: Backend) {
             address: Address::Path(path),
             transport: Transport::Grpc,
             tls: None,
+            is_proxied: false,
         },
     );
     assert_eq!(fake.counts.connections(), 1);

@@ -23,6 +23,7 @@ pub(super) fn endpoint(addr: SocketAddr, transport: Transport, client: ClientSet
         address: Address::Ip(addr),
         transport,
         tls: Some(Arc::new(Client::load(client).unwrap())),
+        is_proxied: false,
     }
 }
 
@@ -43,7 +44,7 @@ pub(super) fn patient() -> PoolSettings {
     }
 }
 
-fn answers(last: u8) -> impl FnMut(usize, &[u8]) -> Act + Send + 'static {
+pub(super) fn answers(last: u8) -> impl FnMut(usize, &[u8]) -> Act + Send + 'static {
     move |_, query| Act::Send(vec![reply(query, 0x0080, 0, Some([192, 0, 2, last]))])
 }
 
