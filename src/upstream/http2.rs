@@ -27,6 +27,10 @@ use super::tcp::Failure;
 use super::{Error, dial::Opened};
 use crate::limits;
 use crate::runtime;
+use crate::transport::http_forms::{
+    DOH_PATH, DOH_TYPE, GRPC_BODY_OCTETS, GRPC_PATH, GRPC_STATUS, GRPC_TYPE, frame_grpc,
+    unframe_grpc,
+};
 use crate::transport::http_io::{HttpIo, Octets};
 use crate::wire::reply::Reply;
 
@@ -82,12 +86,12 @@ impl Form {
 
     /// The request without its body, and the body.
     fn request(&self, query: &RequestBuffer) -> Result<(Request<()>, Bytes), http::Error> {
-        let mut body = Vec::new();
-        let (path, content_type) = match self.kind {
+        let (path, content_type, body) = match self.kind {
             Kind::Doh(Method::Post) => {
+                let mut body = Vec::new();
                 // Always the same id, for caches of HTTP (RFC 8484 section 4.1).
                 query.write_padded(0, false, &mut body);
-                (PathAndQuery::from_static(DOH_PATH), DOH_TYPE)
+                (PathAndQuery::from_static(DOH_PATH), DOH_TYPE, body.into())
             }
             Kind::Doh(Method::Get) => {
                 let mut message = Vec::new();
@@ -95,11 +99,11 @@ impl Form {
                 let mut path = DOH_PATH.to_owned();
                 path.push_str("?dns=");
                 push_base64url(&message, &mut path);
-                (PathAndQuery::try_from(path)?, DOH_TYPE)
+                (PathAndQuery::try_from(path)?, DOH_TYPE, Bytes::new())
             }
             Kind::Grpc => {
-                push_grpc(query.datagram(), &mut body);
-                (PathAndQuery::from_static(GRPC_PATH), GRPC_TYPE)
+                let body = frame_grpc(query.datagram());
+                (PathAndQuery::from_static(GRPC_PATH), GRPC_TYPE, body)
             }
         };
         let uri = Uri::builder()
@@ -117,7 +121,7 @@ impl Form {
                 .header(CONTENT_TYPE, content_type)
                 .header(TE, HeaderValue::from_static("trailers")),
         };
-        Ok((request.body(())?, body.into()))
+        Ok((request.body(())?, body))
     }
 
     /// Whether the head of a response announces what was asked for.
@@ -144,8 +148,16 @@ impl Form {
         let length = head.headers.get(CONTENT_LENGTH);
         let length = length.and_then(|length| length.to_str().ok()?.parse::<u64>().ok());
         match length {
-            Some(length) if length > BODY_OCTETS as u64 => Err(Fault::TooLong),
+            Some(length) if length > self.longest() as u64 => Err(Fault::TooLong),
             _ => Ok(()),
+        }
+    }
+
+    /// Octets of the longest body that is read.
+    fn longest(&self) -> usize {
+        match self.kind {
+            Kind::Doh(_) => limits::MESSAGE_OCTETS,
+            Kind::Grpc => GRPC_BODY_OCTETS,
         }
     }
 
@@ -153,7 +165,7 @@ impl Form {
     fn message<'a>(&self, body: &'a [u8]) -> Option<&'a [u8]> {
         match self.kind {
             Kind::Doh(_) => Some(body),
-            Kind::Grpc => grpc_message(body),
+            Kind::Grpc => unframe_grpc(body).ok(),
         }
     }
 }
@@ -219,7 +231,7 @@ impl Http2 {
         let mut whole = Vec::new();
         while let Some(data) = body.data().await {
             let data = data.map_err(|error| self.failure(error))?;
-            if whole.len() + data.len() > BODY_OCTETS {
+            if whole.len() + data.len() > self.form.longest() {
                 return Err(self.fault(Fault::TooLong));
             }
             whole.extend_from_slice(&data);
@@ -286,63 +298,9 @@ impl Carrier for Http2 {
     }
 }
 
-// === gRPC ===
-
-/// Appends a query as CoreDNS's `DnsPacket { bytes msg = 1 }` behind gRPC's mark and length.
-fn push_grpc(message: &[u8], out: &mut Vec<u8>) {
-    let mut packet = vec![PACKET_TAG];
-    let mut len = message.len();
-    while len >= 0x80 {
-        packet.push(len as u8 | 0x80);
-        len >>= 7;
-    }
-    packet.push(len as u8);
-    // Not compressed. A message has less than 65,536 octets.
-    out.push(0);
-    out.extend_from_slice(&((packet.len() + message.len()) as u32).to_be_bytes());
-    out.extend_from_slice(&packet);
-    out.extend_from_slice(message);
-}
-
-/// The message of the one packet in a body; fields that are not known are passed over.
-fn grpc_message(body: &[u8]) -> Option<&[u8]> {
-    let (&[mark, a, b, c, d], mut packet) = body.split_first_chunk::<5>()?;
-    if mark != 0 || u32::from_be_bytes([a, b, c, d]) as usize != packet.len() {
-        return None;
-    }
-    let mut message = None;
-    while !packet.is_empty() {
-        let (tag, rest) = varint(packet)?;
-        let (skip, rest) = match tag & 7 {
-            0 => (0, varint(rest)?.1),
-            1 => (8, rest),
-            2 => varint(rest)?,
-            5 => (4, rest),
-            _ => return None,
-        };
-        let (data, rest) = rest.split_at_checked(usize::try_from(skip).ok()?)?;
-        if tag == u64::from(PACKET_TAG) {
-            message = Some(data);
-        }
-        packet = rest;
-    }
-    message
-}
-
-fn varint(octets: &[u8]) -> Option<(u64, &[u8])> {
-    let mut value = 0;
-    for (at, &octet) in octets.iter().enumerate().take(10) {
-        value |= u64::from(octet & 0x7f).checked_shl(7 * at as u32)?;
-        if octet & 0x80 == 0 {
-            return Some((value, octets.get(at + 1..)?));
-        }
-    }
-    None
-}
-
 /// A status other than 0 is an error; none at all is none here.
 fn grpc_status(headers: &HeaderMap) -> Result<(), Fault> {
-    let Some(status) = headers.get("grpc-status") else {
+    let Some(status) = headers.get(GRPC_STATUS) else {
         return Ok(());
     };
     let status = status.to_str().ok().and_then(|text| text.parse().ok());
@@ -363,51 +321,16 @@ fn push_base64url(octets: &[u8], out: &mut String) {
     }));
 }
 
-const DOH_PATH: &str = "/dns-query";
-const DOH_TYPE: &str = "application/dns-message";
-const GRPC_PATH: &str = "/coredns.dns.DnsService/Query";
-const GRPC_TYPE: &str = "application/grpc";
-/// Field 1 with a length.
-const PACKET_TAG: u8 = 0x0a;
 /// The status of a response whose status makes no sense.
 const GRPC_UNKNOWN: u32 = 2;
-/// Octets of a response: a message, with what gRPC puts around it.
-const BODY_OCTETS: usize = limits::MESSAGE_OCTETS + 32;
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn packets_of_grpc_are_read_as_they_are_written() {
-        for len in [0, 1, 127, 128, 16_384, 65_535] {
-            let message = vec![7; len];
-            let mut body = Vec::new();
-            push_grpc(&message, &mut body);
-            assert_eq!(grpc_message(&body), Some(&message[..]), "{len}");
-            assert!(body.len() <= BODY_OCTETS);
-            assert_eq!(grpc_message(&body[..body.len() - 1]), None);
-        }
-        // Another field before it, and one of a kind that is no more.
-        assert_eq!(
-            grpc_message(b"\0\0\0\0\x06\x10\x85\x01\x0a\x01x"),
-            Some(&b"x"[..])
-        );
-        assert_eq!(grpc_message(b"\0\0\0\0\x01\x0b"), None);
-        assert_eq!(grpc_message(b"\x01\0\0\0\x03\x0a\x01x"), None);
-    }
 
     #[test]
     fn base64_for_urls() {
         let mut out = String::new();
         push_base64url(&[0xfb, 0xff, 0xfe, 0x00], &mut out);
         assert_eq!(out, "-__-AA");
-    }
-
-    proptest::proptest! {
-        #[test]
-        fn any_body_is_read(body in proptest::collection::vec(proptest::prelude::any::<u8>(), 0..64)) {
-            grpc_message(&body);
-        }
     }
 }

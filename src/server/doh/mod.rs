@@ -30,6 +30,7 @@ use http::{HeaderMap, HeaderValue, Method, Response, StatusCode};
 
 use super::session::{Outcome, Session, Waits};
 use crate::limits;
+use crate::transport::http_forms::{DOH_PATH, DOH_TYPE};
 use crate::wire::{name, types};
 
 /// What the head of a request asks for.
@@ -61,7 +62,7 @@ pub(super) enum Answered {
 
 /// Reads the head of a request. The content type does not matter, as with CoreDNS. `has_json`: there is a JSON form too.
 pub(super) fn wants(head: &Parts, has_json: bool) -> Wants {
-    if head.uri.path() != PATH {
+    if head.uri.path() != DOH_PATH {
         return Wants::Refuse(StatusCode::NOT_FOUND, "not found");
     }
     let parameters = head.uri.query().unwrap_or_default();
@@ -125,7 +126,7 @@ fn silence() -> Response<Bytes> {
 
 fn response(form: Form, reply: &[u8], wire: impl FnOnce() -> Bytes) -> Response<Bytes> {
     let (kind, body) = match form {
-        Form::Wire => ("application/dns-message", wire()),
+        Form::Wire => (DOH_TYPE, wire()),
         Form::Json => match json::text(reply) {
             Some(text) => ("application/dns-json", Bytes::from(text)),
             None => {
@@ -193,6 +194,3 @@ fn lowest_ttl(reply: &[u8]) -> u32 {
     }
     lowest.unwrap_or(0).min(limits::HTTP_MAX_AGE_S)
 }
-
-/// Where queries go to; CoreDNS knows no other.
-const PATH: &str = "/dns-query";

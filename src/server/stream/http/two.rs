@@ -31,6 +31,7 @@ use crate::server::http_counts::Refused;
 use crate::server::session::{Outcome, Waits};
 use crate::server::stream::after;
 use crate::server::stream::late::Late;
+use crate::transport::http_forms::GRPC_BODY_OCTETS;
 
 /// What is spoken over HTTP/2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -324,7 +325,7 @@ impl Connection {
     fn poll_body(&mut self, mut body: Body, cx: &mut Context<'_>) -> Option<Body> {
         let longest = match self.service {
             Service::Doh => limits::MESSAGE_OCTETS,
-            Service::Grpc { .. } => grpc::BODY_OCTETS,
+            Service::Grpc { .. } => GRPC_BODY_OCTETS,
         };
         loop {
             let data = match body.recv.poll_data(cx) {
