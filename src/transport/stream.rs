@@ -13,18 +13,20 @@ use std::cell::RefCell;
 use std::io;
 use std::task::{Context, Poll, ready};
 
-use super::tls::ServerTls;
+use rustls::server::UnbufferedServerConnection;
+
+use super::tls::{Side, TlsStream};
 use crate::runtime::TcpStream;
 
-/// A connection that a client opened.
-pub enum Stream {
+/// A connection, of a server unless the other side of TLS is named.
+pub enum Stream<S = UnbufferedServerConnection> {
     /// TCP alone.
     Plain(TcpStream),
     /// TLS over TCP, its handshake done.
-    Tls(ServerTls),
+    Tls(TlsStream<S>),
 }
 
-impl Stream {
+impl<S: Side> Stream<S> {
     /// Receives what there is and hands it to `sink`; returns how many octets came, 0 at the end of the stream. An idle connection holds
     /// no buffer: the thread has one for all.
     pub fn poll_recv(
@@ -54,7 +56,7 @@ impl Stream {
         }
     }
 
-    /// As [`Stream::poll_send`], in TLS records that end where parts do (see [`ServerTls::poll_send_parts`]).
+    /// As [`Stream::poll_send`], in TLS records that end where parts do (see [`TlsStream::poll_send_parts`]).
     pub fn poll_send_parts(
         &mut self,
         cx: &mut Context<'_>,

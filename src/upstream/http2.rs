@@ -10,14 +10,18 @@
 )]
 
 use std::cell::Cell;
+use std::future::{Future, poll_fn};
+use std::pin::Pin;
 use std::rc::Rc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use h2::client::{Builder, SendRequest};
+use h2::client::{Builder, Connection, SendRequest};
 use h2::{Reason, RecvStream};
 use http::header::{ACCEPT, CONTENT_LENGTH, CONTENT_TYPE, HeaderMap, HeaderValue, TE};
 use http::uri::{Authority, PathAndQuery, Scheme};
 use http::{Request, Response, StatusCode, Uri};
+use rustls::client::UnbufferedClientConnection;
 
 use super::endpoint::{Address, Endpoint, Method, Transport};
 use super::error::Fault;
@@ -31,7 +35,8 @@ use crate::transport::http_forms::{
     DOH_PATH, DOH_TYPE, GRPC_BODY_OCTETS, GRPC_PATH, GRPC_STATUS, GRPC_TYPE, frame_grpc,
     unframe_grpc,
 };
-use crate::transport::http_io::{HttpIo, Octets};
+use crate::transport::http_io::HttpIo;
+use crate::transport::stream::Stream;
 use crate::wire::reply::Reply;
 
 /// What is sent, and what is wanted back.
@@ -173,31 +178,35 @@ impl Form {
 impl Http2 {
     /// Speaks HTTP/2 over a connection that was just opened; what it sends at first goes out with the first request.
     pub(super) async fn start(opened: Opened, form: Rc<Form>) -> Result<Http2, Error> {
-        match opened {
-            Opened::Plain(stream) => Http2::over(stream, form).await,
+        let stream: Stream<UnbufferedClientConnection> = match opened {
+            Opened::Plain(stream) => Stream::Plain(stream),
             Opened::Tls(tls) if tls.common().alpn_protocol() != Some(b"h2") => {
-                Err(form.error(Fault::NoHttp2))
+                return Err(form.error(Fault::NoHttp2));
             }
-            Opened::Tls(tls) => Http2::over(*tls, form).await,
-        }
-    }
-
-    async fn over<S: Octets + Unpin + 'static>(stream: S, form: Rc<Form>) -> Result<Http2, Error> {
+            Opened::Tls(tls) => Stream::Tls(*tls),
+        };
+        let io = HttpIo::new(stream, <[u8]>::len);
         let started = Builder::new()
             .enable_push(false)
             .max_concurrent_streams(0)
             .initial_connection_window_size(limits::UPSTREAM_HTTP_WINDOW)
             .max_header_list_size(limits::UPSTREAM_HEADER_OCTETS)
             .max_send_buffer_size(limits::UPSTREAM_HTTP_UNSENT)
-            .handshake(HttpIo::new(stream))
+            .handshake(io.clone())
             .await;
-        let (sender, connection) = started.map_err(|error| form.error(Fault::Http(error)))?;
+        let (sender, mut connection) = started.map_err(|error| form.error(Fault::Http(error)))?;
         let is_over = Rc::new(Cell::new(false));
         let over = Rc::clone(&is_over);
         let work = async move {
-            // Each request is told why it failed.
-            drop(connection.await);
+            poll_fn(|cx| turn(&io, &mut connection, cx)).await;
             over.set(true);
+            // What was said last and the end go as far as the kernel takes them. Requests under way are told with the connection's end.
+            poll_fn(|cx| {
+                let _ = io.poll_send(cx);
+                let _ = io.poll_end(cx);
+                Poll::Ready(())
+            })
+            .await;
         };
         if runtime::try_spawn(work).is_err() {
             return Err(Error::Busy);
@@ -246,6 +255,21 @@ impl Http2 {
             }
         }
         Ok(whole)
+    }
+}
+
+/// One turn of a connection's task; `Ready` when it is over. Each request is told why it failed.
+fn turn(
+    io: &HttpIo<UnbufferedClientConnection>,
+    connection: &mut Connection<HttpIo<UnbufferedClientConnection>, Bytes>,
+    cx: &mut Context<'_>,
+) -> Poll<()> {
+    io.begin_turn();
+    let polled = Pin::new(connection).poll(cx).map(drop);
+    match io.poll_send(cx) {
+        Poll::Ready(Err(_)) => Poll::Ready(()),
+        _ if io.is_ended() => Poll::Ready(()),
+        _ => polled,
     }
 }
 

@@ -1,7 +1,7 @@
 //! HTTP on a stream: DNS over HTTPS (RFC 8484) by HTTP/2 and HTTP/1.1, and CoreDNS's gRPC service by HTTP/2.
 //!
 //! ```text
-//!   stream -> io: octets in turns, one write for each
+//!   stream -> HttpIo: octets in turns, one write for each
 //!               -> two (h2): DoH, gRPC
 //!               -> one (hyper): DoH
 //!                     -> doh, grpc: what a request means, what a response says
@@ -17,7 +17,6 @@
 )]
 
 mod grpc;
-mod io;
 mod one;
 #[cfg(test)]
 mod tests;
@@ -35,9 +34,9 @@ use crate::server::config::Timeouts;
 use crate::server::doh;
 use crate::server::http_counts::Responses;
 use crate::server::session::Session;
+use crate::transport::http_io::{HttpIo, reply_len};
 use crate::transport::stream::Stream;
 use crate::tune::Settings;
-use io::Io;
 
 /// What the requests of a connection have in common.
 struct Site {
@@ -96,7 +95,10 @@ impl Site {
 /// Answers DNS over HTTPS until the connection ends.
 pub(super) async fn serve_doh(session: Session, stream: Stream, timeouts: Timeouts) {
     let agreed = stream.alpn().map(|name| name == b"h2");
-    let (is_plain, io) = (matches!(stream, Stream::Plain(_)), Io::new(stream));
+    let (is_plain, io) = (
+        matches!(stream, Stream::Plain(_)),
+        HttpIo::new(stream, reply_len),
+    );
     let is_two = match agreed {
         Some(is_two) => is_two,
         None if is_plain => {
@@ -127,7 +129,7 @@ pub(super) async fn serve_grpc(
 ) {
     if let Some(site) = Site::new(session, timeouts) {
         let service = two::Service::Grpc { streams_max };
-        two::serve(site, Io::new(stream), service).await;
+        two::serve(site, HttpIo::new(stream, reply_len), service).await;
     }
 }
 

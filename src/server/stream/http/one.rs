@@ -25,16 +25,16 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 
 use super::Site;
-use super::io::Io;
 use crate::limits;
 use crate::runtime::clock::{self, Nanos};
 use crate::runtime::{self, Sleep};
 use crate::server::doh::{self, Answered, Form, Wants};
 use crate::server::http_counts::Refused;
 use crate::server::stream::after;
+use crate::transport::http_io::HttpIo;
 
 /// Answers the requests of a connection until it ends.
-pub(super) async fn serve(site: Site, io: Io) {
+pub(super) async fn serve(site: Site, io: HttpIo) {
     let shared = Rc::new(Shared {
         site,
         is_busy: Cell::new(false),
@@ -86,7 +86,7 @@ struct Shared {
     is_busy: Cell<bool>,
     /// Requests that were, from 0 again after 2^64.
     served: Cell<u64>,
-    io: Io,
+    io: HttpIo,
 }
 
 impl Shared {

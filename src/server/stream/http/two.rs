@@ -21,7 +21,6 @@ use h2::server::{Builder, SendResponse};
 use h2::{Reason, RecvStream, SendStream};
 use http::{HeaderMap, Method, Request, Response, StatusCode};
 
-use super::io::Io;
 use super::{Site, grpc};
 use crate::limits;
 use crate::runtime::clock::{self, Nanos};
@@ -32,6 +31,7 @@ use crate::server::session::{Outcome, Waits};
 use crate::server::stream::after;
 use crate::server::stream::late::Late;
 use crate::transport::http_forms::GRPC_BODY_OCTETS;
+use crate::transport::http_io::HttpIo;
 
 /// What is spoken over HTTP/2.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -44,7 +44,7 @@ pub(super) enum Service {
 }
 
 /// Answers the requests of a connection until it ends.
-pub(super) async fn serve(site: Site, io: Io, service: Service) {
+pub(super) async fn serve(site: Site, io: HttpIo, service: Service) {
     let mut shaking = pin!(builder(service).handshake::<_, Bytes>(io.clone()));
     let shaken = poll_fn(|cx| {
         io.begin_turn();
@@ -112,8 +112,8 @@ fn streams_max(service: Service) -> usize {
 struct Connection {
     site: Site,
     service: Service,
-    io: Io,
-    http: h2::server::Connection<Io, Bytes>,
+    io: HttpIo,
+    http: h2::server::Connection<HttpIo, Bytes>,
     /// Requests whose body is not whole yet: as many as streams may be open.
     bodies: Vec<Body>,
     /// Replies for which the peer gives no window: `limits::HTTP_STUCK_OCTETS` at most.

@@ -16,9 +16,9 @@ use crate::plugin::Carry;
 use crate::runtime::{self, Backend, TcpStream, block_on};
 use crate::server::config::{self, Config, Surroundings};
 use crate::server::stream::Acceptors;
-use crate::server::stream::http::io::Io;
 use crate::server::tasks::Env;
 use crate::telemetry::metrics::registry;
+use crate::transport::http_io::{HttpIo, reply_len};
 use crate::transport::stream::Stream;
 use crate::tune::Settings;
 
@@ -103,7 +103,7 @@ impl Peer {
     }
 
     pub async fn h2_with(&self, builder: &h2::client::Builder) -> SendRequest<Bytes> {
-        let io = Io::new(Stream::Plain(self.tcp().await));
+        let io = HttpIo::new(Stream::Plain(self.tcp().await), reply_len);
         let (send, mut connection) = {
             let mut shaking = pin!(builder.handshake::<_, Bytes>(io.clone()));
             turns(&io, |cx| shaking.as_mut().poll(cx)).await.unwrap()
@@ -123,8 +123,8 @@ impl Peer {
     }
 }
 
-/// Drives what works on an `Io` as a connection's task does.
-async fn turns<T>(io: &Io, mut poll: impl FnMut(&mut std::task::Context<'_>) -> Poll<T>) -> T {
+/// Drives what works on an `HttpIo` as a connection's task does.
+async fn turns<T>(io: &HttpIo, mut poll: impl FnMut(&mut std::task::Context<'_>) -> Poll<T>) -> T {
     poll_fn(|cx| {
         io.begin_turn();
         let polled = poll(cx);
