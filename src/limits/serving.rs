@@ -65,6 +65,9 @@ pub const QUIC_UNSENT_OCTETS: usize = 128 * 1024;
 pub const QUIC_QUERIES_IN_FLIGHT: usize = 128;
 /// Octets of first packets that one QUIC endpoint keeps until it has decided, which it does at once.
 pub const QUIC_INCOMING_OCTETS: u64 = 64 * 1024;
+/// Addresses of the client behind a proxy through which a QUIC connection is heard: the current one, the one before, and two that may be
+/// next, or forged.
+pub const QUIC_WAYS: usize = 4;
 /// Octets of frames around a request over HTTP/3, besides its header fields and its body.
 pub const H3_FRAMING_OCTETS: usize = 4 * 1024;
 /// Octets of an unfinished frame on the control stream of an HTTP/3 client.
@@ -72,6 +75,7 @@ pub const H3_CONTROL_OCTETS: usize = 1_024;
 
 const _: () = assert!(8 * HANDSHAKES_PER_CLIENT as usize <= HANDSHAKES_PER_CORE);
 const _: () = assert!(8 * TCP_CONNECTIONS_PER_CLIENT as usize <= TCP_CONNECTIONS_PER_CORE);
+const _: () = assert!(QUIC_WAYS >= 2, "the current address is never forgotten");
 const _: () = assert!(QUIC_HANDSHAKES_UNPROVEN < HANDSHAKES_PER_CORE);
 const _: () =
     assert!(2 * (HTTP_HEADER_OCTETS + MESSAGE_OCTETS + H3_FRAMING_OCTETS) <= QUIC_PARTIAL_OCTETS);
@@ -122,6 +126,8 @@ const _: () = assert!(HTTP_STREAM_WINDOW < HTTP_CONNECTION_WINDOW);
 pub const QUIC_DATAGRAMS: usize = 32;
 /// Octets of a QUIC datagram: what Ethernet carries over IPv4. Peers are told, and keep to it.
 pub const QUIC_DATAGRAM_OCTETS: usize = 1_472;
+/// Octets received at once: a proxy may have put its header in front.
+pub const QUIC_RECEIVED_OCTETS: usize = QUIC_DATAGRAM_OCTETS + PROXY_HEADER_OCTETS;
 /// Packets of one connection that leave as one message which the kernel cuts.
 pub const QUIC_SEGMENTS: usize = 10;
 

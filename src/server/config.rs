@@ -428,11 +428,6 @@ fn check_transport(key: &Key, settings: &BlockSettings) -> Result<(), SetupError
         Scheme::Quic => "DoQ requires TLS",
         _ => return Ok(()),
     };
-    if settings.proxies.is_some() {
-        return Err(SetupError::plain(format!(
-            "cannot serve {key} - proxyproto in front of QUIC is not built into percoredns yet"
-        )));
-    }
     match settings.tls {
         Some(_) => Ok(()),
         None => Err(SetupError::plain(format!(
@@ -463,7 +458,10 @@ impl Listener {
             self.tls = settings.tls.clone().or(self.tls.take());
         }
         if let Some(policy) = &settings.proxies {
-            let tracking = policy.tracking.filter(|_| self.scheme == Scheme::Dns);
+            let tracking = policy.tracking.filter(|_| {
+                let over_udp = [Scheme::Dns, Scheme::Quic, Scheme::Https3];
+                over_udp.contains(&self.scheme)
+            });
             // Kept over reloads: a session has told its client once and will not again.
             let sessions = tracking.map(|tracking| {
                 let key = format!("{} {}", self.label, tracking.sessions);

@@ -1,6 +1,6 @@
 //! Datagrams of QUIC: batches in and out, each with its addresses and its congestion mark (ECN, RFC 3168).
 //!
-//! Unlike plain DNS, what comes in is up to a path MTU long, and what goes out is written by the protocol in any number and size; several
+//! Unlike plain DNS, what comes in is up to a path MTU long (and what a proxy puts in front), and what goes out is written by the protocol in any number and size; several
 //! packets of one length to one peer leave as one message that the kernel cuts (UDP_SEGMENT).
 
 #![cfg_attr(
@@ -17,7 +17,7 @@ use std::mem::size_of;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV4, SocketAddrV6};
 
 use super::udp::Socket;
-use crate::limits::{QUIC_DATAGRAM_OCTETS, QUIC_DATAGRAMS};
+use crate::limits::{QUIC_DATAGRAMS, QUIC_RECEIVED_OCTETS};
 
 /// A datagram that has arrived.
 pub struct Datagram<'a> {
@@ -46,7 +46,7 @@ pub struct Way {
 
 /// Room for the datagrams of one recvmmsg.
 pub struct Inbox {
-    rooms: Box<[[u8; QUIC_DATAGRAM_OCTETS]]>,
+    rooms: Box<[[u8; QUIC_RECEIVED_OCTETS]]>,
     names: Box<[Name]>,
     controls: Box<[Control]>,
     vectors: Box<[libc::iovec]>,
@@ -57,7 +57,7 @@ impl Inbox {
     /// An empty one.
     pub fn new() -> Inbox {
         let mut inbox = Inbox {
-            rooms: vec![[0; QUIC_DATAGRAM_OCTETS]; QUIC_DATAGRAMS].into_boxed_slice(),
+            rooms: vec![[0; QUIC_RECEIVED_OCTETS]; QUIC_DATAGRAMS].into_boxed_slice(),
             names: vec![Name::EMPTY; QUIC_DATAGRAMS].into_boxed_slice(),
             controls: vec![Control::EMPTY; QUIC_DATAGRAMS].into_boxed_slice(),
             vectors: vec![EMPTY_VECTOR; QUIC_DATAGRAMS].into_boxed_slice(),
@@ -66,7 +66,7 @@ impl Inbox {
         for nth in 0..QUIC_DATAGRAMS {
             inbox.vectors[nth] = libc::iovec {
                 iov_base: inbox.rooms[nth].as_mut_ptr().cast(),
-                iov_len: QUIC_DATAGRAM_OCTETS,
+                iov_len: QUIC_RECEIVED_OCTETS,
             };
             let header = &mut inbox.headers[nth].msg_hdr;
             header.msg_iov = &raw mut inbox.vectors[nth];
@@ -105,7 +105,7 @@ impl Inbox {
         if header.msg_hdr.msg_flags & libc::MSG_TRUNC != 0 {
             return None;
         }
-        let len = (header.msg_len as usize).min(QUIC_DATAGRAM_OCTETS);
+        let len = (header.msg_len as usize).min(QUIC_RECEIVED_OCTETS);
         let control = &self.controls[nth].octets;
         let (local, ecn) = read_control(&control[..header.msg_hdr.msg_controllen.min(CONTROL)]);
         Some(Datagram {
@@ -523,14 +523,14 @@ mod tests {
     fn what_is_too_long_is_not_taken_for_less() {
         let server = bound("127.0.0.1:0");
         let client = UdpSocket::bind("127.0.0.1:0").unwrap();
-        for len in [QUIC_DATAGRAM_OCTETS + 1, QUIC_DATAGRAM_OCTETS] {
+        for len in [QUIC_RECEIVED_OCTETS + 1, QUIC_RECEIVED_OCTETS] {
             client.send_to(&vec![1; len], server.local_addr()).unwrap();
         }
         let mut inbox = Inbox::new();
         assert_eq!(inbox.recv(&server).unwrap(), 2);
         assert!(inbox.datagram(0, &server).is_none());
         let whole = inbox.datagram(1, &server).unwrap();
-        assert_eq!(whole.octets.len(), QUIC_DATAGRAM_OCTETS);
+        assert_eq!(whole.octets.len(), QUIC_RECEIVED_OCTETS);
     }
 
     #[test]

@@ -96,18 +96,32 @@ fn by_cpu(cpus: &[u32]) -> Vec<libc::sock_filter> {
     program
 }
 
-/// The program: a long header has the connection id from octet 6 on, a short one from octet 1 (RFC 8999 section 5). The kernel shows the
-/// program what is behind the UDP header; where a packet is too short, it takes socket 0.
+/// The program: a long header has the connection id from octet 6 on, a short one from octet 1 (RFC 8999 section 5). A PROXY header in front,
+/// which sets none of the bits that each packet of QUIC has in its first octet, is passed over: its length is in octets 14 and 15. The kernel
+/// shows the program what is behind the UDP header; where a packet is too short, it takes socket 0.
 fn by_connection(sockets: usize) -> Vec<libc::sock_filter> {
     let load = |size, at| op(libc::BPF_LD | size | libc::BPF_ABS, 0, 0, at);
+    // From where X points to.
+    let look = |size, at| op(libc::BPF_LD | size | libc::BPF_IND, 0, 0, at);
     // limits of *multisocket* and of cores are far below 2^16.
     let count = sockets.max(1) as u32;
     vec![
-        load(libc::BPF_B, 0),
+        // X begins as 0.
+        load(libc::BPF_W, 0),
+        op(
+            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+            0,
+            3,
+            PROXY_FRONT,
+        ),
+        load(libc::BPF_H, 14),
+        op(libc::BPF_ALU | libc::BPF_ADD | libc::BPF_K, 0, 0, 16),
+        op(libc::BPF_MISC | libc::BPF_TAX, 0, 0, 0),
+        look(libc::BPF_B, 0),
         op(libc::BPF_JMP | BPF_JSET | libc::BPF_K, 0, 2, LONG_HEADER),
-        load(libc::BPF_H, 6),
+        look(libc::BPF_H, 6),
         op(libc::BPF_JMP | libc::BPF_JA, 0, 0, 1),
-        load(libc::BPF_H, 1),
+        look(libc::BPF_H, 1),
         op(libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K, 0, 0, count),
         op(libc::BPF_RET | BPF_A, 0, 0, 0),
     ]
@@ -124,6 +138,8 @@ fn op(code: u32, jt: u8, jf: u8, k: u32) -> libc::sock_filter {
 
 /// The bit of the first octet that tells a long header.
 const LONG_HEADER: u32 = 0x80;
+/// The first four octets of a PROXY header of version 2.
+const PROXY_FRONT: u32 = u32::from_be_bytes(*b"\r\n\r\n");
 /// "Jump if any of these bits is set" (linux/bpf_common.h); libc does not name it.
 const BPF_JSET: u32 = 0x40;
 /// "Return the accumulator" (linux/bpf_common.h); libc does not name it.
@@ -143,28 +159,38 @@ mod tests {
     /// Runs a program as the kernel does, on a packet that `cpu` received. `None`: it does something that it should not.
     fn run(program: &[libc::sock_filter], cpu: u32, packet: &[u8]) -> Option<u32> {
         const LOAD: u32 = libc::BPF_LD | libc::BPF_W | libc::BPF_ABS;
-        const LOAD_1: u32 = libc::BPF_LD | libc::BPF_B | libc::BPF_ABS;
         const LOAD_2: u32 = libc::BPF_LD | libc::BPF_H | libc::BPF_ABS;
+        const LOOK_1: u32 = libc::BPF_LD | libc::BPF_B | libc::BPF_IND;
+        const LOOK_2: u32 = libc::BPF_LD | libc::BPF_H | libc::BPF_IND;
+        const ADD: u32 = libc::BPF_ALU | libc::BPF_ADD | libc::BPF_K;
+        const POINT: u32 = libc::BPF_MISC | libc::BPF_TAX;
         const ANY_BIT: u32 = libc::BPF_JMP | BPF_JSET | libc::BPF_K;
         const SKIP: u32 = libc::BPF_JMP | libc::BPF_JA;
         const EQUAL: u32 = libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K;
         const MODULO: u32 = libc::BPF_ALU | libc::BPF_MOD | libc::BPF_K;
         const GIVE: u32 = libc::BPF_RET | libc::BPF_K;
         const GIVE_A: u32 = libc::BPF_RET | BPF_A;
-        let (mut at, mut a) = (0, 0);
+        let (mut at, mut a, mut x) = (0, 0, 0);
         loop {
             let op = program.get(at)?;
             at += 1;
             match u32::from(op.code) {
                 LOAD if op.k == (libc::SKF_AD_OFF + libc::SKF_AD_CPU) as u32 => a = cpu,
-                LOAD_1 | LOAD_2 => {
-                    let len = if u32::from(op.code) == LOAD_1 { 1 } else { 2 };
-                    let Some(octets) = packet.get(op.k as usize..op.k as usize + len) else {
+                LOAD | LOAD_2 | LOOK_1 | LOOK_2 => {
+                    let (from, len) = match u32::from(op.code) {
+                        LOAD => (op.k, 4),
+                        LOAD_2 => (op.k, 2),
+                        LOOK_1 => (x + op.k, 1),
+                        _ => (x + op.k, 2),
+                    };
+                    let Some(octets) = packet.get(from as usize..from as usize + len) else {
                         return Some(0);
                     };
                     a = octets.iter().fold(0, |a, &octet| a << 8 | u32::from(octet));
                 }
                 ANY_BIT => at += usize::from(if a & op.k != 0 { op.jt } else { op.jf }),
+                ADD => a += op.k,
+                POINT => x = a,
                 SKIP => at += op.k as usize,
                 EQUAL => at += usize::from(if a == op.k { op.jt } else { op.jf }),
                 MODULO => a = a.checked_rem(op.k)?,
@@ -195,15 +221,28 @@ mod tests {
         }
     }
 
-    /// A packet with that connection id, in a long or a short header.
-    fn packet(is_long: bool, id: [u8; 8]) -> Vec<u8> {
-        let mut packet = match is_long {
-            true => vec![0xc3, 0, 0, 0, 1, 8],
-            false => vec![0x43],
-        };
+    /// A packet with that connection id, in a long or a short header, behind that PROXY header.
+    fn packet(is_long: bool, id: [u8; 8], proxy: &[u8]) -> Vec<u8> {
+        let mut packet = proxy.to_vec();
+        packet.extend(match is_long {
+            true => &[0xc3, 0, 0, 0, 1, 8][..],
+            false => &[0x43],
+        });
         packet.extend(id);
         packet
     }
+
+    /// None, one that names nobody, and one with addresses of IPv6 and as much again.
+    const PROXY_HEADERS: [&[u8]; 3] = [&[], b"\r\n\r\n\0\r\nQUIT\n\x20\0\0\0", &{
+        let mut header = [0; 16 + 300];
+        let fixed = *b"\r\n\r\n\0\r\nQUIT\n\x21\x22\x01\x2c";
+        let mut nth = 0;
+        while nth < fixed.len() {
+            header[nth] = fixed[nth];
+            nth += 1;
+        }
+        header
+    }];
 
     #[test]
     fn a_packet_of_quic_goes_to_the_socket_in_its_id() {
@@ -211,15 +250,25 @@ mod tests {
             let program = by_connection(count);
             for nth in [0, count / 2, count - 1] {
                 let [high, low] = (nth as u16).to_be_bytes();
-                for is_long in [true, false] {
-                    let packet = packet(is_long, [high, low, 9, 9, 9, 9, 9, 9]);
+                for (is_long, proxy) in PROXY_HEADERS
+                    .map(|proxy| [(true, proxy), (false, proxy)])
+                    .concat()
+                {
+                    let packet = packet(is_long, [high, low, 9, 9, 9, 9, 9, 9], proxy);
                     // Whatever the CPU, and after the group has grown.
                     for program in [&program, &by_connection(count + 7)] {
                         assert_eq!(run(program, 5, &packet), Some(nth as u32));
                     }
                 }
             }
-            for garbage in [&[][..], &[0x80], &[0x40, 1], &[0xff; 7], &[0xff; 1500]] {
+            for garbage in [
+                &[][..],
+                &[0x80],
+                &[0x40, 1],
+                &[0xff; 7],
+                &[0xff; 1500],
+                b"\r\n\r\n\0\r\nQUIT\n\x20\0\xff\xff",
+            ] {
                 let socket = run(&program, 5, garbage).unwrap();
                 assert!((socket as usize) < count, "{garbage:?}");
             }
@@ -238,9 +287,9 @@ mod tests {
         for nth in 0..3u8 {
             for is_long in [true, false] {
                 // Each time from another port: the hash of the addresses would spread them.
-                for _ in 0..4 {
+                for proxy in PROXY_HEADERS.repeat(2) {
                     let sender = UdpSocket::bind("127.0.0.1:0").unwrap();
-                    let packet = packet(is_long, [0, nth, 1, 2, 3, 4, 5, 6]);
+                    let packet = packet(is_long, [0, nth, 1, 2, 3, 4, 5, 6], proxy);
                     let ask = ("127.0.0.1", group.addr.port());
                     sender.send_to(&packet, ask).unwrap();
                     assert_eq!(holder(&group.udp), usize::from(nth));

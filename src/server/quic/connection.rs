@@ -25,6 +25,7 @@ use quinn_proto::{
 
 use super::late::Late;
 use super::terms::Terms;
+use super::ways::Ways;
 use super::{doq, h3};
 use crate::corefile::address::Scheme;
 use crate::limits;
@@ -52,6 +53,7 @@ pub(super) struct Connection {
     pub(super) is_marked: bool,
     /// When the driver's timer rings; `Nanos::MAX` without one.
     pub(super) armed: Nanos,
+    pub(super) ways: Ways,
     terms: Rc<Terms>,
     protocol: Protocol,
     stage: Stage,
@@ -128,6 +130,7 @@ impl Connection {
             serial,
             is_marked: false,
             armed: Nanos::MAX,
+            ways: Ways::default(),
             protocol: match terms.scheme {
                 Scheme::Https3 => Protocol::H3(Box::default()),
                 _ => Protocol::Doq,

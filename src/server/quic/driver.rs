@@ -13,6 +13,7 @@ use std::cell::RefCell;
 use std::collections::BTreeSet;
 use std::future::{Future, poll_fn};
 use std::io;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::rc::Rc;
 use std::sync::Arc;
@@ -33,6 +34,7 @@ use crate::server::clients::Client;
 use crate::server::session::{Accepting, Session};
 use crate::server::tasks::Env;
 use crate::transport::datagrams::{Datagram, Inbox, Outbox, Way};
+use crate::transport::proxy::Proxies;
 use crate::transport::udp::Socket;
 
 /// See the module.
@@ -43,6 +45,8 @@ pub(super) struct Driver {
     watch: Watch,
     endpoint: Endpoint,
     terms: Option<Rc<Terms>>,
+    /// Who may say who the client is; kept when no configuration has the listener, as long as connections do.
+    proxies: Option<Arc<Proxies>>,
     connections: Connections,
     late: Rc<Late>,
     /// Replies that have come, on their way to their connections.
@@ -99,6 +103,7 @@ impl Driver {
             endpoint: Endpoint::new(Arc::new(terms::endpoint(number)), None, true, None),
             socket,
             terms: None,
+            proxies: None,
             connections: Connections::default(),
             late: Rc::default(),
             replies: Vec::new(),
@@ -197,10 +202,12 @@ impl Driver {
         };
         let current = self.terms.take();
         let counts = &self.session.env.http;
-        self.terms = self
-            .session
-            .with_listener(|listener| Terms::of(listener, &running, counts, current.as_ref()))
-            .flatten();
+        let proxies = &mut self.proxies;
+        let renewed = self.session.with_listener(|listener| {
+            proxies.clone_from(&listener.proxies);
+            Terms::of(listener, &running, counts, current.as_ref())
+        });
+        self.terms = renewed.flatten();
         let is_same = match (&self.terms, &current) {
             (Some(new), Some(old)) => Rc::ptr_eq(new, old),
             (None, None) => true,
@@ -213,30 +220,43 @@ impl Driver {
     }
 
     fn take(&mut self, now: Nanos, datagram: &Datagram<'_>, outbox: &mut Outbox) {
+        let peer = datagram.peer;
+        let (client, octets) = match &self.proxies {
+            None => (peer, datagram.octets),
+            Some(proxies) => match proxies.unwrap_datagram(peer, datagram.octets, now) {
+                Some(named) => named,
+                None => return,
+            },
+        };
         let instant = self.times.instant(now);
         let room = room(outbox, &self.socket);
         let event = self.endpoint.handle(
             instant,
-            datagram.peer,
+            client,
             Some(datagram.local),
             EcnCodepoint::from_bits(datagram.ecn),
-            BytesMut::from(datagram.octets),
+            BytesMut::from(octets),
             room,
         );
         match event {
             Some(DatagramEvent::ConnectionEvent(handle, event)) => {
                 if let Some(connection) = self.connections.at(handle.0) {
+                    let current = connection.quic.remote_address();
+                    connection.ways.note(client, peer, current);
                     connection.quic.handle_event(event);
                     self.connections.mark(handle.0);
                 }
             }
-            Some(DatagramEvent::NewConnection(incoming)) => self.accept(now, incoming, outbox),
-            Some(DatagramEvent::Response(transmit)) => queue(outbox, &transmit),
+            Some(DatagramEvent::NewConnection(incoming)) => {
+                self.accept(now, incoming, peer, outbox);
+            }
+            Some(DatagramEvent::Response(transmit)) => queue(outbox, &transmit, peer),
             None => {}
         }
     }
 
-    fn accept(&mut self, now: Nanos, incoming: Incoming, outbox: &mut Outbox) {
+    /// `peer` sent it: the client, or a proxy in front.
+    fn accept(&mut self, now: Nanos, incoming: Incoming, peer: SocketAddr, outbox: &mut Outbox) {
         let (env, shaking) = (self.session.env.clone(), self.connections.shaking);
         let Some(terms) = self.terms.clone() else {
             return self.endpoint.ignore(incoming);
@@ -250,14 +270,20 @@ impl Driver {
             env.quic_counts.retried.inc();
             // One that is not validated may always be sent back.
             if let Ok(transmit) = self.endpoint.retry(incoming, room) {
-                queue(outbox, &transmit);
+                queue(outbox, &transmit, peer);
             }
             return;
         }
-        let client = Client::of(incoming.remote_address().ip());
-        let Some(place) = Place::take(&env, client) else {
+        let client = incoming.remote_address();
+        // One whom nobody named as a proxy could name any client to get around its bound.
+        let is_named = |proxies: &Arc<Proxies>| proxies.policy().trusts(peer);
+        let counted = match self.proxies.as_ref().is_some_and(is_named) {
+            true => client,
+            false => peer,
+        };
+        let Some(place) = Place::take(&env, Client::of(counted.ip())) else {
             let transmit = self.endpoint.refuse(incoming, room);
-            return queue(outbox, &transmit);
+            return queue(outbox, &transmit, peer);
         };
         let instant = self.times.instant(now);
         let quic = terms.quic.clone();
@@ -265,13 +291,14 @@ impl Driver {
             Ok((handle, quic)) => {
                 self.connections.serial += 1;
                 let serial = self.connections.serial;
-                let connection = Connection::new(quic, handle, serial, terms, place, now);
+                let mut connection = Connection::new(quic, handle, serial, terms, place, now);
+                connection.ways.note(client, peer, client);
                 self.connections.insert(handle.0, connection);
             }
             Err(refused) => {
                 env.quic_counts.failed.inc();
                 if let Some(transmit) = refused.response {
-                    queue(outbox, &transmit);
+                    queue(outbox, &transmit, peer);
                 }
             }
         }
@@ -333,7 +360,9 @@ impl Driver {
             let Some(transmit) = connection.quic.poll_transmit(instant, self.segments, room) else {
                 return;
             };
-            queue(outbox, &transmit);
+            if let Some(peer) = connection.ways.to(transmit.destination) {
+                queue(outbox, &transmit, peer);
+            }
         }
     }
 
@@ -469,9 +498,10 @@ fn room<'a>(outbox: &'a mut Outbox, socket: &Socket) -> &'a mut Vec<u8> {
     outbox.room()
 }
 
-fn queue(outbox: &mut Outbox, transmit: &Transmit) {
+/// `peer` takes it: the client to whom it is addressed, or a proxy in front.
+fn queue(outbox: &mut Outbox, transmit: &Transmit, peer: SocketAddr) {
     let way = Way {
-        peer: transmit.destination,
+        peer,
         local: transmit.src_ip,
         ecn: transmit.ecn.map_or(0, |ecn| ecn as u8),
     };

@@ -26,6 +26,7 @@ mod late;
 mod terms;
 #[cfg(test)]
 mod tests;
+mod ways;
 
 use std::pin::pin;
 use std::rc::Rc;

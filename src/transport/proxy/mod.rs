@@ -19,7 +19,7 @@
 mod header;
 mod sessions;
 #[cfg(test)]
-mod tests;
+pub mod tests;
 
 use std::net::SocketAddr;
 use std::sync::Arc;

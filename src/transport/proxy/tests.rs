@@ -23,8 +23,8 @@ fn binary(command: u8, family: u8, body: &[u8]) -> Vec<u8> {
     [SIGNATURE, &[command, family], &len, body].concat()
 }
 
-/// One that names `client` as the source.
-fn named(client: &str) -> Vec<u8> {
+/// A header of version 2 that names `client` as the source.
+pub fn named(client: &str) -> Vec<u8> {
     let client = addr(client);
     let (family, mut body) = match client {
         SocketAddr::V4(v4) => (0x12, [v4.ip().octets(), [198, 51, 100, 1]].concat()),

@@ -149,6 +149,8 @@ pub(super) struct Got {
 /// One connection.
 pub(super) struct Client {
     pub(super) socket: UdpSocket,
+    /// What a proxy puts in front of each datagram.
+    pub(super) front: Vec<u8>,
     server: SocketAddr,
     endpoint: Endpoint,
     handle: ConnectionHandle,
@@ -171,6 +173,7 @@ impl Client {
             .unwrap();
         Client {
             socket: bound(),
+            front: Vec::new(),
             server,
             endpoint,
             handle,
@@ -333,7 +336,8 @@ impl Client {
         while let Some(transmit) = self.quic.poll_transmit(Instant::now(), 1, &mut out) {
             let Transmit { size, .. } = transmit;
             // One that is lost comes again.
-            let _ = self.socket.send_to(&out[..size], self.server);
+            let datagram = [&self.front, &out[..size]].concat();
+            let _ = self.socket.send_to(&datagram, self.server);
             out.clear();
         }
     }

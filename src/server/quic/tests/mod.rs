@@ -3,6 +3,7 @@
 mod client;
 mod http3;
 mod misuse;
+mod proxied;
 mod upstream;
 
 use std::time::Duration;
