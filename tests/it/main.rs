@@ -6,6 +6,7 @@
 #[cfg(feature = "acme")]
 mod acme;
 mod allocations;
+mod attacks;
 mod backends;
 mod client;
 mod corefiles;

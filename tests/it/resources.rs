@@ -87,9 +87,15 @@ fn when_descriptors_run_out_udp_answers_and_tcp_recovers() {
         .filter_map(|_| TcpStream::connect_timeout(&addr, Duration::from_secs(2)).ok())
         .collect();
     assert!(held.len() > 50, "{}", held.len());
+    // Those that cannot be accepted stay in the queue, which must not keep a core busy.
+    let before = server.cpu_time();
     for _ in 0..10 {
         assert_eq!(client::udp(addr, "example.org A").rcode, "NOERROR");
+        std::thread::sleep(Duration::from_millis(100));
     }
+    let used = server.cpu_time() - before;
+    assert!(used < Duration::from_millis(400), "{used:?} of a second");
+    assert!(server.descriptors() > 90, "{}", server.descriptors());
     drop(held);
     eventually("TCP is served again", || {
         let Ok(stream) = TcpStream::connect_timeout(&addr, Duration::from_secs(2)) else {

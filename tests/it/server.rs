@@ -111,6 +111,24 @@ impl Server {
         number.and_then(|text| text.parse().ok()).expect("a number")
     }
 
+    /// Descriptors that the process has open.
+    pub fn descriptors(&self) -> usize {
+        let path = format!("/proc/{}/fd", self.child.id());
+        std::fs::read_dir(path).expect("a running process").count()
+    }
+
+    /// CPU time that the process has used.
+    pub fn cpu_time(&self) -> Duration {
+        let path = format!("/proc/{}/stat", self.child.id());
+        let stat = std::fs::read_to_string(path).expect("a running process");
+        // Behind the name, which ends with the last parenthesis, utime and stime are words 12 and 13 (proc(5)).
+        let (_, rest) = stat.rsplit_once(')').expect("a name");
+        let words = rest.split_whitespace().skip(11).take(2);
+        let ticks: u64 = words.map(|word| word.parse::<u64>().expect("ticks")).sum();
+        // A tick is a hundredth of a second wherever Linux shows it (USER_HZ).
+        Duration::from_millis(ticks * 10)
+    }
+
     /// Everything printed so far.
     pub fn lines(&self) -> Vec<String> {
         self.output.lines.lock().expect("no panic").clone()

@@ -11,7 +11,7 @@ use percoredns::tls;
 use rustls::pki_types::ServerName;
 use rustls::{ClientConfig, ClientConnection, StreamOwned};
 
-use crate::client::{self, decode, frame, query};
+use crate::client::{self, Reply, decode, frame, query};
 use crate::interop::{output, program};
 use crate::server::{Folder, PATIENCE, Server, eventually};
 use crate::tcp::closed_after;
@@ -31,7 +31,7 @@ fn both_backends(lines: &str, test: impl Fn(&Server, &Authority)) {
 }
 
 /// A client that trusts the authority.
-pub struct Tls(StreamOwned<ClientConnection, TcpStream>);
+pub struct Tls(pub StreamOwned<ClientConnection, TcpStream>);
 
 impl Tls {
     fn config(ca_file: &str) -> Arc<ClientConfig> {
@@ -55,7 +55,7 @@ impl Tls {
         Tls(StreamOwned::new(tls, tcp))
     }
 
-    fn receive(&mut self) -> std::io::Result<Vec<u8>> {
+    pub fn receive(&mut self) -> std::io::Result<Vec<u8>> {
         let mut len = [0; 2];
         self.0.read_exact(&mut len)?;
         let mut message = vec![0; u16::from_be_bytes(len).into()];
@@ -65,13 +65,26 @@ impl Tls {
 
     /// Shakes hands; the certificate that is shown.
     pub fn shake_hands(mut self) -> Vec<u8> {
-        while self.0.conn.is_handshaking() {
-            self.0
-                .conn
-                .complete_io(&mut self.0.sock)
-                .expect("a handshake");
-        }
+        self.finish_handshake();
         self.certificate()
+    }
+
+    pub fn finish_handshake(&mut self) {
+        self.try_handshake().expect("a handshake");
+    }
+
+    pub fn try_handshake(&mut self) -> std::io::Result<()> {
+        while self.0.conn.is_handshaking() {
+            self.0.conn.complete_io(&mut self.0.sock)?;
+        }
+        Ok(())
+    }
+
+    pub fn ask(&mut self, id: u16, text: &str) -> Reply {
+        self.0.write_all(&frame(&query(id, text))).unwrap();
+        let reply = decode(&self.receive().expect("a reply"));
+        assert_eq!(reply.id, id);
+        reply
     }
 
     fn certificate(&self) -> Vec<u8> {
@@ -170,9 +183,7 @@ fn pipelined_queries_are_answered_and_fast_answers_overtake() {
 fn records_may_be_cut_anywhere_and_half_a_stream_is_answered() {
     both_backends("whoami", |server, authority| {
         let mut tls = Tls::open(server.addr("tls://.:"), authority);
-        while tls.0.conn.is_handshaking() {
-            tls.0.conn.complete_io(&mut tls.0.sock).unwrap();
-        }
+        tls.finish_handshake();
         let message = frame(&query(9, "example.org A"));
         let (one, other) = message.split_at(5);
         for part in [one, other] {
@@ -200,10 +211,7 @@ fn a_changed_certificate_is_served_and_nothing_is_lost() {
     both_backends("whoami", |server, authority| {
         let to = server.addr("tls://.:");
         let mut old = Tls::open(to, authority);
-        let ask = |tls: &mut Tls| {
-            tls.0.write_all(&frame(&query(3, "example.org A"))).unwrap();
-            assert_eq!(decode(&tls.receive().unwrap()).id, 3);
-        };
+        let ask = |tls: &mut Tls| drop(tls.ask(3, "example.org A"));
         ask(&mut old);
         authority.server("dns", &["dns.test"]);
         eventually("the new certificate is served", || {
@@ -246,8 +254,7 @@ fn who_does_not_shake_hands_is_cut_off_and_hurts_nobody() {
             let _ = long.0.write_all(&vec![0; 0xffff]);
             assert!(closed_after(long) < Duration::from_secs(10));
             let mut tls = Tls::open(to, authority);
-            tls.0.write_all(&frame(&query(2, "example.org A"))).unwrap();
-            assert_eq!(decode(&tls.receive().unwrap()).id, 2);
+            tls.ask(2, "example.org A");
         },
     );
 }

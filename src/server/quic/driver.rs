@@ -221,6 +221,8 @@ impl Driver {
 
     fn take(&mut self, now: Nanos, datagram: &Datagram<'_>, outbox: &mut Outbox) {
         let peer = datagram.peer;
+        #[cfg(test)]
+        assert_ne!(datagram.octets, super::tests::DIE, "told to die");
         let (client, octets) = match &self.proxies {
             None => (peer, datagram.octets),
             Some(proxies) => match proxies.unwrap_datagram(peer, datagram.octets, now) {

@@ -9,7 +9,7 @@ mod upstream;
 use std::time::Duration;
 
 use client::{Client, Got, Identity, Server, framed, query, with_options};
-use quinn_proto::Dir;
+use quinn_proto::{ConnectionError, Dir};
 
 use crate::runtime::{self, Backend};
 use crate::server::quic::doq;
@@ -175,6 +175,36 @@ fn refused_streams(reason: &str) -> f64 {
             &[("reason", reason)],
         )
         .unwrap_or(0.0)
+}
+
+/// A datagram that makes the driver panic as a fault of ours would.
+pub(super) const DIE: &[u8] = b"die";
+
+#[test]
+fn a_driver_that_panics_is_followed_by_another() {
+    on_backends(|backend| {
+        let identity = Identity::new();
+        let server = Server::start(backend, &identity, "quic://.:0", HOSTS, 1);
+        let config = identity.client_config("doq", false);
+        let mut client = Client::connect(server.addr, config.clone());
+        client.ask(&query("one.test", types::A));
+        let panics = || registry().value("coredns_panics_total", &[]).unwrap_or(0.0);
+        let before = panics();
+        client.socket.send_to(DIE, server.addr).unwrap();
+        // What a connection that is gone sends is answered by a stateless reset, which ends it at once.
+        let id = client.quic.streams().open(Dir::Bi).unwrap();
+        client.write(id, &framed(&query("one.test", types::A)), true);
+        client.until(|client| client.lost == Some(ConnectionError::Reset));
+        assert!(panics() > before);
+        let mut next = Client::connect(server.addr, config.clone());
+        assert!(
+            next.ask(&query("one.test", types::A))
+                .ends_with(&[192, 0, 2, 1])
+        );
+        next.close();
+        // The counts of the driver that is gone are given back.
+        assert_eq!(server.stop(), 0);
+    });
 }
 
 /// Long enough for what is sent to arrive.

@@ -230,27 +230,45 @@ pub fn get_block() -> Vec<u8> {
     block
 }
 
-/// Reads until the peer closes and returns the frames: kind, flags, stream, payload.
-pub async fn frames(tcp: &mut TcpStream) -> Vec<(u8, u8, u32, Vec<u8>)> {
-    let (mut octets, mut chunk) = (Vec::new(), vec![0; 65_536]);
-    while let Ok(count @ 1..) = tcp.read(&mut chunk).await {
-        octets.extend_from_slice(&chunk[..count]);
-    }
-    let (mut frames, mut rest) = (Vec::new(), &octets[..]);
-    while let Some((head, after)) = rest.split_first_chunk::<9>() {
-        let len = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
-        let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
-        let Some((payload, after)) = after.split_at_checked(len) else {
-            break;
-        };
-        frames.push((head[3], head[4], stream, payload.to_vec()));
-        rest = after;
-    }
+/// A frame that came: kind, flags, stream, payload.
+pub type Frame = (u8, u8, u32, Vec<u8>);
+
+/// Reads until the peer closes and returns the frames.
+pub async fn frames(tcp: &mut TcpStream) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    frames_until(tcp, &mut frames, |_| false).await;
     frames
 }
 
+/// Reads until such a frame has come, or the peer closes.
+pub async fn frames_until(
+    tcp: &mut TcpStream,
+    frames: &mut Vec<Frame>,
+    is_last: impl Fn(&Frame) -> bool,
+) {
+    let (mut octets, mut chunk) = (Vec::new(), vec![0; 65_536]);
+    let before = frames.len();
+    while let Ok(count @ 1..) = tcp.read(&mut chunk).await {
+        octets.extend_from_slice(&chunk[..count]);
+        let mut rest = &octets[..];
+        while let Some((head, after)) = rest.split_first_chunk::<9>() {
+            let len = u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize;
+            let stream = u32::from_be_bytes([head[5], head[6], head[7], head[8]]);
+            let Some((payload, after)) = after.split_at_checked(len) else {
+                break;
+            };
+            frames.push((head[3], head[4], stream, payload.to_vec()));
+            rest = after;
+        }
+        octets = rest.to_vec();
+        if octets.is_empty() && frames[before..].iter().any(&is_last) {
+            return;
+        }
+    }
+}
+
 /// The reason of the GOAWAY frame that a connection ended with.
-pub fn goaway(frames: &[(u8, u8, u32, Vec<u8>)]) -> Option<u8> {
+pub fn goaway(frames: &[Frame]) -> Option<u8> {
     let last = frames.iter().rev().find(|frame| frame.0 == 7)?;
     last.3.get(7).copied()
 }
