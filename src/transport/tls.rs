@@ -42,6 +42,8 @@ pub struct TlsStream<S> {
     is_ended: bool,
     /// The peer is being told that we end.
     is_told: bool,
+    /// The peer broke the protocol: there is an alert for it, and nothing else.
+    is_broken: bool,
 }
 
 /// The server's end.
@@ -116,6 +118,7 @@ impl<S: Side> TlsStream<S> {
             outgoing: Vec::new(),
             is_ended: false,
             is_told: false,
+            is_broken: false,
         }
     }
 
@@ -228,7 +231,7 @@ impl<S: Side> TlsStream<S> {
     /// # Errors
     /// The connection is gone.
     pub fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        if !self.is_told {
+        if !self.is_told && !self.is_broken {
             self.is_told = true;
             self.write_records(0, &mut |traffic, out| traffic.queue_close_notify(out))?;
         }
@@ -258,6 +261,9 @@ impl<S: Side> TlsStream<S> {
         sink: &mut dyn FnMut(&[u8]),
         write: Option<Write<'_, S::Data>>,
     ) -> io::Result<()> {
+        if self.is_broken {
+            return Err(io::ErrorKind::NotConnected.into());
+        }
         if self.partial.is_empty() {
             let used = self.run(received, sink, write)?;
             self.partial.extend_from_slice(&received[used..]);
@@ -319,11 +325,14 @@ impl<S: Side> TlsStream<S> {
                 Ok(ConnectionState::Closed) => (self.is_ended, is_done) = (true, true),
                 // Waiting for the peer. Early data is never agreed on.
                 Ok(_) => is_done = true,
-                // The next rounds hand out the alert.
-                Err(error) if failure.is_none() => failure = Some(error),
-                Err(_) => is_done = true,
+                Err(error) => failure = Some(error),
             }
             used += discard;
+            if failure.is_some() {
+                self.is_broken = true;
+                // The next round hands out the alert. One more would fail over the same octets, and rustls allows one alert.
+                is_done = !self.side.wants_write();
+            }
             if is_done {
                 return match (failure, write) {
                     (Some(error), _) => Err(invalid(error)),
