@@ -12,6 +12,7 @@ pub mod config;
 mod cores;
 mod designated;
 mod doh;
+pub mod doors;
 mod handshakes;
 mod http_counts;
 mod own;

@@ -5,6 +5,10 @@ use std::path::Path;
 
 #[path = "../fuzz/bodies/corefile.rs"]
 mod corefile;
+#[path = "../fuzz/bodies/doh.rs"]
+mod doh;
+#[path = "../fuzz/bodies/http3.rs"]
+mod http3;
 #[path = "../fuzz/bodies/message.rs"]
 mod message;
 #[path = "../fuzz/bodies/name.rs"]
@@ -79,6 +83,16 @@ impl Random {
 #[test]
 fn corefiles() {
     smoke("corefile", corefile::run);
+}
+
+#[test]
+fn doh_and_grpc() {
+    smoke("doh", doh::run);
+}
+
+#[test]
+fn http3_streams() {
+    smoke("http3", http3::run);
 }
 
 #[test]

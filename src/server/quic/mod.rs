@@ -21,7 +21,7 @@
 mod connection;
 mod doq;
 mod driver;
-mod h3;
+pub(super) mod h3;
 mod late;
 mod terms;
 #[cfg(test)]

@@ -10,7 +10,7 @@
 )]
 
 mod dns;
-mod http;
+pub(super) mod http;
 mod late;
 mod proxied;
 

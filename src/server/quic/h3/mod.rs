@@ -16,7 +16,7 @@ mod qpack;
 mod side;
 mod table;
 
-pub(super) use side::{Peer, Side};
+pub(in crate::server) use side::{Peer, Side};
 
 use std::borrow::Cow;
 
@@ -46,7 +46,7 @@ pub(super) mod code {
 
 /// What is wrong with a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Fault {
+pub(in crate::server) enum Fault {
     /// Its stream ends, with this code.
     Stream(u32),
     /// The connection ends, with this code and reason.
@@ -66,7 +66,7 @@ const _: () = assert!(HTTP_HEADER_OCTETS == 0x4000);
 pub(super) const REQUEST_OCTETS: usize = HTTP_HEADER_OCTETS + MESSAGE_OCTETS + H3_FRAMING_OCTETS;
 
 /// Reads the stream of a request: its head and its body.
-pub(super) fn request(mut stream: &[u8]) -> Result<(Parts, Cow<'_, [u8]>), Fault> {
+pub(in crate::server) fn request(mut stream: &[u8]) -> Result<(Parts, Cow<'_, [u8]>), Fault> {
     let mut head = None;
     let mut body = Cow::Borrowed(&[][..]);
     let mut has_trailers = false;

@@ -18,7 +18,7 @@ use crate::limits::H3_CONTROL_OCTETS;
 
 /// What is known of the client's streams of one way.
 #[derive(Default)]
-pub(in crate::server::quic) struct Peer {
+pub(in crate::server) struct Peer {
     /// By stream: no more than `limits::H3_SIDE_STREAMS`, which the transport sees to.
     streams: BTreeMap<StreamId, Stream>,
     /// Which of the three kinds there have been.
@@ -27,7 +27,7 @@ pub(in crate::server::quic) struct Peer {
 
 /// Whether a stream is of a kind that we know; one that is not may be stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::server::quic) enum Side {
+pub(in crate::server) enum Side {
     Known,
     Unknown,
 }
@@ -57,7 +57,7 @@ impl Peer {
     ///
     /// # Errors
     /// The client breaks the protocol: the connection ends with that code and reason.
-    pub(in crate::server::quic) fn take(
+    pub(in crate::server) fn take(
         &mut self,
         id: StreamId,
         octets: &[u8],
@@ -105,6 +105,11 @@ impl Peer {
             true => Err((code::CLOSED_CRITICAL_STREAM, "a critical stream has ended")),
             false => Ok(Side::Known),
         }
+    }
+
+    /// Octets that are kept until more come.
+    pub(in crate::server) fn kept(&self) -> usize {
+        self.streams.values().map(|stream| stream.rest.len()).sum()
     }
 }
 

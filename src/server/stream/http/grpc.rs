@@ -56,7 +56,7 @@ pub(super) fn check(head: &Parts) -> Result<(), Response<()>> {
 ///
 /// # Errors
 /// How the call ends.
-pub(super) fn message(body: &[u8]) -> Result<&[u8], Response<()>> {
+pub(in crate::server) fn message(body: &[u8]) -> Result<&[u8], Response<()>> {
     let invalid = |text| failure(Status::InvalidArgument, text);
     unframe_grpc(body).map_err(|unframed| match unframed {
         Unframed::Empty => invalid("the call has no message"),

@@ -16,7 +16,7 @@
     )
 )]
 
-mod grpc;
+pub(in crate::server) mod grpc;
 mod one;
 #[cfg(test)]
 mod tests;
