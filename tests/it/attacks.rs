@@ -4,6 +4,7 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::time::Duration;
 
+use percoredns::limits::{HANDSHAKES_PER_CLIENT, HANDSHAKES_PER_CORE};
 use percoredns::testing::authority::Authority;
 
 use crate::client::{self, Tcp, decode, frame, query};
@@ -208,16 +209,22 @@ fn handshakes_that_never_come_leave_room_to_others_up_to_their_bound() {
     let patient = "timeouts {\n read 20s\n }";
     both_backends(patient, |server, authority, metrics| {
         let to = server.addr("tls://.:");
+        let assert_refused = |host: u8, count: f64| {
+            let mut one_more = from(host, to);
+            one_more.set_read_timeout(Some(PATIENCE)).unwrap();
+            assert_eq!(one_more.read(&mut [0]).expect("its end"), 0);
+            assert_eq!(handshakes(metrics, "refused"), count);
+        };
+        let (of_core, of_client) = (HANDSHAKES_PER_CORE, HANDSHAKES_PER_CLIENT as usize);
         let mut held: Vec<TcpStream> = (0..20).map(|_| from(2, to)).collect();
         assert_serves(server, authority);
-        // From two addresses, so that no client has more than it may.
-        let most = percoredns::limits::HANDSHAKES_PER_CORE;
-        held.extend((20..most).map(|nth| from(2 + (nth % 2) as u8, to)));
+        held.extend((20..of_client).map(|_| from(2, to)));
         assert_eq!(handshakes(metrics, "refused"), 0.0);
-        let mut one_more = from(4, to);
-        one_more.set_read_timeout(Some(PATIENCE)).unwrap();
-        assert_eq!(one_more.read(&mut [0]).expect("its end"), 0);
+        assert_refused(2, 1.0);
+        assert_serves(server, authority);
+        held.extend((of_client..of_core).map(|nth| from(2 + (nth / of_client) as u8, to)));
         assert_eq!(handshakes(metrics, "refused"), 1.0);
+        assert_refused(99, 2.0);
         // Who speaks in the clear is served all the same.
         let addr = server.addr(".:");
         assert_eq!(client::tcp(addr, "example.org A").rcode, "NOERROR");
