@@ -32,6 +32,7 @@ mod pipeline;
 mod policy;
 mod pool;
 pub mod resolve;
+mod scope;
 mod session;
 mod single;
 pub mod target;
@@ -49,6 +50,7 @@ pub use health::{Health, Probe};
 pub use message::{Request, RequestBuffer, accept};
 pub use policy::Policy;
 pub use pool::{Pool, PoolSettings};
+pub use scope::Scope;
 
 /// What carries the messages of an upstream that speaks [`Transport::Dns`].
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -12,11 +12,11 @@ mod tests;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use crate::corefile::{Args, SetupError, ZoneName};
+use crate::corefile::{Args, SetupError};
 use crate::plugin::{Answer, Flow, OpenCx, Plugin, Query, Role, SetupCx, TaskCx};
 use crate::telemetry::metrics::{Counter, registry};
 use crate::tune::CoreSettings;
-use crate::upstream::{Health, Policy, Pool, PoolSettings, Probe};
+use crate::upstream::{Health, Policy, Pool, PoolSettings, Probe, Scope};
 use crate::wire::rcode::Rcode;
 use crate::wire::reply::Section;
 
@@ -31,8 +31,7 @@ pub struct Forward {
 
 /// One `forward FROM TO...` with its options.
 pub struct Line {
-    from: ZoneName,
-    except: Vec<ZoneName>,
+    scope: Scope,
     upstreams: Vec<Arc<Health>>,
     policy: Policy,
     force_tcp: bool,
@@ -83,7 +82,11 @@ impl Plugin for Forward {
     }
 
     fn on_query(&self, query: &mut Query) -> Flow {
-        match self.lines.iter().find(|line| line.takes(query.name())) {
+        match self
+            .lines
+            .iter()
+            .find(|line| line.scope.takes(query.name()))
+        {
             None => Flow::Next,
             Some(line) if line.is_full() => self.reject(line, query),
             Some(_) => Flow::Park,
@@ -96,7 +99,7 @@ impl Plugin for Forward {
             // A counter alone, since thousands may wait here: a range and its line would take four times the room.
             let mut nth = 0;
             while nth < self.lines.len() {
-                if self.lines[nth].takes(query.name()) {
+                if self.lines[nth].scope.takes(query.name()) {
                     let Some(_turn) = self.lines[nth].enter() else {
                         return self.reject(&self.lines[nth], query);
                     };
@@ -127,12 +130,6 @@ impl Forward {
 }
 
 impl Line {
-    /// Whether this line is for the name. The zone's own name is never excepted.
-    fn takes(&self, name: &[u8]) -> bool {
-        self.from.is_suffix_of(name)
-            && (name == self.from.wire() || !self.except.iter().any(|zone| zone.is_suffix_of(name)))
-    }
-
     /// Whether the reply is one that `next` or `next_on_nodata` hands to the next line.
     fn goes_on(&self, query: &Query) -> bool {
         if query.answer != Answer::Written {

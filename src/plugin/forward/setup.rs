@@ -12,7 +12,9 @@ use crate::lang::duration::{self, GoDuration};
 use crate::plugin::SetupCx;
 use crate::upstream::target::{self, Takes, Target};
 use crate::upstream::terms::{self, Terms};
-use crate::upstream::{Address, Endpoint, Health, Method, Policy, PoolSettings, Probe, Protocol};
+use crate::upstream::{
+    Address, Endpoint, Health, Method, Policy, PoolSettings, Probe, Protocol, Scope,
+};
 use crate::wire::name::NameBuf;
 use crate::wire::rcode::Rcode;
 
@@ -204,8 +206,10 @@ impl Options {
         };
         let upstreams: Vec<_> = endpoints.into_iter().map(health).collect();
         Ok(Line {
-            from,
-            except: self.except,
+            scope: Scope {
+                from,
+                except: self.except,
+            },
             policy: self.policy,
             force_tcp: self.force_tcp,
             prefer_udp: self.prefer_udp,

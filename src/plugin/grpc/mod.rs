@@ -11,9 +11,9 @@ mod tests;
 
 use std::sync::Arc;
 
-use crate::corefile::{Args, Fall, SetupError, ZoneName};
+use crate::corefile::{Args, Fall, SetupError};
 use crate::plugin::{Answer, Flow, OpenCx, Plugin, Query, Role, SetupCx, TaskCx};
-use crate::upstream::{Call, Error, Health, Policy, Pool, PoolSettings, Protocol};
+use crate::upstream::{Call, Error, Health, Policy, Pool, PoolSettings, Protocol, Scope};
 use crate::wire::rcode::Rcode;
 use metrics::Metrics;
 
@@ -26,8 +26,7 @@ pub struct Grpc {
 
 /// `grpc FROM TO...` with its options.
 pub struct Line {
-    from: ZoneName,
-    except: Vec<ZoneName>,
+    scope: Scope,
     upstreams: Vec<Arc<Health>>,
     policy: Policy,
     fall: Fall,
@@ -56,7 +55,7 @@ impl Plugin for Grpc {
     }
 
     fn on_query(&self, query: &mut Query) -> Flow {
-        match self.line.takes(query.name()) {
+        match self.line.scope.takes(query.name()) {
             true => Flow::Park,
             false => Flow::Next,
         }
@@ -116,13 +115,5 @@ impl Grpc {
             }
         }
         Err(last)
-    }
-}
-
-impl Line {
-    /// Whether this line is for the name. The zone's own name is never excepted.
-    fn takes(&self, name: &[u8]) -> bool {
-        self.from.is_suffix_of(name)
-            && (name == self.from.wire() || !self.except.iter().any(|zone| zone.is_suffix_of(name)))
     }
 }

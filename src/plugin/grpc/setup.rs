@@ -10,7 +10,7 @@ use crate::limits;
 use crate::plugin::SetupCx;
 use crate::upstream::target::Takes;
 use crate::upstream::terms::{self, Terms};
-use crate::upstream::{Endpoint, Health, Policy, PoolSettings};
+use crate::upstream::{Endpoint, Health, Policy, PoolSettings, Scope};
 
 pub(super) fn parse(args: &mut Args<'_>, cx: &mut SetupCx<'_>) -> Result<Line, SetupError> {
     args.next();
@@ -46,8 +46,7 @@ pub(super) fn parse(args: &mut Args<'_>, cx: &mut SetupCx<'_>) -> Result<Line, S
         cx.carry.obtain(&key, || Health::new(None, endpoint))
     };
     Ok(Line {
-        from,
-        except,
+        scope: Scope { from, except },
         policy,
         fall,
         sockets: PoolSettings {

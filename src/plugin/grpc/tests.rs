@@ -20,7 +20,7 @@ fn options() {
             fallthrough b.example.org
         }",
     );
-    assert_eq!(line.from.as_str(), "example.org.");
+    assert_eq!(line.scope.from.as_str(), "example.org.");
     let to: Vec<_> = line.upstreams.iter().map(|health| health.to()).collect();
     assert_eq!(
         to,
@@ -32,7 +32,7 @@ fn options() {
         ]
     );
     assert!(line.upstreams[0].endpoint().tls.is_none());
-    let except: Vec<_> = line.except.iter().map(ZoneName::as_str).collect();
+    let except: Vec<_> = line.scope.except.iter().map(|zone| zone.as_str()).collect();
     assert_eq!(except, ["a.example.org.", "10.in-addr.arpa."]);
     assert!(matches!(line.policy, Policy::Sequential));
     assert_eq!(line.fall.zones()[0].as_str(), "b.example.org.");

@@ -19,7 +19,7 @@ fn line(lines: &str) -> Line {
 #[test]
 fn defaults() {
     let line = line("forward . 127.0.0.1");
-    assert_eq!(line.from.as_str(), ".");
+    assert_eq!(line.scope.from.as_str(), ".");
     assert_eq!(line.upstreams[0].to(), "127.0.0.1:53");
     assert!(matches!(line.policy, Policy::Random));
     assert_eq!(
@@ -59,14 +59,14 @@ fn options() {
             resolver 127.0.0.1 127.0.0.1:54
         }",
     );
-    assert_eq!(line.from.as_str(), "example.org.");
+    assert_eq!(line.scope.from.as_str(), "example.org.");
     let to: Vec<_> = line
         .upstreams
         .iter()
         .map(|upstream| upstream.to())
         .collect();
     assert_eq!(to, ["127.0.0.1:53", "[::1]:54"]);
-    let except: Vec<_> = line.except.iter().map(ZoneName::as_str).collect();
+    let except: Vec<_> = line.scope.except.iter().map(|zone| zone.as_str()).collect();
     assert_eq!(
         except,
         ["a.example.org.", "10.in-addr.arpa.", "b.example.org."]
