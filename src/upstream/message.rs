@@ -9,6 +9,8 @@
     )
 )]
 
+use std::borrow::Cow;
+
 use super::entropy;
 use crate::limits::MESSAGE_OCTETS;
 use crate::transport::proxy::{self, Carried, Ends};
@@ -39,24 +41,27 @@ pub struct RequestBuffer {
 }
 
 impl RequestBuffer {
-    /// Encodes a query.
+    /// Encodes a query, without the options that were for the client's own connection.
     pub fn new(request: &Request<'_>) -> RequestBuffer {
         let question = &request.question;
-        let len = HEADER + question.name.len() + 4 + request.edns.wire_len();
+        let mut edns = Cow::Borrowed(request.edns);
+        if edns.iter().any(|(code, _)| is_hop_by_hop(code)) {
+            edns.to_mut().retain(|code, _| !is_hop_by_hop(code));
+        }
+        let len = HEADER + question.name.len() + 4 + edns.wire_len();
         let mut octets = vec![0; 2 + len].into_boxed_slice();
         // A name has 255 octets and the options came in a message, so this fits 16 bits.
         octets[..2].copy_from_slice(&(len as u16).to_be_bytes());
         let word = request.flags & (flag::OPCODE | flag::RD | flag::AD | flag::CD);
         octets[4..6].copy_from_slice(&word.to_be_bytes());
         octets[6..8].copy_from_slice(&1u16.to_be_bytes());
-        octets[12..14].copy_from_slice(&u16::from(request.edns.present).to_be_bytes());
+        octets[12..14].copy_from_slice(&u16::from(edns.present).to_be_bytes());
         let at = 2 + HEADER;
         let end = at + question.name.len();
         octets[at..end].copy_from_slice(question.name);
         octets[end..end + 2].copy_from_slice(&question.qtype.to_be_bytes());
         octets[end + 2..end + 4].copy_from_slice(&question.qclass.to_be_bytes());
-        if request.edns.present {
-            let edns = request.edns;
+        if edns.present {
             // The room was computed from the same record.
             let _ = edns::write_opt(
                 &mut octets[end + 4..],
@@ -108,8 +113,8 @@ impl RequestBuffer {
         let opt = message + HEADER + self.question_octets().len();
         out[message..message + 2].copy_from_slice(&id.to_be_bytes());
         let len = out.len() - message;
-        // A query that is padded already, or near the end of what a length can say, goes as it is.
-        if opt < out.len() && !self.is_padded() && len < MESSAGE_OCTETS - 2 * PADDED {
+        // A query near the end of what a length can say goes as it is.
+        if opt < out.len() && len < MESSAGE_OCTETS - 2 * PADDED {
             let padding = (len + 4).next_multiple_of(PADDED) - len - 4;
             out.extend_from_slice(&edns::option::PADDING.to_be_bytes());
             // Less than a block.
@@ -124,13 +129,6 @@ impl RequestBuffer {
         if !framed {
             out.drain(start..message);
         }
-    }
-
-    /// Whether the options that came with the query pad it.
-    fn is_padded(&self) -> bool {
-        let opt = 2 + HEADER + self.question_octets().len();
-        let options = self.octets.get(opt + OPT_FIXED..).unwrap_or_default();
-        edns::options(options).any(|(code, _)| code == edns::option::PADDING)
     }
 
     /// The message alone.
@@ -152,7 +150,8 @@ impl RequestBuffer {
     }
 }
 
-/// Reads `message` into `reply` if it answers this query; false for anything else, whatever `reply` then holds.
+/// Reads `message` into `reply` if it answers this query; false for anything else, whatever `reply` then holds. Options that were for
+/// the connection to the upstream are left out.
 ///
 /// `is_cut` says that the datagram was longer than what was read of it. A reply that is cut, by us or by an upstream that set TC in
 /// the middle of a record, becomes an empty one with TC: the client asks again over TCP.
@@ -175,6 +174,7 @@ pub fn accept(
                 return false;
             }
         }
+        // It has no options.
         Ok(0) => return bare_error(message, flags) && reply.read(message).is_ok(),
         _ => return false,
     }
@@ -182,7 +182,10 @@ pub fn accept(
         return empty_truncated(flags, reply);
     }
     match reply.read(message) {
-        Ok(()) => true,
+        Ok(()) => {
+            reply.edns.retain(|code, _| !is_hop_by_hop(code));
+            true
+        }
         Err(Malformed::Short) if flags & flag::TC != 0 => empty_truncated(flags, reply),
         Err(_) => false,
     }
@@ -226,6 +229,12 @@ fn same_question(message: &[u8], question: &Question<'_>) -> bool {
     name.as_wire().eq_ignore_ascii_case(question.name)
         && u16_at(message, at) == Ok(question.qtype)
         && u16_at(message, at + 2) == Ok(question.qclass)
+}
+
+/// Whether an option is between the two ends of a connection, and not to be handed on: padding (RFC 7830 section 3; lengths are hidden
+/// from those who watch this connection) and how long it is kept (RFC 7828 section 3.1).
+fn is_hop_by_hop(code: u16) -> bool {
+    matches!(code, edns::option::PADDING | edns::option::TCP_KEEPALIVE)
 }
 
 fn empty_truncated(flags: u16, reply: &mut Reply) -> bool {
@@ -317,8 +326,41 @@ mod tests {
         let exact = format!("{}.{}", "a".repeat(60), "b".repeat(34));
         assert_eq!(check(&exact, &edns, 128), Some(0));
         assert_eq!(check(&format!("{exact}b"), &edns, 256), Some(127));
+    }
+
+    #[test]
+    fn options_of_one_connection_are_not_handed_to_another() {
+        let name = name("example.org");
+        let mut edns = Edns::default();
+        edns.ensure(1232);
         edns.push(edns::option::PADDING, &[0; 3]);
-        assert_eq!(check("a", &edns, 12 + 3 + 4 + 11 + 7), Some(3));
+        edns.push(edns::option::COOKIE, &[7; 8]);
+        edns.push(edns::option::TCP_KEEPALIVE, &[]);
+        edns.push(edns::option::PADDING, &[]);
+        let sent = request(&name, &edns);
+        let mut parsed = Parsed::default();
+        let mut check = |message: &[u8], want: &[u16]| {
+            assert_eq!(parse(message, &mut parsed), Verdict::Accept);
+            let codes: Vec<u16> = parsed.edns.iter().map(|option| option.0).collect();
+            assert_eq!(codes, want);
+        };
+        check(sent.datagram(), &[edns::option::COOKIE]);
+        let mut padded = Vec::new();
+        sent.write_padded(7, false, &mut padded);
+        assert_eq!(padded.len(), PADDED);
+        check(&padded, &[edns::option::COOKIE, edns::option::PADDING]);
+
+        let mut answer = padded[..HEADER + sent.question_octets().len()].to_vec();
+        answer[2] |= 0x80;
+        edns.push(edns::option::NSID, b"ns");
+        let at = answer.len();
+        answer.resize(at + edns.wire_len(), 0);
+        edns::write_opt(&mut answer[at..], 1232, 0, 0, &edns.options).unwrap();
+        let mut reply = Reply::default();
+        assert!(accept(&answer, false, 7, &question(&name), &mut reply));
+        assert!(reply.edns.present);
+        let codes: Vec<u16> = reply.edns.iter().map(|option| option.0).collect();
+        assert_eq!(codes, [edns::option::COOKIE, edns::option::NSID]);
     }
 
     /// A reply to `sent` that is right, to be spoilt by each case.
