@@ -40,6 +40,8 @@ pub const UPSTREAM_STREAMS: usize = 256;
 pub const UPSTREAM_STREAMS_EASY: usize = 64;
 /// Connections with streams that one core keeps to one upstream.
 pub const UPSTREAM_STREAM_SESSIONS: usize = 16;
+/// Octets that wait for the task of a connection over TLS, beyond which the connection takes no more: 512 queries, and some of them large.
+pub const UPSTREAM_SESSION_UNSENT: usize = 256 << 10;
 /// Octets of the headers of one HTTP response from an upstream.
 pub const UPSTREAM_HEADER_OCTETS: u32 = 16 << 10;
 /// Octets of response bodies that one HTTP/2 connection may have on the way to us.

@@ -43,7 +43,8 @@ pub(super) struct Pipeline {
 struct Shared {
     /// `0 <= len <= limits::UPSTREAM_SESSION_QUERIES`.
     waiting: RefCell<Vec<Waiting>>,
-    /// Framed queries that the driver has not taken; each belongs to one that waits or gave up.
+    /// Framed queries that the driver has not taken; each belongs to one that waits or gave up. At most
+    /// `limits::UPSTREAM_SESSION_UNSENT` octets and one query.
     outgoing: RefCell<Vec<u8>>,
     driver: Cell<Option<Waker>>,
     /// Counts the queries, since an id may be taken again before the one that had it has looked.
@@ -117,6 +118,9 @@ impl Carrier for Pipeline {
         let shared = &*self.shared;
         if let Some(error) = shared.ended() {
             return Err(Failure::Closed(error));
+        }
+        if shared.outgoing.borrow().len() > limits::UPSTREAM_SESSION_UNSENT {
+            return Err(Failure::Closed(Error::Busy));
         }
         let (answer, answered) = oneshot();
         let serial = shared.count.get();

@@ -23,7 +23,7 @@ use crate::wire::reply::Reply;
 
 /// How an exchange over a connection ended badly.
 pub(super) enum Failure {
-    /// The connection was closed before any octet of a reply: one that was kept may just have been old.
+    /// The connection was closed before any octet of a reply, or takes no more: one that was kept may just have been old.
     Closed(Error),
     /// Anything else.
     Other(Error),
