@@ -27,9 +27,9 @@ pub const UPSTREAM_DIAL_MS_MIN: u64 = 1_000;
 pub const UPSTREAM_DIAL_MS_MAX: u64 = 30_000;
 /// TLS sessions that are kept for one upstream to be resumed, by all cores: rustls keeps up to eight tickets for each name.
 pub const UPSTREAM_TLS_SESSIONS: usize = 32;
-/// Connections with several queries each that one core keeps to one upstream over TLS. Servers that answer one query after the other
-/// (CoreDNS does) hold up those behind a slow one, so a few are better than one.
-pub const UPSTREAM_SESSIONS: usize = 16;
+/// Connections with several queries each that one core opens to one upstream over TLS. Servers that answer one query after the other
+/// (CoreDNS does) hold up those behind a slow one, so there is one for every few queries that an upstream may have in flight.
+pub const UPSTREAM_SESSIONS: usize = 512;
 /// Queries of one such connection above which one more is opened, if there may be one.
 pub const UPSTREAM_SESSION_EASY: usize = 8;
 /// Queries in flight on one connection over TLS; beyond it the exchange is refused.
@@ -42,6 +42,10 @@ pub const UPSTREAM_STREAMS_EASY: usize = 64;
 pub const UPSTREAM_STREAM_SESSIONS: usize = 16;
 /// Octets that wait for the task of a connection over TLS, beyond which the connection takes no more: 512 queries, and some of them large.
 pub const UPSTREAM_SESSION_UNSENT: usize = 256 << 10;
+/// Connections with several queries that one core is opening to one upstream at a time: a handshake takes the upstream most of a millisecond.
+pub const UPSTREAM_DIALS: usize = 4;
+/// Connections that may end under one query before it fails with them; what makes a server close them ends no more.
+pub const UPSTREAM_TRIES: usize = 4;
 /// Octets of the headers of one HTTP response from an upstream.
 pub const UPSTREAM_HEADER_OCTETS: u32 = 16 << 10;
 /// Octets of response bodies that one HTTP/2 connection may have on the way to us.
@@ -58,8 +62,7 @@ pub const RESOLV_CONF_OCTETS: usize = 1 << 20;
 pub const SEARCH_ELEMENTS: usize = 32;
 
 const _: () = assert!(UPSTREAM_IN_FLIGHT_PER_CORE <= PARKED_PER_CORE);
-const _: () =
-    assert!(UPSTREAM_SESSIONS * UPSTREAM_SESSION_QUERIES >= UPSTREAM_IN_FLIGHT_PER_CORE / 2);
+const _: () = assert!(UPSTREAM_SESSIONS * UPSTREAM_SESSION_EASY >= UPSTREAM_IN_FLIGHT_PER_CORE / 2);
 
 // === forward, grpc, loop ===
 

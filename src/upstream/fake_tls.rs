@@ -6,6 +6,7 @@ use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
+use std::time::Duration;
 
 use bytes::Bytes;
 use h2::server::SendResponse;
@@ -37,6 +38,10 @@ pub(crate) struct Counts {
 pub(crate) enum Act {
     /// These messages are sent, none or more.
     Send(Vec<Vec<u8>>),
+    /// The same, but only after a while in which nothing else on the connection is looked at.
+    Late(Duration, Vec<Vec<u8>>),
+    /// These messages are sent, and the connection is closed.
+    Last(Vec<Vec<u8>>),
     /// The connection is closed.
     Close,
 }
@@ -78,8 +83,16 @@ impl Secure {
         config: ServerConfig,
         script: impl FnMut(usize, &[u8]) -> Act + Send + 'static,
     ) -> Secure {
+        Secure::tls_on(std::net::TcpListener::bind(addr).unwrap(), config, script)
+    }
+
+    /// The same, behind a listener.
+    pub(crate) fn tls_on(
+        listener: std::net::TcpListener,
+        config: ServerConfig,
+        script: impl FnMut(usize, &[u8]) -> Act + Send + 'static,
+    ) -> Secure {
         let script: Script = Arc::new(Mutex::new(script));
-        let listener = std::net::TcpListener::bind(addr).unwrap();
         Secure::start(Ok(listener), Some(config), move |io, counts| {
             serve(io, script.clone(), counts)
         })
@@ -256,15 +269,20 @@ async fn serve(mut io: Box<dyn Io>, script: Script, counts: Arc<Counts>) -> io::
         io.read_exact(&mut query).await?;
         let nth = counts.queries.fetch_add(1, Ordering::SeqCst);
         let act = script.lock().unwrap()(nth, &query);
-        match act {
-            Act::Send(messages) => {
-                for message in messages {
-                    io.write_u16(message.len() as u16).await?;
-                    io.write_all(&message).await?;
-                }
-                io.flush().await?;
-            }
-            Act::Close => return io.shutdown().await,
+        let (pause, messages, is_last) = match act {
+            Act::Send(messages) => (Duration::ZERO, messages, false),
+            Act::Late(pause, messages) => (pause, messages, false),
+            Act::Last(messages) => (Duration::ZERO, messages, true),
+            Act::Close => (Duration::ZERO, Vec::new(), true),
+        };
+        tokio::time::sleep(pause).await;
+        for message in messages {
+            io.write_u16(message.len() as u16).await?;
+            io.write_all(&message).await?;
+        }
+        io.flush().await?;
+        if is_last {
+            return io.shutdown().await;
         }
     }
 }

@@ -102,7 +102,7 @@ impl Pool {
         let metrics = Metrics::new(settings.proxy, health.to());
         Pool {
             read_timeout: settings.read_timeout,
-            way: Way::new(&health, settings.source, rules, &metrics),
+            way: Way::new(&health, settings, rules, &metrics),
             health,
             metrics,
             in_flight: Rc::default(),
@@ -255,11 +255,15 @@ impl Pool {
         call: &mut Call,
         reply: &mut Reply,
     ) -> Result<(), Error> {
-        let mut is_again = false;
+        // Connections that ended under it.
+        let mut lost = 0;
         loop {
             // An upstream that cannot be reached costs no more time than one that does not answer; the attempt goes on without us.
             let patience = clock::now_ns().saturating_add(nanos(self.read_timeout));
-            let place = sessions.acquire(call.deadline.min(patience)).await?;
+            // Some servers answer a few queries of a connection and close it: at last one of its own.
+            let alone = lost > 1;
+            let until = call.deadline.min(patience);
+            let place = sessions.acquire(alone, until).await?;
             count(uses, place.was_kept);
             let sent = clock::now_ns();
             let asked = place.carrier().exchange(&mut call.request, reply);
@@ -268,14 +272,16 @@ impl Pool {
                     place.note_heard();
                     return Ok(());
                 }
-                // It was closed while idle, or told to take no more: ask once more over another.
-                Ok(Err(Failure::Closed(_))) if place.was_kept && !is_again => {
-                    place.retire();
-                    is_again = true;
-                }
                 Ok(Err(Failure::Closed(error))) => {
                     place.retire();
-                    return Err(error);
+                    lost += 1;
+                    let is_full = matches!(error, Error::Busy);
+                    // It was closed while idle or after other answers, or takes no more: ask again over another. One that never
+                    // answered is the upstream's word.
+                    let is_again = place.was_kept || place.has_answered() || is_full;
+                    if !is_again || lost == limits::UPSTREAM_TRIES {
+                        return Err(if is_full { refuse() } else { error });
+                    }
                 }
                 Ok(Err(Failure::Other(error))) => return Err(error),
                 Err(_) => {
@@ -299,9 +305,14 @@ impl Pool {
 }
 
 impl Way {
-    fn new(health: &Arc<Health>, source: Option<IpAddr>, rules: Rules, metrics: &Metrics) -> Way {
+    fn new(health: &Arc<Health>, settings: &PoolSettings, rules: Rules, metrics: &Metrics) -> Way {
+        let source = settings.source;
         let dialler = Dialler::new(Arc::clone(health), source);
-        let most = Duration::from_millis(limits::UPSTREAM_DIAL_MS_MAX);
+        // Nobody waits longer for a connection that is shared.
+        let most = settings.read_timeout.clamp(
+            Duration::from_millis(limits::UPSTREAM_DIAL_MS_MIN),
+            Duration::from_millis(limits::UPSTREAM_DIAL_MS_MAX),
+        );
         let endpoint = health.endpoint();
         let form = Form::of(endpoint).map(Rc::new);
         let proto = match endpoint.transport {

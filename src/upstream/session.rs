@@ -20,6 +20,7 @@ use super::core::refuse;
 use super::idle::Rules;
 use super::message::RequestBuffer;
 use super::tcp::Failure;
+use crate::limits;
 use crate::runtime;
 use crate::runtime::clock::{self, MILLISECOND, Nanos};
 use crate::runtime::local::Event;
@@ -58,8 +59,12 @@ struct Shared<C> {
     rules: Rules,
     dial: Dial<C>,
     list: RefCell<Vec<Rc<Session<C>>>>,
-    /// The attempt that is under way; there is one at a time.
-    attempt: RefCell<Option<Rc<Attempt<C>>>>,
+    /// The attempts that are under way, oldest first: `0 <= len <= limits::UPSTREAM_DIALS`.
+    attempts: RefCell<Vec<Rc<Attempt<C>>>>,
+    /// An attempt ended.
+    changed: Event,
+    /// Queries that look for a place.
+    seeking: Cell<usize>,
     is_swept: Cell<bool>,
 }
 
@@ -76,9 +81,8 @@ struct Session<C> {
 
 /// An attempt to connect, which several queries may wait for. It goes on when they give up.
 struct Attempt<C> {
-    ended: Event,
-    is_over: Cell<bool>,
-    /// What came of it; none where its task was dropped.
+    begun: Nanos,
+    /// What came of it; none while it goes on, and where its task was dropped.
     outcome: RefCell<Option<Outcome<C>>>,
 }
 
@@ -100,80 +104,90 @@ enum Pick<C> {
 }
 
 impl<C: Carrier> Sessions<C> {
-    /// No connections; `rules.max_idle` bounds their number as well.
+    /// No connections. `rules` are for those without a query; with queries there are as many as it takes.
     pub(super) fn new(rules: Rules, dial: Dial<C>) -> Sessions<C> {
         Sessions {
             shared: Rc::new(Shared {
                 rules: Rules {
-                    max_idle: rules.max_idle.clamp(1, C::SESSIONS),
+                    max_idle: rules.max_idle.max(1),
                     ..rules
                 },
                 dial,
                 list: RefCell::new(Vec::new()),
-                attempt: RefCell::new(None),
+                attempts: RefCell::new(Vec::new()),
+                changed: Event::new(),
+                seeking: Cell::new(0),
                 is_swept: Cell::new(false),
             }),
         }
     }
 
-    /// Waits for a place until `deadline`.
+    /// Waits for a place until `deadline`: where it is `alone`, on a connection that nobody has used, if there may be one more.
     ///
     /// # Errors
     /// Why no connection could be opened; [`Error::Busy`], counted, when all are full.
-    pub(super) async fn acquire(&self, deadline: Nanos) -> Result<Use<C>, Error> {
-        let mut was_kept = true;
-        for _ in 0..ATTEMPTS {
-            match self.pick() {
+    pub(super) async fn acquire(&self, alone: bool, deadline: Nanos) -> Result<Use<C>, Error> {
+        let shared = &*self.shared;
+        let _seeker = Seeker::new(&shared.seeking);
+        let (mut was_kept, mut failed) = (true, 0);
+        let mut failure: Option<Rc<Error>> = None;
+        loop {
+            match self.pick(alone) {
                 Pick::Use(session) => return Ok(session.enter(was_kept)),
                 Pick::Full => return Err(refuse()),
                 Pick::Dial => was_kept = false,
             }
-            let Some(attempt) = self.attempt() else {
+            // Others that were begun at the same time may fare better, as where a server bounds the connections of a client.
+            if let Some(error) = failure.take()
+                && (failed == limits::UPSTREAM_DIALS || !shared.has_young())
+            {
+                // This thread had no place for the connection's task, which is no fault of the upstream.
+                return Err(match *error {
+                    Error::Busy => refuse(),
+                    _ => Error::Shared(error),
+                });
+            }
+            let Some(attempt) = self.join(alone) else {
                 return Err(refuse());
             };
-            let ended = attempt.ended.wait();
-            if !attempt.is_over.get() {
-                let left = Duration::from_nanos(deadline.saturating_sub(clock::now_ns()));
-                if runtime::timeout(left, ended).await.is_err() {
-                    return Err(Error::Late);
-                }
+            let changed = shared.changed.wait();
+            let left = Duration::from_nanos(deadline.saturating_sub(clock::now_ns()));
+            if runtime::timeout(left, changed).await.is_err() {
+                return Err(Error::Late);
             }
-            match attempt.outcome.take() {
+            let outcome = attempt.outcome.borrow().clone();
+            match outcome {
                 Some(Err(error)) => {
-                    // For all that wait.
-                    attempt.outcome.replace(Some(Err(Rc::clone(&error))));
-                    // This thread had no place for the connection's task, which is no fault of the upstream.
-                    return Err(match *error {
-                        Error::Busy => refuse(),
-                        _ => Error::Shared(error),
-                    });
+                    failed += 1;
+                    failure = Some(error);
                 }
                 // A server may take a connection and end it, as one does that wants a certificate. The exchange is told why.
                 Some(Ok(session)) if session.carrier.room() == 0 => {
-                    attempt.outcome.replace(Some(Ok(Rc::clone(&session))));
                     return Ok(session.enter(was_kept));
                 }
-                outcome => drop(attempt.outcome.replace(outcome)),
+                // There is a new connection, or another attempt ended.
+                _ => {}
             }
         }
-        // Others were quicker each time.
-        Err(refuse())
     }
 
-    fn pick(&self) -> Pick<C> {
+    fn pick(&self, alone: bool) -> Pick<C> {
         let shared = &self.shared;
         shared.drop_old(clock::now_ns());
         let list = shared.list.borrow();
-        let can_grow = list.len() < shared.rules.max_idle;
-        let Some(best) = list.iter().min_by_key(|session| session.in_flight.get()) else {
+        let can_grow = list.len() < C::SESSIONS;
+        let suited = list
+            .iter()
+            .filter(|session| !(alone && can_grow) || session.is_fresh());
+        let Some(best) = suited.min_by_key(|session| session.in_flight.get()) else {
             return Pick::Dial;
         };
         let best = Rc::clone(best);
         drop(list);
         let count = best.in_flight.get();
-        if count >= C::EASY && can_grow {
+        if count >= C::EASY && shared.wants_more() {
             // In the background: this query takes what is there.
-            drop(self.attempt());
+            drop(self.dial());
         }
         match (count < best.carrier.room(), can_grow) {
             (true, _) => Pick::Use(best),
@@ -182,33 +196,41 @@ impl<C: Carrier> Sessions<C> {
         }
     }
 
-    /// The attempt under way, or a new one; none if this thread has no place for its task.
-    fn attempt(&self) -> Option<Rc<Attempt<C>>> {
-        let mut slot = self.shared.attempt.borrow_mut();
-        if let Some(attempt) = &*slot {
-            return Some(Rc::clone(attempt));
+    /// An attempt to wait for: the latest, or one more where that hangs or is spoken for; none if this thread has no place for its task.
+    fn join(&self, alone: bool) -> Option<Rc<Attempt<C>>> {
+        let shared = &self.shared;
+        let latest = shared.attempts.borrow().last().cloned();
+        if latest.is_none() || alone || !shared.has_young() || shared.wants_more() {
+            return self.dial().or(latest);
+        }
+        latest
+    }
+
+    /// A new attempt; none if there are as many as may be, or this thread has no place for its task.
+    fn dial(&self) -> Option<Rc<Attempt<C>>> {
+        let shared = &self.shared;
+        let under_way = shared.attempts.borrow().len();
+        if under_way >= limits::UPSTREAM_DIALS
+            || under_way + shared.list.borrow().len() >= C::SESSIONS
+        {
+            return None;
         }
         let attempt = Rc::new(Attempt {
-            ended: Event::new(),
-            is_over: Cell::new(false),
+            begun: clock::now_ns(),
             outcome: RefCell::new(None),
         });
         let running = Running {
             attempt: Rc::clone(&attempt),
-            shared: Rc::downgrade(&self.shared),
+            shared: Rc::downgrade(shared),
         };
-        let dialled = (self.shared.dial)();
+        let dialled = (shared.dial)();
+        shared.attempts.borrow_mut().push(Rc::clone(&attempt));
         let work = async move {
             let outcome = dialled.await;
             running.end(outcome);
         };
-        // Not to be dropped while the slot is borrowed: that ends the attempt.
-        let refused = runtime::try_spawn(work);
-        if refused.is_ok() {
-            *slot = Some(Rc::clone(&attempt));
-        }
-        drop(slot);
-        refused.is_ok().then_some(attempt)
+        // One that is refused is dropped, and so ends the attempt.
+        runtime::try_spawn(work).is_ok().then_some(attempt)
     }
 
     #[cfg(test)]
@@ -236,42 +258,54 @@ impl<C: Carrier> Running<C> {
 
 impl<C> Drop for Running<C> {
     fn drop(&mut self) {
-        self.attempt.is_over.set(true);
         if let Some(shared) = self.shared.upgrade() {
-            let mut slot = shared.attempt.borrow_mut();
-            if slot
-                .as_ref()
-                .is_some_and(|slot| Rc::ptr_eq(slot, &self.attempt))
-            {
-                *slot = None;
-            }
+            let mut attempts = shared.attempts.borrow_mut();
+            attempts.retain(|attempt| !Rc::ptr_eq(attempt, &self.attempt));
+            drop(attempts);
+            shared.changed.notify();
         }
-        self.attempt.ended.notify();
     }
 }
 
 impl<C: Carrier> Shared<C> {
+    /// Whether there are more queries than what is open and what is being opened carries easily.
+    fn wants_more(&self) -> bool {
+        let list = self.list.borrow();
+        let in_flight: usize = list.iter().map(|session| session.in_flight.get()).sum();
+        let carriers = list.len() + self.attempts.borrow().len();
+        in_flight + self.seeking.get() > C::EASY * carriers
+    }
+
+    /// Whether an attempt is under way that may well succeed. One that hangs does not tell of a server that is back.
+    fn has_young(&self) -> bool {
+        let latest = self.attempts.borrow().last().map(|attempt| attempt.begun);
+        latest.is_some_and(|begun| clock::now_ns().saturating_sub(begun) < YOUNG)
+    }
+
     fn drop_old(&self, now: Nanos) {
         let Rules {
-            expire, max_age, ..
+            expire,
+            max_age,
+            max_idle,
+            ..
         } = self.rules;
         // One that was just opened is still to be used, even where nothing is kept.
         let expire = expire.max(SWEEP_PAUSE_MIN);
-        let is_good = |session: &Rc<Session<C>>| {
-            !session.is_retired.get()
-                && session.carrier.room() > 0
-                && (max_age == 0 || now.saturating_sub(session.created) <= max_age)
-                && (session.in_flight.get() > 0 || now.saturating_sub(session.used.get()) <= expire)
+        let mut idle = 0;
+        let is_old = |session: &mut Rc<Session<C>>| {
+            let is_idle = session.in_flight.get() == 0;
+            if session.is_retired.get()
+                || session.carrier.room() == 0
+                || (max_age != 0 && now.saturating_sub(session.created) > max_age)
+                || (is_idle && now.saturating_sub(session.used.get()) > expire)
+            {
+                return true;
+            }
+            idle += usize::from(is_idle && !session.is_fresh());
+            is_idle && idle > max_idle
         };
-        let mut list = self.list.borrow_mut();
-        if list.iter().all(is_good) {
-            return;
-        }
-        let (good, old) = std::mem::take(&mut *list).into_iter().partition(is_good);
-        *list = good;
-        // Whoever waits on an old one keeps it. Closing may run anything, so the list is free again by then.
-        drop(list);
-        let old: Vec<Rc<Session<C>>> = old;
+        let old: Vec<Rc<Session<C>>> = self.list.borrow_mut().extract_if(.., is_old).collect();
+        // Whoever waits on an old one keeps it. Closing may run anything, so the list is free again by now.
         drop(old);
     }
 
@@ -321,11 +355,21 @@ impl<C> Session<C> {
             is_retired: Cell::new(false),
         }
     }
+
+    /// Whether no query has used it so far.
+    fn is_fresh(&self) -> bool {
+        self.in_flight.get() == 0 && self.used.get() == self.created
+    }
 }
 
 impl<C> Use<C> {
     pub(super) fn carrier(&self) -> &C {
         &self.session.carrier
+    }
+
+    /// Whether the connection carried an answer so far, to anybody.
+    pub(super) fn has_answered(&self) -> bool {
+        self.session.heard.get() > self.session.created
     }
 
     /// Notes that an answer came.
@@ -356,7 +400,23 @@ impl<C> Drop for Use<C> {
     }
 }
 
-/// Connections that one query waits for before it gives up.
-const ATTEMPTS: usize = 4;
+/// A query that looks for a place.
+struct Seeker<'a>(&'a Cell<usize>);
+
+impl Seeker<'_> {
+    fn new(seeking: &Cell<usize>) -> Seeker<'_> {
+        seeking.set(seeking.get() + 1);
+        Seeker(seeking)
+    }
+}
+
+impl Drop for Seeker<'_> {
+    fn drop(&mut self) {
+        self.0.set(self.0.get().saturating_sub(1));
+    }
+}
+
+/// An attempt that takes longer counts as one that hangs.
+const YOUNG: Nanos = limits::UPSTREAM_DIAL_MS_MIN * MILLISECOND;
 /// Between two looks at what is idle, at least.
 const SWEEP_PAUSE_MIN: Nanos = 10 * MILLISECOND;

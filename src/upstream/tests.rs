@@ -47,6 +47,10 @@ async fn ask_for(pool: &Pool, protocol: Protocol, name: &str) -> Result<Reply, E
 }
 
 fn call(name: &str) -> Call {
+    call_with(name, &Edns::default())
+}
+
+fn call_with(name: &str, edns: &Edns) -> Call {
     let name = NameBuf::from_text(name).unwrap();
     let question = Question {
         name: name.as_wire(),
@@ -57,7 +61,7 @@ fn call(name: &str) -> Call {
         request: RequestBuffer::new(&Request {
             flags: flag::RD,
             question,
-            edns: &Edns::default(),
+            edns,
         }),
         room: 512,
         deadline: clock::now_ns() + 5_000 * MILLISECOND,
@@ -85,6 +89,8 @@ macro_rules! battery {
 mod doh;
 #[cfg(feature = "kube-api")]
 mod proxied;
+#[cfg(feature = "kube-api")]
+mod sessions;
 #[cfg(feature = "kube-api")]
 mod tls;
 

@@ -2,6 +2,7 @@
 
 use http::{HeaderMap, Response};
 
+use super::sessions::ask_at_once;
 use super::tls::{client, endpoint, outcome, patient, pool_of};
 use super::*;
 use crate::testing::authority::Authority;
@@ -54,6 +55,7 @@ fn dialogue(
 
 battery!(
     a_connection_that_takes_no_more_is_replaced,
+    all_connections_that_take_no_more_are_replaced,
     a_post_is_as_rfc_8484_has_it,
     a_get_is_as_rfc_8484_has_it,
     a_silent_stream_is_a_timeout,
@@ -141,6 +143,29 @@ fn a_connection_that_takes_no_more_is_replaced(backend: Backend) {
     });
     assert_eq!(got, ["0", "2", "3"]);
     assert_eq!(connections, 2);
+}
+
+fn all_connections_that_take_no_more_are_replaced(backend: Backend) {
+    // One more than a connection carries easily.
+    const MANY: usize = limits::UPSTREAM_STREAMS_EASY + 1;
+    let authority = Authority::new();
+    let fake = Secure::http(
+        Some(authority.config(&["127.0.0.1"])),
+        |nth, _, body| match nth {
+            MANY..=66 => Told::GoAway,
+            _ => message(reply(body, 0, 0, Some([192, 0, 2, 1]))),
+        },
+    );
+    let pool = Rc::new(doh(&authority, &fake, Method::Post));
+    let got = run(backend, async move {
+        let all = ask_at_once(&pool, MANY).await;
+        while pool.idle(Protocol::Udp) < 2 {
+            runtime::sleep(Duration::from_millis(5)).await;
+        }
+        (all, outcome(ask(&pool, Protocol::Udp).await))
+    });
+    assert_eq!(got, (vec!["1".to_owned(); MANY], "1".into()));
+    assert_eq!(fake.counts.queries(), MANY + 3);
 }
 
 fn other_responses_are_errors(backend: Backend) {

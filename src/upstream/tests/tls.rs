@@ -32,7 +32,7 @@ pub(super) fn pool_of(endpoint: Endpoint, settings: &PoolSettings) -> Pool {
     Pool::new(health, settings, &CoreSettings::default())
 }
 
-fn dot(addr: SocketAddr, client: ClientSettings) -> Pool {
+pub(super) fn dot(addr: SocketAddr, client: ClientSettings) -> Pool {
     pool_of(endpoint(addr, Transport::Tls, client), &patient())
 }
 
@@ -58,7 +58,6 @@ pub(super) fn outcome(answer: Result<Reply, Error>) -> String {
 
 battery!(
     a_client_certificate_is_shown,
-    a_connection_that_is_full_refuses_and_counts,
     a_connection_that_was_closed_is_replaced,
     a_handshake_that_stalls_is_a_timeout,
     a_pinned_key_needs_no_authority,
@@ -165,34 +164,6 @@ fn several_queries_share_a_connection(backend: Backend) {
     });
     assert_eq!(got, ["1"; 7]);
     assert_eq!(fake.counts.connections(), 1);
-}
-
-fn a_connection_that_is_full_refuses_and_counts(backend: Backend) {
-    let authority = Authority::new();
-    let fake = Secure::tls(authority.config(&["127.0.0.1"]), |nth, query| match nth {
-        0 => Act::Send(vec![reply(query, 0, 0, Some([192, 0, 2, 1]))]),
-        _ => Act::Send(Vec::new()),
-    });
-    let one = PoolSettings {
-        max_idle: 1,
-        ..patient()
-    };
-    let to = endpoint(fake.addr, Transport::Tls, client(&authority, "127.0.0.1"));
-    let pool = pool_of(to, &one);
-    run(backend, async move {
-        assert_eq!(outcome(ask(&pool, Protocol::Udp).await), "1");
-        let before = core::refused();
-        let mut asks: Vec<_> = (0..=limits::UPSTREAM_SESSION_QUERIES)
-            .map(|_| Box::pin(ask(&pool, Protocol::Udp)))
-            .collect();
-        let refused = std::future::poll_fn(|cx| {
-            let polled = asks.iter_mut().map(|ask| ask.as_mut().poll(cx));
-            let is_busy = |polled: &_| matches!(polled, std::task::Poll::Ready(Err(Error::Busy)));
-            std::task::Poll::Ready(polled.filter(is_busy).count())
-        });
-        assert_eq!(refused.await, 1);
-        assert_eq!(core::refused() - before, 1);
-    });
 }
 
 fn answers_may_come_in_any_order(backend: Backend) {
