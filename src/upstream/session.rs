@@ -131,8 +131,10 @@ impl<C: Carrier> Sessions<C> {
         let _seeker = Seeker::new(&shared.seeking);
         let (mut was_kept, mut failed) = (true, 0);
         let mut failure: Option<Rc<Error>> = None;
+        // Waits for another connection rather than queue far back on a busy one.
+        let mut is_patient = true;
         loop {
-            match self.pick(alone) {
+            match self.pick(alone, is_patient) {
                 Pick::Use(session) => return Ok(session.enter(was_kept)),
                 Pick::Full => return Err(refuse()),
                 Pick::Dial => was_kept = false,
@@ -148,11 +150,23 @@ impl<C: Carrier> Sessions<C> {
                 });
             }
             let Some(attempt) = self.join(alone) else {
+                if std::mem::take(&mut is_patient) {
+                    continue;
+                }
                 return Err(refuse());
             };
             let changed = shared.changed.wait();
-            let left = Duration::from_nanos(deadline.saturating_sub(clock::now_ns()));
+            let now = clock::now_ns();
+            let end = match is_patient && !shared.list.borrow().is_empty() {
+                true => deadline.min(now.saturating_add(PATIENCE)),
+                false => deadline,
+            };
+            let left = Duration::from_nanos(end.saturating_sub(now));
             if runtime::timeout(left, changed).await.is_err() {
+                if end < deadline {
+                    is_patient = false;
+                    continue;
+                }
                 return Err(Error::Late);
             }
             let outcome = attempt.outcome.borrow().clone();
@@ -160,6 +174,7 @@ impl<C: Carrier> Sessions<C> {
                 Some(Err(error)) => {
                     failed += 1;
                     failure = Some(error);
+                    is_patient = false;
                 }
                 // A server may take a connection and end it, as one does that wants a certificate. The exchange is told why.
                 Some(Ok(session)) if session.carrier.room() == 0 => {
@@ -171,7 +186,7 @@ impl<C: Carrier> Sessions<C> {
         }
     }
 
-    fn pick(&self, alone: bool) -> Pick<C> {
+    fn pick(&self, alone: bool, is_patient: bool) -> Pick<C> {
         let shared = &self.shared;
         shared.drop_old(clock::now_ns());
         let list = shared.list.borrow();
@@ -189,7 +204,11 @@ impl<C: Carrier> Sessions<C> {
             // In the background: this query takes what is there.
             drop(self.dial());
         }
-        match (count < best.carrier.room(), can_grow) {
+        let room = match is_patient && can_grow {
+            true => best.carrier.room().min(2 * C::EASY),
+            false => best.carrier.room(),
+        };
+        match (count < room, can_grow) {
             (true, _) => Pick::Use(best),
             (false, true) => Pick::Dial,
             (false, false) => Pick::Full,
@@ -416,6 +435,8 @@ impl Drop for Seeker<'_> {
     }
 }
 
+/// How long a query waits for a better connection than there is: many handshakes, and little of what a read may take.
+const PATIENCE: Nanos = 500 * MILLISECOND;
 /// An attempt that takes longer counts as one that hangs.
 const YOUNG: Nanos = limits::UPSTREAM_DIAL_MS_MIN * MILLISECOND;
 /// Between two looks at what is idle, at least.

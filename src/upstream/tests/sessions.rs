@@ -30,6 +30,7 @@ fn begin(pool: &Rc<Pool>, edns: Edns) -> runtime::local::Rx<String> {
 }
 
 battery!(
+    a_burst_is_spread_over_new_connections,
     a_connection_whose_task_falls_behind_takes_no_more,
     a_dial_that_hangs_holds_up_few,
     a_serial_upstream_gets_more_connections_than_are_kept,
@@ -64,6 +65,23 @@ fn a_serial_upstream_gets_more_connections_than_are_kept(backend: Backend) {
     });
     assert!(fake.counts.connections() > 16);
     assert!(kept <= 2 + limits::UPSTREAM_DIALS, "{kept}");
+}
+
+fn a_burst_is_spread_over_new_connections(backend: Backend) {
+    let authority = Authority::new();
+    let fake = Secure::tls(authority.config(&["127.0.0.1"]), |_, query| {
+        let reply = reply(query, 0, 0, Some([192, 0, 2, 1]));
+        Act::Late(Duration::from_millis(30), vec![reply])
+    });
+    // The last of 16 on a connection waits for half a second, the last of 75 for more than two.
+    let brief = PoolSettings {
+        read_timeout: Duration::from_millis(1_500),
+        ..patient()
+    };
+    let to = endpoint(fake.addr, Transport::Tls, client(&authority, "127.0.0.1"));
+    let pool = Rc::new(pool_of(to, &brief));
+    let got = run(backend, async move { ask_at_once(&pool, 300).await });
+    assert_eq!(got, ["1"; 300]);
 }
 
 fn queries_outlive_connections_that_end_after_a_reply(backend: Backend) {
