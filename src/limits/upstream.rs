@@ -48,7 +48,13 @@ pub const UPSTREAM_DIALS: usize = 4;
 pub const UPSTREAM_TRIES: usize = 4;
 /// Octets of the headers of one HTTP response from an upstream.
 pub const UPSTREAM_HEADER_OCTETS: u32 = 16 << 10;
-/// Octets of response bodies that one HTTP/2 connection may have on the way to us.
+/// Milliseconds of a QUIC connection without a packet after a query was sent, and eight round trips, after which its upstream has gone or been
+/// restarted: it would have acknowledged the query at once. Its probes were lost by then, the first after some 100 ms.
+pub const UPSTREAM_QUIC_SILENCE_MS: u64 = 1_000;
+/// Milliseconds after which a QUIC connection to an upstream that carries nothing is over; upstreams may ask for less. Longer than any query
+/// waits.
+pub const UPSTREAM_QUIC_IDLE_MS: u64 = 30_000;
+/// Octets of response bodies that one HTTP/2 or QUIC connection may have on the way to us.
 pub const UPSTREAM_HTTP_WINDOW: u32 = 1 << 20;
 /// Octets that one HTTP/2 connection to an upstream keeps until the kernel takes them.
 pub const UPSTREAM_HTTP_UNSENT: usize = 64 << 10;

@@ -6,12 +6,12 @@ use http::request::Parts;
 use quinn_proto::{Dir, Side, StreamId};
 
 use super::doh::{self, Wants};
-use super::quic::h3;
 use super::stream::http::grpc;
+use crate::transport::h3;
 
 /// Reads the stream of a request over HTTP/3 that has ended: octets of its fields (names and values) and of its body. `None`: it is refused.
 pub fn http3_request(stream: &[u8]) -> Option<(usize, usize)> {
-    let (head, body) = h3::request(stream).ok()?;
+    let (head, body) = h3::request::read(stream).ok()?;
     let fields = head.headers.iter();
     let octets = fields.map(|(name, value)| name.as_str().len() + value.len());
     Some((octets.sum(), body.len()))
@@ -20,7 +20,7 @@ pub fn http3_request(stream: &[u8]) -> Option<(usize, usize)> {
 /// Reads the streams of one way of an HTTP/3 client: stream `nth`, below `limits::H3_SIDE_STREAMS`, then octets of it, then whether they are
 /// its last. Returns the octets that are kept until more come; `None`: the connection is ended.
 pub fn http3_side_streams<'a>(parts: impl Iterator<Item = (u64, &'a [u8], bool)>) -> Option<usize> {
-    let mut peer = h3::Peer::default();
+    let mut peer = h3::Peer::new(h3::End::Client);
     let mut stopped = BTreeSet::new();
     for (nth, octets, is_over) in parts {
         let id = StreamId::new(Side::Client, Dir::Uni, nth);

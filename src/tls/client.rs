@@ -27,6 +27,7 @@ pub struct ClientSettings {
     /// Keys that the upstream must have (RFC 7858 section 4.2); none: any that an authority vouches for.
     pub pins: Vec<Pin>,
     /// The application protocol (RFC 7301); none is offered for DNS over TLS, which servers know by its port.
+    /// Those of QUIC may send early data.
     pub alpn: Option<&'static [u8]>,
 }
 
@@ -66,6 +67,8 @@ impl ClientSettings {
             }
         };
         config.alpn_protocols = self.alpn.iter().map(|name| name.to_vec()).collect();
+        // Over QUIC alone, where a query may be told from what must not be sent twice (RFC 9250 section 4.5).
+        config.enable_early_data = matches!(self.alpn, Some(b"doq" | b"h3"));
         config.resumption = Resumption::in_memory_sessions(limits::UPSTREAM_TLS_SESSIONS);
         Ok(config)
     }

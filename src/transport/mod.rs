@@ -7,6 +7,7 @@
 pub mod busy_poll;
 pub mod datagrams;
 pub mod ethtool;
+pub(crate) mod h3;
 pub mod http_forms;
 pub mod http_io;
 pub mod interfaces;

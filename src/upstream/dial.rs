@@ -12,6 +12,7 @@
 use std::cell::Cell;
 use std::future::poll_fn;
 use std::net::IpAddr;
+use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -20,6 +21,7 @@ use rustls::HandshakeKind;
 use super::endpoint::{Address, Endpoint};
 use super::error::Fault;
 use super::metrics::Handshakes;
+use super::quic::Quic;
 use super::{Error, Health, Protocol, Why, tcp};
 use crate::limits;
 use crate::runtime::clock::{self, MILLISECOND, Nanos};
@@ -31,6 +33,7 @@ use crate::transport::tls::ClientTls;
 pub(super) enum Opened {
     Plain(TcpStream),
     Tls(Box<ClientTls>),
+    Quic(Quic),
 }
 
 /// Opens connections to one upstream, and learns how long that takes.
@@ -40,14 +43,14 @@ pub(super) struct Dialler {
     /// A moving average of the time that connecting took.
     average: Cell<Nanos>,
     /// None where no TLS is spoken.
-    handshakes: Option<Handshakes>,
+    handshakes: Option<Rc<Handshakes>>,
 }
 
 impl Dialler {
     pub(super) fn new(health: Arc<Health>, source: Option<IpAddr>) -> Dialler {
         let handshakes = health.endpoint().tls.as_ref();
         Dialler {
-            handshakes: handshakes.map(|_| Handshakes::new(health.to())),
+            handshakes: handshakes.map(|_| Rc::new(Handshakes::new(health.to()))),
             health,
             source,
             average: Cell::new(limits::UPSTREAM_DIAL_MS_MAX * MILLISECOND / 2),
@@ -67,11 +70,13 @@ impl Dialler {
         let took = clock::now_ns().saturating_sub(start);
         let average = self.average.get();
         self.average.set(average - average / 4 + took / 4);
-        if let (Ok(Opened::Tls(tls)), Some(handshakes)) = (&opened, &self.handshakes) {
-            match tls.common().handshake_kind() {
+        match (&opened, &self.handshakes) {
+            (Ok(Opened::Tls(tls)), Some(handshakes)) => match tls.common().handshake_kind() {
                 Some(HandshakeKind::Resumed) => handshakes.resumed.inc(),
                 _ => handshakes.full.inc(),
-            }
+            },
+            (Ok(Opened::Quic(quic)), Some(handshakes)) => quic.watch(handshakes, wait),
+            _ => {}
         }
         opened
     }
@@ -93,6 +98,10 @@ pub(super) async fn open(
 ) -> Result<Opened, Error> {
     let start = clock::now_ns();
     let mut stream = match &endpoint.address {
+        Address::Ip(addr) if endpoint.transport.is_quic() => {
+            let opened = Quic::open(endpoint, *addr, source, wait).await;
+            return opened.map(Opened::Quic);
+        }
         Address::Ip(addr) => tcp::open(*addr, source, wait).await?,
         Address::Path(path) => {
             let connected = runtime::timeout(wait, TcpStream::connect_path(path)).await;

@@ -16,8 +16,31 @@ pub enum Transport {
     Tls,
     /// HTTP/2 over TLS (RFC 8484).
     Https(Method),
+    /// HTTP/3 (RFC 8484).
+    Https3(Method),
+    /// QUIC (RFC 9250).
+    Quic,
     /// CoreDNS's gRPC service, over TLS or not.
     Grpc,
+}
+
+impl Transport {
+    /// Whether QUIC carries it.
+    pub(super) fn is_quic(self) -> bool {
+        matches!(self, Transport::Quic | Transport::Https3(_))
+    }
+
+    /// Its `proto` label.
+    pub(super) fn label(self) -> &'static str {
+        match self {
+            Transport::Dns => "tcp",
+            Transport::Tls => "tcp-tls",
+            Transport::Https(_) => "https",
+            Transport::Https3(_) => "https3",
+            Transport::Quic => "quic",
+            Transport::Grpc => "grpc",
+        }
+    }
 }
 
 /// How HTTP carries the query.

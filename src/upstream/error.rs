@@ -10,6 +10,7 @@ use rustls::CertificateError;
 
 use super::Protocol;
 use super::endpoint::Address;
+use crate::transport::quic::Loss;
 
 /// A failed exchange.
 #[derive(Debug)]
@@ -29,7 +30,7 @@ pub enum Error {
     /// What ended a connection, or kept it from being opened, ended all that waited for it.
     Shared(Rc<Error>),
     /// The time ran out before there was a connection.
-    Late,
+    Late(Protocol),
     /// This core waits for as many upstream answers as it may.
     Busy,
 }
@@ -41,6 +42,14 @@ pub enum Fault {
     Tls(io::Error),
     /// It does not speak HTTP/2.
     NoHttp2,
+    /// In QUIC, or in TLS within it; with the application protocol that we offer.
+    Quic(&'static str, Loss),
+    /// The stream was given up, with this code.
+    Reset(u64),
+    /// It takes no more queries on this connection.
+    Leaving,
+    /// Its HTTP/3 cannot be read: the code (RFC 9114 section 8.1).
+    Http3(u32),
     /// No response in time.
     Timeout,
     /// In HTTP/2.
@@ -79,7 +88,7 @@ impl fmt::Display for Error {
             }
             Error::Peer(to, fault) => return write!(f, "exchange {to}: {fault}"),
             Error::Shared(error) => return error.fmt(f),
-            Error::Late => return f.write_str("dial tcp: i/o timeout"),
+            Error::Late(protocol) => return write!(f, "dial {}: i/o timeout", protocol.as_str()),
             Error::Eof => return f.write_str("EOF"),
             Error::Busy => return f.write_str("too many queries wait for an upstream"),
         };
@@ -105,6 +114,14 @@ impl fmt::Display for Fault {
         match self {
             Fault::Tls(error) => tls(error, f),
             Fault::NoHttp2 => f.write_str("the server does not offer HTTP/2 (ALPN h2)"),
+            Fault::Quic(offer, loss) => quic(offer, loss, f),
+            Fault::Reset(code) => write!(f, "quic: the stream was reset with code {code:#x}"),
+            Fault::Leaving => {
+                f.write_str("quic: the server takes no more queries on this connection")
+            }
+            Fault::Http3(code) => {
+                write!(f, "http3: a response that cannot be read: code {code:#x}")
+            }
             Fault::Timeout => f.write_str("i/o timeout"),
             Fault::Http(error) => write!(f, "http2: {error}"),
             Fault::Status(status) => write!(f, "HTTP status {status}"),
@@ -125,8 +142,49 @@ fn tls(error: &io::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         None if error.kind() == io::ErrorKind::UnexpectedEof => return f.write_str("tls: EOF"),
         None => return write!(f, "tls: {}", plain(error)),
     };
-    f.write_str("tls: failed to verify certificate: x509: ")?;
-    match x509 {
+    certificate(x509, f)
+}
+
+/// What is wrong with QUIC. It tells what rustls says of a certificate in words alone.
+fn quic(offer: &str, loss: &Loss, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match loss {
+        Loss::Alert(NO_APPLICATION_PROTOCOL) => {
+            write!(
+                f,
+                "the server does not offer this protocol over QUIC (ALPN {offer})"
+            )
+        }
+        Loss::Alert(alert) => write!(f, "tls: received fatal alert {alert}"),
+        Loss::Tls(text) => {
+            let Some(why) = text.strip_prefix("invalid peer certificate: ") else {
+                return write!(f, "tls: {text}");
+            };
+            let mut known = [
+                CertificateError::UnknownIssuer,
+                CertificateError::BadSignature,
+                CertificateError::Expired,
+                CertificateError::NotValidYet,
+                CertificateError::ApplicationVerificationFailure,
+            ]
+            .into_iter();
+            if let Some(known) = known.find(|known| known.to_string() == why) {
+                return certificate(&known, f);
+            }
+            // With the times, which Go does not show.
+            if why.starts_with("certificate expired")
+                || why.starts_with("certificate not valid yet")
+            {
+                return certificate(&CertificateError::Expired, f);
+            }
+            write!(f, "{UNVERIFIED}{why}")
+        }
+        other => write!(f, "quic: {other}"),
+    }
+}
+
+fn certificate(error: &CertificateError, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    f.write_str(UNVERIFIED)?;
+    match error {
         // An authority of the same name has another key.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
             f.write_str("certificate signed by unknown authority")
@@ -143,6 +201,10 @@ fn tls(error: &io::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         other => write!(f, "{other}"),
     }
 }
+
+const UNVERIFIED: &str = "tls: failed to verify certificate: x509: ";
+/// The alert of TLS with which a server refuses the application protocol (RFC 7301 section 3.2).
+const NO_APPLICATION_PROTOCOL: u8 = 120;
 
 /// The kernel's sentence as Go prints it: lower case, without the number.
 fn plain(error: &io::Error) -> String {

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use super::dial::{self, Opened};
 use super::endpoint::{Address, Endpoint, Transport};
-use super::http2::Form;
+use super::form::Form;
 use super::message::{Request, RequestBuffer};
 use super::{Protocol, single, udp};
 use crate::limits;

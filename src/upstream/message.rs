@@ -18,7 +18,7 @@ use crate::wire::edns::{self, Edns};
 use crate::wire::name::NameBuf;
 use crate::wire::rcode::Rcode;
 use crate::wire::reply::{Question, Reply};
-use crate::wire::{HEADER, Malformed, flag, u16_at};
+use crate::wire::{HEADER, Malformed, flag, types, u16_at};
 
 /// What is asked.
 #[derive(Debug, Clone, Copy)]
@@ -96,6 +96,33 @@ impl RequestBuffer {
             qtype: word(end),
             qclass: word(end + 2),
         }
+    }
+
+    /// Whether asking twice does no more than asking once, so that early data, which anybody may send again, may ask it (RFC 9250 section 4.5).
+    pub(super) fn is_replayable(&self) -> bool {
+        let is_query = u16::from_be_bytes([self.octets[4], self.octets[5]]) & flag::OPCODE == 0;
+        is_query && !matches!(self.question().qtype, types::AXFR | types::IXFR)
+    }
+
+    /// Takes away an option that has no place in what the query is to be sent over.
+    pub(super) fn remove_option(&mut self, unwanted: u16) {
+        let start = 2 + HEADER + self.question_octets().len() + OPT_FIXED;
+        let options = self.octets.get(start..).unwrap_or_default();
+        if !edns::options(options).any(|(code, _)| code == unwanted) {
+            return;
+        }
+        let mut octets = self.octets[..start].to_vec();
+        for (code, value) in edns::options(options).filter(|(code, _)| *code != unwanted) {
+            // The lengths fitted before.
+            octets.extend(code.to_be_bytes());
+            octets.extend((value.len() as u16).to_be_bytes());
+            octets.extend(value);
+        }
+        let data = (octets.len() - start) as u16;
+        octets[start - 2..start].copy_from_slice(&data.to_be_bytes());
+        let len = (octets.len() - 2) as u16;
+        octets[..2].copy_from_slice(&len.to_be_bytes());
+        self.octets = octets.into();
     }
 
     /// The question in wire form: name, type, class.
@@ -255,7 +282,6 @@ mod tests {
 
     use super::*;
     use crate::wire::query::{Parsed, Verdict, parse};
-    use crate::wire::types;
 
     fn name(text: &str) -> NameBuf {
         NameBuf::from_text(text).unwrap()
@@ -361,6 +387,50 @@ mod tests {
         assert!(reply.edns.present);
         let codes: Vec<u16> = reply.edns.iter().map(|option| option.0).collect();
         assert_eq!(codes, [edns::option::COOKIE, edns::option::NSID]);
+    }
+
+    #[test]
+    fn options_can_be_taken_away() {
+        let name = name("a");
+        let mut edns = Edns::default();
+        edns.ensure(1232);
+        edns.push(edns::option::TCP_KEEPALIVE, &[0, 100]);
+        edns.push(edns::option::NSID, &[]);
+        edns.push(edns::option::TCP_KEEPALIVE, &[]);
+        let mut sent = request(&name, &edns);
+        sent.remove_option(edns::option::TCP_KEEPALIVE);
+        let mut parsed = Parsed::default();
+        assert_eq!(parse(sent.datagram(), &mut parsed), Verdict::Accept);
+        assert_eq!(parsed.edns.options, [0, 3, 0, 0]);
+        let len = u16_at(sent.framed(), 0).unwrap();
+        assert_eq!(usize::from(len), sent.datagram().len());
+        let mut bare = request(&name, &Edns::default());
+        let before = bare.framed().to_vec();
+        bare.remove_option(edns::option::TCP_KEEPALIVE);
+        assert_eq!(bare.framed(), before);
+    }
+
+    #[test]
+    fn what_changes_something_is_not_sent_early() {
+        let name = name("a");
+        let edns = Edns::default();
+        let check = |flags, qtype, want: bool| {
+            let question = Question {
+                name: name.as_wire(),
+                qtype,
+                qclass: 1,
+            };
+            let sent = RequestBuffer::new(&Request {
+                flags,
+                question,
+                edns: &edns,
+            });
+            assert_eq!(sent.is_replayable(), want, "{flags:x} {qtype}");
+        };
+        check(flag::RD, types::A, true);
+        check(flag::RD, types::AXFR, false);
+        check(0, types::IXFR, false);
+        check(4 << 11, types::SOA, false);
     }
 
     /// A reply to `sent` that is right, to be spoilt by each case.

@@ -10,6 +10,7 @@
 //!   plugin/grpc         |                         -> Sessions -> pipeline -> TLS     connections with several queries each
 //!                       |                                    -> http2 -> TLS | TCP
 //!                       |                         -> single   -> TLS | TCP       where each connection names its client
+//!                       |                                    -> quic -> UDP
 //!                       +-> Health (per upstream and process): failures, one probe at a time
 //! ```
 
@@ -22,7 +23,10 @@ mod error;
 #[cfg(test)]
 pub(crate) mod fake;
 #[cfg(all(test, feature = "kube-api"))]
+mod fake_quic;
+#[cfg(all(test, feature = "kube-api"))]
 pub(crate) mod fake_tls;
+mod form;
 mod health;
 mod http2;
 mod idle;
@@ -31,6 +35,7 @@ mod metrics;
 mod pipeline;
 mod policy;
 mod pool;
+mod quic;
 pub mod resolve;
 mod scope;
 mod session;

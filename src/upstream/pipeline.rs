@@ -98,6 +98,7 @@ impl Drop for Pipeline {
 impl Carrier for Pipeline {
     const EASY: usize = limits::UPSTREAM_SESSION_EASY;
     const SESSIONS: usize = limits::UPSTREAM_SESSIONS;
+    const OVER: Protocol = Protocol::Tcp;
 
     fn room(&self) -> usize {
         match *self.shared.ended.borrow() {

@@ -20,10 +20,12 @@ use super::call::Call;
 use super::core::{Place, refuse};
 use super::dial::{Dialler, Opened};
 use super::endpoint::{Address, Transport};
-use super::http2::{Form, Http2};
+use super::form::Form;
+use super::http2::Http2;
 use super::idle::{Idle, Kept, Rules};
 use super::metrics::{Cache, Metrics};
 use super::pipeline::Pipeline;
+use super::quic::Quic;
 use super::session::{Carrier, Dial, Sessions};
 use super::tcp::Failure;
 use super::{Error, Health, Protocol, single, tcp, udp};
@@ -65,6 +67,7 @@ enum Way {
     Plain(Box<Plain>),
     Tls(Sessions<Pipeline>, Option<Cache>),
     Http(Sessions<Http2>, Option<Cache>),
+    Quic(Sessions<Quic>, Option<Cache>),
     Single(Box<Single>),
 }
 
@@ -116,7 +119,7 @@ impl Pool {
     }
 
     /// Asks and reads the answer into `reply`, which holds anything after an error. `protocol` counts where the upstream speaks
-    /// [`Transport::Dns`].
+    /// [`super::Transport::Dns`].
     ///
     /// # Errors
     /// No socket, no connection or no reply in time; junk is no error, it is waited past. [`Error::Busy`] says nothing of the
@@ -196,6 +199,7 @@ impl Pool {
             Way::Plain(plain) => self.over_tcp(plain, call, reply).await,
             Way::Tls(sessions, uses) => self.over_sessions(sessions, uses, call, reply).await,
             Way::Http(sessions, uses) => self.over_sessions(sessions, uses, call, reply).await,
+            Way::Quic(sessions, uses) => self.over_sessions(sessions, uses, call, reply).await,
             Way::Single(single) => self.over_single(single, call, reply).await,
         }
     }
@@ -274,6 +278,10 @@ impl Pool {
                 }
                 Ok(Err(Failure::Closed(error))) => {
                     place.retire();
+                    // A server that was started anew knows none of its connections; over UDP they do not end by themselves.
+                    if place.was_kept && C::OVER == Protocol::Udp {
+                        sessions.retire_silent(sent);
+                    }
                     lost += 1;
                     let is_full = matches!(error, Error::Busy);
                     // It was closed while idle or after other answers, or takes no more: ask again over another. One that never
@@ -300,6 +308,7 @@ impl Pool {
             (Way::Tls(sessions, _), _) => sessions.len(),
             (Way::Http(sessions, _), _) => sessions.len(),
             (Way::Single(_), _) => 0,
+            (Way::Quic(sessions, _), _) => sessions.len(),
         }
     }
 }
@@ -315,11 +324,20 @@ impl Way {
         );
         let endpoint = health.endpoint();
         let form = Form::of(endpoint).map(Rc::new);
-        let proto = match endpoint.transport {
-            Transport::Grpc => "grpc",
-            Transport::Https(_) => "https",
-            Transport::Dns | Transport::Tls => "tcp-tls",
-        };
+        let proto = endpoint.transport.label();
+        if endpoint.transport.is_quic() {
+            let dialler = Rc::new(dialler);
+            let dial: Dial<Quic> = Rc::new(move || {
+                let dialler = Rc::clone(&dialler);
+                Box::pin(async move {
+                    match dialler.dial(most, None).await? {
+                        Opened::Quic(quic) => Ok(quic),
+                        Opened::Plain(_) | Opened::Tls(_) => Err(Error::Eof),
+                    }
+                })
+            });
+            return Way::Quic(Sessions::new(rules, dial), metrics.cache(proto));
+        }
         if endpoint.is_proxied && endpoint.transport != Transport::Dns {
             return Way::Single(Box::new(Single {
                 dialler,
@@ -365,7 +383,7 @@ impl Way {
                     Box::pin(async move {
                         match dialler.dial(most, None).await? {
                             Opened::Tls(tls) => Pipeline::start(tls),
-                            Opened::Plain(_) => Err(Error::Eof),
+                            Opened::Plain(_) | Opened::Quic(_) => Err(Error::Eof),
                         }
                     })
                 });

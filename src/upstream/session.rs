@@ -15,11 +15,11 @@ use std::pin::Pin;
 use std::rc::{Rc, Weak};
 use std::time::Duration;
 
-use super::Error;
 use super::core::refuse;
 use super::idle::Rules;
 use super::message::RequestBuffer;
 use super::tcp::Failure;
+use super::{Error, Protocol};
 use crate::limits;
 use crate::runtime;
 use crate::runtime::clock::{self, MILLISECOND, Nanos};
@@ -32,6 +32,8 @@ pub(super) trait Carrier: 'static {
     const EASY: usize;
     /// Connections of one core and upstream.
     const SESSIONS: usize;
+    /// What carries its octets.
+    const OVER: Protocol;
 
     /// Queries that the connection may carry at a time; 0 once it is over.
     fn room(&self) -> usize;
@@ -167,7 +169,7 @@ impl<C: Carrier> Sessions<C> {
                     is_patient = false;
                     continue;
                 }
-                return Err(Error::Late);
+                return Err(Error::Late(C::OVER));
             }
             let outcome = attempt.outcome.borrow().clone();
             match outcome {
@@ -250,6 +252,15 @@ impl<C: Carrier> Sessions<C> {
         };
         // One that is refused is dropped, and so ends the attempt.
         runtime::try_spawn(work).is_ok().then_some(attempt)
+    }
+
+    /// Retires the connections from which nothing came since then: what ended one of them may have ended all.
+    pub(super) fn retire_silent(&self, since: Nanos) {
+        for session in self.shared.list.borrow().iter() {
+            if session.heard.get() < since {
+                session.is_retired.set(true);
+            }
+        }
     }
 
     #[cfg(test)]

@@ -14,7 +14,8 @@ use std::time::Duration;
 
 use super::Error;
 use super::dial::Opened;
-use super::http2::{Form, Http2};
+use super::form::Form;
+use super::http2::Http2;
 use super::message::RequestBuffer;
 use super::pipeline::Pipeline;
 use super::session::Carrier;
@@ -34,6 +35,7 @@ pub(super) async fn exchange(
     reply: &mut Reply,
 ) -> Result<(), Error> {
     match (opened, form) {
+        (Opened::Quic(quic), _) => over(&quic, request, wait, reply).await,
         (opened, Some(form)) => {
             let http = Http2::start(opened, Rc::clone(form)).await?;
             over(&http, request, wait, reply).await

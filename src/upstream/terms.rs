@@ -162,12 +162,8 @@ impl Terms {
             Scheme::Tls => (Transport::Tls, None),
             Scheme::Https => (Transport::Https(self.method), Some(b"h2")),
             Scheme::Grpc => (Transport::Grpc, Some(b"h2")),
-            Scheme::Quic | Scheme::Https3 => {
-                let scheme = found.scheme;
-                return Err(format!(
-                    "{scheme}:// upstreams are not built into percoredns yet; use tls:// or https://"
-                ));
-            }
+            Scheme::Https3 => (Transport::Https3(self.method), Some(b"h3")),
+            Scheme::Quic => (Transport::Quic, Some(b"doq")),
         };
         let speaks_tls = match transport {
             Transport::Dns => false,
@@ -183,6 +179,13 @@ impl Terms {
             Address::Ip(addr) => cx.tune.tells_clients(*addr),
             Address::Path(_) => false,
         };
+        if is_proxied && transport.is_quic() {
+            // Each datagram of QUIC would need a header, and connections outlive a query.
+            return Err(format!(
+                "{}:// upstream {} is in upstream_proxy_protocol, which QUIC cannot carry; take it out of the file of -tune, or use tls:// or https://",
+                found.scheme, found.address
+            ));
+        }
         Ok(Endpoint {
             address: found.address,
             transport,

@@ -90,6 +90,8 @@ mod doh;
 #[cfg(feature = "kube-api")]
 mod proxied;
 #[cfg(feature = "kube-api")]
+mod quic;
+#[cfg(feature = "kube-api")]
 mod sessions;
 #[cfg(feature = "kube-api")]
 mod tls;

@@ -28,6 +28,8 @@ mod process;
 mod proxied_upstreams;
 mod proxyproto;
 mod quic;
+#[cfg(feature = "kubernetes")]
+mod quic_upstreams;
 mod reload;
 mod resources;
 #[cfg(feature = "kubernetes")]

@@ -23,10 +23,10 @@ use quinn_proto::{
     ConnectionHandle, Dir, Event, FinishError, ReadError, StreamEvent, StreamId, VarInt, WriteError,
 };
 
+use super::doq;
 use super::late::Late;
 use super::terms::Terms;
 use super::ways::Ways;
-use super::{doq, h3};
 use crate::corefile::address::Scheme;
 use crate::limits;
 use crate::plugin::Proto;
@@ -34,6 +34,7 @@ use crate::runtime::clock::Nanos;
 use crate::server::clients::Client;
 use crate::server::session::Session;
 use crate::server::tasks::Env;
+use crate::transport::h3;
 
 /// What a connection has at hand while it goes on.
 pub(super) struct Turn<'a> {
@@ -132,7 +133,7 @@ impl Connection {
             armed: Nanos::MAX,
             ways: Ways::default(),
             protocol: match terms.scheme {
-                Scheme::Https3 => Protocol::H3(Box::default()),
+                Scheme::Https3 => Protocol::H3(Box::new(h3::Peer::new(h3::End::Client))),
                 _ => Protocol::Doq,
             },
             stage: Stage::Shaking(after(now, terms.timeouts.read)),
@@ -341,7 +342,7 @@ impl Connection {
     fn request_octets_max(&self) -> usize {
         match self.protocol {
             Protocol::Doq => doq::STREAM_OCTETS,
-            Protocol::H3(_) => h3::REQUEST_OCTETS,
+            Protocol::H3(_) => h3::STREAM_OCTETS,
         }
     }
 

@@ -21,7 +21,6 @@
 mod connection;
 mod doq;
 mod driver;
-pub(super) mod h3;
 mod late;
 mod terms;
 #[cfg(test)]

@@ -19,9 +19,10 @@ use quinn_proto::{StreamId, VarInt};
 use super::{Connection, Protocol, Stage, Turn};
 use crate::limits;
 use crate::server::doh::{self, Answered, Form, Wants};
+use crate::server::quic::doq;
 use crate::server::quic::late::{To, Worker};
-use crate::server::quic::{doq, h3};
 use crate::server::session::{Outcome, Waits};
+use crate::transport::h3;
 
 impl Connection {
     /// Answers a whole request.
@@ -31,7 +32,7 @@ impl Connection {
                 Ok(message) => self.ask(id, message, octets, turn),
                 Err(reason) => self.close(turn, doq::code::PROTOCOL_ERROR, reason),
             },
-            Protocol::H3(_) => match h3::request(octets) {
+            Protocol::H3(_) => match h3::request::read(octets) {
                 Ok((head, body)) => self.serve(id, &head, &body, octets, turn),
                 Err(h3::Fault::Stream(code)) => self.reset(id, code),
                 Err(h3::Fault::Connection(code, reason)) => self.close(turn, code, reason),
@@ -101,7 +102,7 @@ impl Connection {
 
     fn respond(&mut self, id: StreamId, response: &Response<Bytes>) {
         self.terms.responses.count(response.status());
-        self.write(id, |out| h3::write(response, out));
+        self.write(id, |out| h3::response::write(response, out));
     }
 
     /// Keeps a request until the handshake is done, if asking it twice could do more than asking it once.

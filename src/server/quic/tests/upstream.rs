@@ -4,8 +4,17 @@ use std::net::SocketAddr;
 use std::rc::Rc;
 
 use super::*;
-use crate::runtime::block_on;
-use crate::transport::quic::{Failure, QuicClient, Terms};
+use crate::runtime::{UdpSocket, block_on};
+use crate::transport::quic::{Codes, Failure, QuicClient, Terms};
+
+const CODES: Codes = Codes {
+    close: 0,
+    cancel: 3,
+};
+
+fn to(peer: SocketAddr) -> UdpSocket {
+    UdpSocket::connect("127.0.0.1:0".parse().unwrap(), peer).unwrap()
+}
 
 /// Runs `work` on a task thread, with what connects to a server of that block.
 fn with_server<F>(
@@ -20,13 +29,11 @@ fn with_server<F>(
     let terms = Terms {
         tls: identity.tls_config("doq", true),
         idle: Duration::from_secs(10),
-        codes: (0, 3),
+        codes: CODES,
+        is_http3: false,
     };
     let addr = server.addr;
-    let connect = move || {
-        let local: SocketAddr = "127.0.0.1:0".parse().unwrap();
-        QuicClient::connect(local, addr, "localhost", &terms).unwrap()
-    };
+    let connect = move || QuicClient::connect(to(addr), addr, "localhost", &terms).unwrap();
     block_on(backend, async move { work(Rc::new(connect)).await }).unwrap();
     assert_eq!(server.stop(), 0);
 }
@@ -116,14 +123,14 @@ fn where_nobody_listens_the_connection_is_over_soon() {
     let terms = Terms {
         tls: identity.tls_config("doq", false),
         idle: Duration::from_secs(5),
-        codes: (0, 3),
+        codes: CODES,
+        is_http3: false,
     };
     on_backends(|backend| {
         let terms = terms.clone();
         block_on(backend, async move {
             let nobody = client::bound().local_addr().unwrap();
-            let local = "127.0.0.1:0".parse().unwrap();
-            let client = QuicClient::connect(local, nobody, "localhost", &terms).unwrap();
+            let client = QuicClient::connect(to(nobody), nobody, "localhost", &terms).unwrap();
             let over = runtime::timeout(Duration::from_secs(4), client.handshake()).await;
             assert!(matches!(over, Ok(Err(Failure::Lost(_)))), "{over:?}");
         })

@@ -1,4 +1,4 @@
-//! The streams of one way that an HTTP/3 client opens: its control stream, and those of QPACK (RFC 9114 section 6.2).
+//! The streams of one way that the other end of HTTP/3 opens: its control stream, and those of QPACK (RFC 9114 section 6.2).
 
 #![cfg_attr(
     not(test),
@@ -16,18 +16,26 @@ use quinn_proto::StreamId;
 use super::{code, frame_type, qpack, varint};
 use crate::limits::H3_CONTROL_OCTETS;
 
-/// What is known of the client's streams of one way.
-#[derive(Default)]
-pub(in crate::server) struct Peer {
+/// What is known of the other end's streams of one way.
+pub(crate) struct Peer {
+    end: End,
     /// By stream: no more than `limits::H3_SIDE_STREAMS`, which the transport sees to.
     streams: BTreeMap<StreamId, Stream>,
     /// Which of the three kinds there have been.
     seen: [bool; 3],
+    goaway: Option<u64>,
+}
+
+/// Which of the two the other end is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum End {
+    Client,
+    Server,
 }
 
 /// Whether a stream is of a kind that we know; one that is not may be stopped.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::server) enum Side {
+pub(crate) enum Side {
     Known,
     Unknown,
 }
@@ -53,11 +61,26 @@ enum Kind {
 }
 
 impl Peer {
+    /// Nothing is known yet.
+    pub(crate) fn new(end: End) -> Peer {
+        Peer {
+            end,
+            streams: BTreeMap::new(),
+            seen: [false; 3],
+            goaway: None,
+        }
+    }
+
+    /// The number that its last GOAWAY had: of a server, of the first request that it does not look at (section 5.2).
+    pub(crate) fn goaway(&self) -> Option<u64> {
+        self.goaway
+    }
+
     /// Takes what has come on a stream.
     ///
     /// # Errors
-    /// The client breaks the protocol: the connection ends with that code and reason.
-    pub(in crate::server) fn take(
+    /// It breaks the protocol: the connection ends with that code and reason.
+    pub(crate) fn take(
         &mut self,
         id: StreamId,
         octets: &[u8],
@@ -83,7 +106,7 @@ impl Peer {
                 };
                 let len = stream.rest.len() - rest.len();
                 stream.rest.drain(..len);
-                let kind = Kind::of(number)?;
+                let kind = Kind::of(number, self.end)?;
                 if let Some(seen) = self.seen.get_mut(kind as usize)
                     && std::mem::replace(seen, true)
                 {
@@ -93,7 +116,7 @@ impl Peer {
             }
         };
         match kind {
-            Kind::Control => stream.control()?,
+            Kind::Control => stream.control(self.end, &mut self.goaway)?,
             Kind::Encoder => stream.encoder()?,
             Kind::Decoder => stream.decoder()?,
             Kind::Other => {
@@ -108,16 +131,18 @@ impl Peer {
     }
 
     /// Octets that are kept until more come.
-    pub(in crate::server) fn kept(&self) -> usize {
+    pub(crate) fn kept(&self) -> usize {
         self.streams.values().map(|stream| stream.rest.len()).sum()
     }
 }
 
 impl Kind {
-    fn of(number: u64) -> Result<Kind, Broken> {
+    fn of(number: u64, end: End) -> Result<Kind, Broken> {
         match number {
             0 => Ok(Kind::Control),
-            1 => Err((code::STREAM_CREATION_ERROR, "clients do not push")),
+            1 if end == End::Client => Err((code::STREAM_CREATION_ERROR, "clients do not push")),
+            // We allow none (section 4.6).
+            1 => Err((code::ID_ERROR, "a push that was not allowed")),
             2 => Ok(Kind::Encoder),
             3 => Ok(Kind::Decoder),
             _ => Ok(Kind::Other),
@@ -126,7 +151,7 @@ impl Kind {
 }
 
 impl Stream {
-    fn control(&mut self) -> Result<(), Broken> {
+    fn control(&mut self, end: End, goaway: &mut Option<u64>) -> Result<(), Broken> {
         let mut at = 0;
         loop {
             let skipped = usize::try_from(self.skip)
@@ -172,9 +197,22 @@ impl Stream {
                 settings(payload)?;
                 self.has_settings = true;
             } else {
-                let mut number = payload;
-                if varint(&mut number).is_none() || !number.is_empty() {
-                    return Err((code::FRAME_ERROR, "a frame that is no number"));
+                let mut rest = payload;
+                let number = varint(&mut rest).filter(|_| rest.is_empty());
+                let number = number.ok_or((code::FRAME_ERROR, "a frame that is no number"))?;
+                match (kind, end) {
+                    (frame_type::GOAWAY, _) if goaway.is_some_and(|before| before < number) => {
+                        return Err((code::ID_ERROR, "a GOAWAY that takes another back"));
+                    }
+                    (frame_type::GOAWAY, _) => *goaway = Some(number),
+                    (frame_type::MAX_PUSH_ID, End::Server) => {
+                        return Err((code::FRAME_UNEXPECTED, "servers are not pushed to"));
+                    }
+                    // No push was promised, so none is to be cancelled (section 7.2.3).
+                    (frame_type::CANCEL_PUSH, End::Server) => {
+                        return Err((code::ID_ERROR, "a push that was not allowed"));
+                    }
+                    _ => {}
                 }
             }
             at = self.rest.len() - rest.len() + payload.len();

@@ -1,6 +1,11 @@
 //! HTTP/3 (RFC 9114) as far as DNS over HTTPS needs it: requests that are whole, responses that are whole.
 //!
-//! A request is looked at when its stream has ended, and is short by a bound; so there is nothing to keep between two packets but octets.
+//! Runs on: data core.
+//!
+//! **Invariant**: octets in, meaning out; nothing is kept between two messages, and nothing is longer than its bound.
+//!
+//! A message is looked at when its stream has ended, and is short by a bound; so there is nothing to keep between two packets but octets.
+//! Both ends use it: listeners read [`request`]s, upstreams read [`response`]s, and each writes the other.
 
 #![cfg_attr(
     not(test),
@@ -13,40 +18,45 @@
 
 mod huffman;
 mod qpack;
+pub(crate) mod request;
+pub(crate) mod response;
 mod side;
 mod table;
+#[cfg(test)]
+mod tests;
 
-pub(in crate::server) use side::{Peer, Side};
+pub(crate) use side::{End, Peer, Side};
 
 use std::borrow::Cow;
 
-use bytes::Bytes;
-use http::request::Parts;
-use http::{HeaderName, HeaderValue, Method, Request, Response, Uri};
+use http::{HeaderMap, HeaderName, HeaderValue};
 use quinn_proto::VarInt;
 
 use crate::limits::{H3_FRAMING_OCTETS, HTTP_HEADER_OCTETS, MESSAGE_OCTETS};
 
 /// Error codes (RFC 9114 section 8.1, RFC 9204 section 6).
-pub(super) mod code {
-    pub(in crate::server::quic) const NO_ERROR: u32 = 0x100;
-    pub(in crate::server::quic) const STREAM_CREATION_ERROR: u32 = 0x103;
-    pub(in crate::server::quic) const CLOSED_CRITICAL_STREAM: u32 = 0x104;
-    pub(in crate::server::quic) const FRAME_UNEXPECTED: u32 = 0x105;
-    pub(in crate::server::quic) const FRAME_ERROR: u32 = 0x106;
-    pub(in crate::server::quic) const EXCESSIVE_LOAD: u32 = 0x107;
-    pub(in crate::server::quic) const SETTINGS_ERROR: u32 = 0x109;
-    pub(in crate::server::quic) const MISSING_SETTINGS: u32 = 0x10a;
-    pub(in crate::server::quic) const REQUEST_INCOMPLETE: u32 = 0x10d;
-    pub(in crate::server::quic) const MESSAGE_ERROR: u32 = 0x10e;
-    pub(in crate::server::quic) const QPACK_DECOMPRESSION_FAILED: u32 = 0x200;
-    pub(in crate::server::quic) const QPACK_ENCODER_STREAM_ERROR: u32 = 0x201;
-    pub(in crate::server::quic) const QPACK_DECODER_STREAM_ERROR: u32 = 0x202;
+pub(crate) mod code {
+    pub(crate) const NO_ERROR: u32 = 0x100;
+    pub(crate) const STREAM_CREATION_ERROR: u32 = 0x103;
+    pub(crate) const CLOSED_CRITICAL_STREAM: u32 = 0x104;
+    pub(crate) const FRAME_UNEXPECTED: u32 = 0x105;
+    pub(crate) const FRAME_ERROR: u32 = 0x106;
+    pub(crate) const EXCESSIVE_LOAD: u32 = 0x107;
+    pub(crate) const ID_ERROR: u32 = 0x108;
+    pub(crate) const SETTINGS_ERROR: u32 = 0x109;
+    pub(crate) const MISSING_SETTINGS: u32 = 0x10a;
+    pub(crate) const REQUEST_REJECTED: u32 = 0x10b;
+    pub(crate) const REQUEST_CANCELLED: u32 = 0x10c;
+    pub(crate) const REQUEST_INCOMPLETE: u32 = 0x10d;
+    pub(crate) const MESSAGE_ERROR: u32 = 0x10e;
+    pub(crate) const QPACK_DECOMPRESSION_FAILED: u32 = 0x200;
+    pub(crate) const QPACK_ENCODER_STREAM_ERROR: u32 = 0x201;
+    pub(crate) const QPACK_DECODER_STREAM_ERROR: u32 = 0x202;
 }
 
-/// What is wrong with a request.
+/// What is wrong with a request or a response.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(in crate::server) enum Fault {
+pub(crate) enum Fault {
     /// Its stream ends, with this code.
     Stream(u32),
     /// The connection ends, with this code and reason.
@@ -55,25 +65,28 @@ pub(in crate::server) enum Fault {
 
 /// The stream type of our control stream, and our settings on it: as much of header fields as is taken; all else is the default, which
 /// is no dynamic table.
-pub(super) const SETTINGS: &[u8] = &[
+pub(crate) const SETTINGS: &[u8] = &[
     0x00, // control stream
     0x04, 0x05, // SETTINGS, 5 octets
     0x06, 0x80, 0x00, 0x40, 0x00, // SETTINGS_MAX_FIELD_SECTION_SIZE: 16,384
 ];
 const _: () = assert!(HTTP_HEADER_OCTETS == 0x4000);
 
-/// Octets of the longest stream that can be a request.
-pub(super) const REQUEST_OCTETS: usize = HTTP_HEADER_OCTETS + MESSAGE_OCTETS + H3_FRAMING_OCTETS;
+/// Octets of the longest stream that can be a request or a response.
+pub(crate) const STREAM_OCTETS: usize = HTTP_HEADER_OCTETS + MESSAGE_OCTETS + H3_FRAMING_OCTETS;
 
-/// Reads the stream of a request: its head and its body.
-pub(in crate::server) fn request(mut stream: &[u8]) -> Result<(Parts, Cow<'_, [u8]>), Fault> {
+/// Reads the stream of a message: its head, by `read_head`, which passes over one that is not the last with `None`, and its body.
+fn read<H>(
+    mut stream: &[u8],
+    read_head: impl Fn(&[u8]) -> Result<Option<H>, Fault>,
+) -> Result<(H, Cow<'_, [u8]>), Fault> {
     let mut head = None;
     let mut body = Cow::Borrowed(&[][..]);
     let mut has_trailers = false;
     while !stream.is_empty() {
         let (kind, payload) = frame(&mut stream).ok_or(CUT)?;
         match (kind, &head) {
-            (frame_type::HEADERS, None) => head = Some(read_head(payload)?),
+            (frame_type::HEADERS, None) => head = read_head(payload)?,
             (frame_type::HEADERS, Some(_)) if !has_trailers => {
                 has_trailers = true;
                 qpack::decode(payload, |_, _| {}).map_err(fault)?;
@@ -85,7 +98,7 @@ pub(in crate::server) fn request(mut stream: &[u8]) -> Result<(Parts, Cow<'_, [u
             (kind, _) if frame_type::is_misplaced(kind) => {
                 return Err(Fault::Connection(
                     code::FRAME_UNEXPECTED,
-                    "a frame that has no place in a request",
+                    "a frame that has no place in a message",
                 ));
             }
             // Frames of unknown types are ignored (section 9).
@@ -98,16 +111,49 @@ pub(in crate::server) fn request(mut stream: &[u8]) -> Result<(Parts, Cow<'_, [u
     }
 }
 
-/// Writes a response as it stands on its stream.
-pub(super) fn write(response: &Response<Bytes>, out: &mut Vec<u8>) {
+/// Reads a block of fields: `pseudo` is given name and value of those of the protocol, which come before all others (section 4.3), and says
+/// whether they are right.
+fn read_fields(
+    block: &[u8],
+    headers: &mut HeaderMap,
+    mut pseudo: impl FnMut(&[u8], &[u8]) -> bool,
+) -> Result<(), Fault> {
+    let mut is_good = true;
+    qpack::decode(block, |name, value| {
+        is_good &= match name {
+            [b':', name @ ..] => headers.is_empty() && pseudo(name, value),
+            _ => match (
+                HeaderName::from_lowercase(name),
+                HeaderValue::from_bytes(value),
+            ) {
+                (Ok(name), Ok(value)) => {
+                    is_of_http3(&name, &value) && headers.try_append(name, value).is_ok()
+                }
+                _ => false,
+            },
+        };
+    })
+    .map_err(fault)?;
+    match is_good {
+        true => Ok(()),
+        false => Err(Fault::Stream(code::MESSAGE_ERROR)),
+    }
+}
+
+/// Writes a message as it stands on its stream.
+fn write(pseudo: &[(&str, &str)], headers: &HeaderMap, body: &[u8], out: &mut Vec<u8>) {
     let mut block = Vec::with_capacity(64);
     qpack::write_prefix(&mut block);
-    qpack::write_field(":status", response.status().as_str().as_bytes(), &mut block);
-    for (name, value) in response.headers() {
+    for (name, value) in pseudo {
+        qpack::write_field(name, value.as_bytes(), &mut block);
+    }
+    for (name, value) in headers {
         qpack::write_field(name.as_str(), value.as_bytes(), &mut block);
     }
     write_frame(frame_type::HEADERS, &block, out);
-    write_frame(frame_type::DATA, response.body(), out);
+    if !body.is_empty() {
+        write_frame(frame_type::DATA, body, out);
+    }
 }
 
 /// Types of frames (section 7.2).
@@ -171,61 +217,7 @@ fn varint(octets: &mut &[u8]) -> Option<u64> {
     Some(value & VarInt::MAX.into_inner() >> (62 - (8 * number.len() - 2)))
 }
 
-/// The pseudo-header fields of a request (section 4.3.1), each once and before all others.
-#[derive(Default)]
-struct Pseudo {
-    method: Option<Method>,
-    scheme: bool,
-    path: Option<Uri>,
-    authority: bool,
-}
-
-fn read_head(block: &[u8]) -> Result<Parts, Fault> {
-    let mut pseudo = Pseudo::default();
-    let mut head = Request::new(()).into_parts().0;
-    let mut is_good = true;
-    qpack::decode(block, |name, value| {
-        is_good &= match name {
-            [b':', name @ ..] => head.headers.is_empty() && pseudo.take(name, value).is_some(),
-            _ => match (
-                HeaderName::from_lowercase(name),
-                HeaderValue::from_bytes(value),
-            ) {
-                (Ok(name), Ok(value)) => {
-                    is_of_http3(&name, &value) && head.headers.try_append(name, value).is_ok()
-                }
-                _ => false,
-            },
-        };
-    })
-    .map_err(fault)?;
-    match (pseudo.method, pseudo.path) {
-        (Some(method), Some(uri)) if is_good && pseudo.scheme => {
-            head.method = method;
-            head.uri = uri;
-            Ok(head)
-        }
-        _ => Err(Fault::Stream(code::MESSAGE_ERROR)),
-    }
-}
-
-impl Pseudo {
-    fn take(&mut self, name: &[u8], value: &[u8]) -> Option<()> {
-        let is_new = match name {
-            b"method" => self
-                .method
-                .replace(Method::from_bytes(value).ok()?)
-                .is_none(),
-            b"path" => self.path.replace(Uri::try_from(value).ok()?).is_none(),
-            b"scheme" => !std::mem::replace(&mut self.scheme, true),
-            b"authority" => !std::mem::replace(&mut self.authority, true),
-            _ => false,
-        };
-        is_new.then_some(())
-    }
-}
-
-/// Fields of a connection make a request malformed (section 4.2).
+/// Fields of a connection make a message malformed (section 4.2).
 fn is_of_http3(name: &HeaderName, value: &HeaderValue) -> bool {
     match name.as_str() {
         "connection" | "keep-alive" | "proxy-connection" | "transfer-encoding" | "upgrade" => false,
