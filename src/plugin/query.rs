@@ -423,9 +423,12 @@ impl Query {
     }
 
     /// Writes the reply as the client gets it into `out`; returns its length. `echoed` are local EDNS options to let through, `idle` is how
-    /// long a connection may be without queries.
-    pub fn fit(&mut self, echoed: &[u16], idle: Duration, out: &mut [u8]) -> Option<usize> {
-        let idle_ds = u16::try_from(idle.as_millis() / 100).unwrap_or(u16::MAX);
+    /// long the connection may be without queries, where it is one that a client may ask that of.
+    pub fn fit(&mut self, echoed: &[u16], idle: Option<Duration>, out: &mut [u8]) -> Option<usize> {
+        let tenths = |idle: Duration| {
+            let tenths = idle.as_secs() * 10 + u64::from(idle.subsec_millis() / 100);
+            u16::try_from(tenths).unwrap_or(u16::MAX)
+        };
         let asked = Asked {
             id: self.id,
             opcode: self.opcode(),
@@ -437,7 +440,7 @@ impl Query {
             edns: &self.edns,
             is_udp: self.proto.cuts_replies(),
             is_padded: self.proto.is_padded(),
-            keepalive_ds: self.proto.has_keepalive().then_some(idle_ds),
+            keepalive_ds: idle.map(tenths),
             echoed_options: echoed,
         };
         scrub::fit(&asked, &mut self.reply, out)

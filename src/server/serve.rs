@@ -164,11 +164,19 @@ pub fn finish(running: &Running, query: &mut Query, out: &mut [u8]) -> Served {
         }
     }
     let config = &running.config;
-    let listener = config.listeners.get(query.route.listener as usize);
-    let idle = listener.map_or(Duration::ZERO, |listener| listener.timeouts.idle);
+    let idle = match query.proto.has_keepalive() {
+        true => idle(running, query),
+        false => None,
+    };
     query
         .fit(&config.echoed_options, idle, out)
         .map_or(Served::Silent, Served::Reply)
+}
+
+/// How long a connection of the query's listener may be without queries.
+fn idle(running: &Running, query: &Query) -> Option<Duration> {
+    let listener = running.config.listeners.get(query.route.listener as usize);
+    Some(listener?.timeouts.idle)
 }
 
 /// A rejection before any plugin: the header and, where it could be read, the question. Only RD and CD are copied from the query.

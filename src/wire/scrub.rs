@@ -107,7 +107,10 @@ impl OptPlan {
     fn new(asked: &Asked<'_>, reply: &Reply) -> OptPlan {
         let mut plan = OptPlan::BARE;
         if !asked.edns.present {
-            plan.len = if reply.edns.present { FIXED } else { 0 };
+            if !reply.edns.present {
+                plan.len = 0;
+                return plan;
+            }
         } else if !asked.edns.options.is_empty() {
             let wants = |code| asked.edns.find(code).is_some();
             plan.is_padded = asked.is_padded && wants(option::PADDING);
