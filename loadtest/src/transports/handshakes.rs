@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rustls::{ClientConfig, HandshakeKind};
+use socket2::SockRef;
 
 use crate::child::Process;
 use crate::figures::bars::{Bar, Limit};
@@ -208,7 +209,10 @@ fn handshake(
     config: &Arc<ClientConfig>,
     security: &Security,
 ) -> io::Result<HandshakeKind> {
-    let stream = Stream::tls(connect_from(server.ip(), server)?, config, security)?;
+    let tcp = connect_from(server.ip(), server)?;
+    // Thousands a second would wait for the last packet of each, until no port is left.
+    SockRef::from(&tcp).set_linger(Some(Duration::ZERO))?;
+    let stream = Stream::tls(tcp, config, security)?;
     let kind = stream.handshake_kind();
     stream.close()?;
     kind.ok_or_else(|| io::Error::other("the handshake did not end"))
