@@ -22,7 +22,13 @@ pub fn may_answer(config: &Config, name: &[u8]) -> bool {
 }
 
 /// Answers a query for one of those; `false`: it is for the blocks.
+#[inline]
 pub fn answer(config: &Config, query: &mut Query) -> bool {
+    may_answer(config, query.name()) && answer_own(config, query)
+}
+
+#[cold]
+fn answer_own(config: &Config, query: &mut Query) -> bool {
     let designated = config.designated.as_ref();
     // An authority that asks must get its answer: its addresses are not known beforehand.
     challenges::answer(query) || designated.is_some_and(|designated| designated.answer(query))

@@ -29,7 +29,10 @@ pub struct Asked<'a> {
 /// Writes the reply into `out` (at least 512 octets); returns its length. `None` only if `out` is too small for a header.
 pub fn fit(asked: &Asked<'_>, reply: &mut Reply, out: &mut [u8]) -> Option<usize> {
     let limit = size_limit(asked.is_udp, asked.edns).min(out.len());
-    let mut opt = OptPlan::new(asked, reply);
+    let mut opt = match asked.edns.present || reply.edns.present {
+        true => OptPlan::new(asked, reply),
+        false => OptPlan::NONE,
+    };
     if opt.len == 0 && reply.rcode.0 > flag::RCODE {
         // The upper bits of an rcode stand in the OPT record; without one BADVERS would read as NOERROR.
         reply.rcode = Rcode::SERVFAIL;
@@ -96,6 +99,11 @@ enum Options {
 }
 
 impl OptPlan {
+    /// No record.
+    const NONE: OptPlan = OptPlan {
+        len: 0,
+        ..OptPlan::BARE
+    };
     /// No options.
     const BARE: OptPlan = OptPlan {
         len: FIXED,
@@ -106,12 +114,7 @@ impl OptPlan {
 
     fn new(asked: &Asked<'_>, reply: &Reply) -> OptPlan {
         let mut plan = OptPlan::BARE;
-        if !asked.edns.present {
-            if !reply.edns.present {
-                plan.len = 0;
-                return plan;
-            }
-        } else if !asked.edns.options.is_empty() {
+        if asked.edns.present && !asked.edns.options.is_empty() {
             let wants = |code| asked.edns.find(code).is_some();
             plan.is_padded = asked.is_padded && wants(option::PADDING);
             plan.keepalive_ds = asked.keepalive_ds.filter(|_| wants(option::TCP_KEEPALIVE));
