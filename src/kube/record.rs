@@ -216,7 +216,7 @@ pub trait Sink: Send {
     /// Takes some of what is gone away, and says whether to come again: it is called until then, and others have their turn in between.
     fn sweep(&mut self, kind: Kind) -> bool;
 
-    /// The server was heard of: a watch is open and brought an event, a bookmark, or its first response.
+    /// The server was heard of: a watch is open and brought an event, a bookmark, or its first response, and is not within a list.
     fn heard(&mut self, kind: Kind);
 
     /// The watch has ended or failed and is not up again yet: what is known grows old.

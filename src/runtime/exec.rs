@@ -1,7 +1,7 @@
 //! The scheduler of a task thread: the same for both backends, which differ only in how the thread waits.
 //!
 //! ```text
-//!  foreign thread: wake -> injected -> (if the thread waits) parker
+//!  foreign thread: wake -> injected -> (if the thread waits) eventfd in the poll set
 //!  own thread:     wake -> ready
 //!                             |
 //!  turn: injected -> ready, expired timers -> ready, poll <= TASKS_PER_TURN of ready
@@ -32,14 +32,12 @@ use std::sync::OnceLock;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering, fence};
 use std::task::{Context, Poll, Wake, Waker};
 
-#[cfg(feature = "glommio")]
-use atomic_waker::AtomicWaker;
 use crossbeam::queue::SegQueue;
 
 use crate::limits;
 use crate::runtime::clock::{self, Nanos};
-use crate::runtime::epoll;
 use crate::runtime::eventfd::EventFd;
+use crate::runtime::reactor::Reactor;
 use crate::runtime::slab::{Key, Slab};
 use crate::runtime::timers::Timers;
 
@@ -62,16 +60,7 @@ pub(crate) struct Exec {
     timers: RefCell<Timers>,
     due: RefCell<Vec<Waker>>,
     closing: Cell<bool>,
-    driver: Driver,
-}
-
-/// How the thread waits for I/O.
-pub(crate) enum Driver {
-    /// epoll(7).
-    Epoll(Rc<epoll::Reactor>),
-    /// glommio's rings.
-    #[cfg(feature = "glommio")]
-    Ring,
+    reactor: Rc<Reactor>,
 }
 
 /// The part of an executor that other threads may touch.
@@ -82,16 +71,8 @@ pub(crate) struct Shared {
     waiting: AtomicBool,
     /// Nothing is polled any more; what is injected now would stay for ever.
     closed: AtomicBool,
-    parker: Parker,
-}
-
-/// Ends the wait of a task thread.
-pub(crate) enum Parker {
-    /// Part of the epoll set.
-    Event(EventFd),
-    /// The one glommio task.
-    #[cfg(feature = "glommio")]
-    Outer(AtomicWaker),
+    /// Part of the poll set: ends its wait.
+    event: EventFd,
 }
 
 struct Header {
@@ -132,20 +113,22 @@ pub(crate) fn count_refused() {
 
 impl Exec {
     /// Makes this thread a task thread until [`Exec::close`]; an error when it is one already.
-    pub(crate) fn enter(driver: Driver, parker: Parker) -> io::Result<Rc<Self>> {
+    pub(crate) fn enter() -> io::Result<Rc<Self>> {
+        let event = EventFd::new()?;
+        let reactor = Rc::new(Reactor::new(&event)?);
         let exec = Rc::new(Self {
             shared: Arc::new(Shared {
                 injected: SegQueue::new(),
                 waiting: AtomicBool::new(false),
                 closed: AtomicBool::new(false),
-                parker,
+                event,
             }),
             tasks: RefCell::new(Slab::new(limits::TASKS_PER_CORE)),
             ready: RefCell::new(VecDeque::new()),
             timers: RefCell::new(Timers::new()),
             due: RefCell::new(Vec::new()),
             closing: Cell::new(false),
-            driver,
+            reactor,
         });
         CURRENT.with(|current| {
             let mut current = current.borrow_mut();
@@ -158,20 +141,12 @@ impl Exec {
         Ok(exec)
     }
 
-    pub(crate) fn driver(&self) -> &Driver {
-        &self.driver
+    pub(crate) fn reactor(&self) -> &Rc<Reactor> {
+        &self.reactor
     }
 
     pub(crate) fn timers(&self) -> &RefCell<Timers> {
         &self.timers
-    }
-
-    /// Names the glommio task that a wake-up must wake.
-    #[cfg(feature = "glommio")]
-    pub(crate) fn register_outer(&self, waker: &Waker) {
-        if let Parker::Outer(outer) = &self.shared.parker {
-            outer.register(waker);
-        }
     }
 
     /// Starts a task; hands the future back when there are too many or the thread ends.
@@ -266,11 +241,6 @@ impl Exec {
         self.ready.borrow_mut().clear();
         self.shared.closed.store(true, Ordering::SeqCst);
         while self.shared.injected.pop().is_some() {}
-        // Here and not wherever the last waker of a task is dropped: glommio's wakers leak on foreign threads.
-        #[cfg(feature = "glommio")]
-        if let Parker::Outer(outer) = &self.shared.parker {
-            drop(outer.take());
-        }
         let gone = CURRENT.with(|current| current.borrow_mut().take());
         drop(gone);
     }
@@ -332,23 +302,11 @@ pub(crate) fn nested() -> io::Error {
 // === impl Shared, Header ===
 
 impl Shared {
-    /// After a wake on the own thread, which thus does not wait. glommio, though, must poll the scheduler's task.
-    fn notify_own(&self) {
-        #[cfg(feature = "glommio")]
-        if matches!(self.parker, Parker::Outer(_)) {
-            self.notify();
-        }
-    }
-
     fn notify(&self) {
         // Pairs with the fence in `Exec::prepare_to_wait`.
         fence(Ordering::SeqCst);
         if self.waiting.load(Ordering::Relaxed) && self.waiting.swap(false, Ordering::AcqRel) {
-            match &self.parker {
-                Parker::Event(event) => event.signal(),
-                #[cfg(feature = "glommio")]
-                Parker::Outer(outer) => outer.wake(),
-            }
+            self.event.signal();
         }
     }
 }
@@ -369,9 +327,8 @@ impl Wake for Header {
             }
             _ => false,
         });
-        if local == Ok(true) {
-            self.shared.notify_own();
-        } else {
+        // A wake on the own thread needs no signal: that thread is not waiting.
+        if local != Ok(true) {
             self.shared.injected.push(Arc::clone(self));
             self.shared.notify();
         }

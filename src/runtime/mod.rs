@@ -31,6 +31,7 @@ mod epoll;
 mod eventfd;
 mod exec;
 mod pages;
+mod reactor;
 #[cfg(feature = "glommio")]
 mod ring;
 mod seat;

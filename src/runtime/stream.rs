@@ -25,10 +25,8 @@ use std::time::Duration;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 
 use crate::limits;
-use crate::runtime::epoll::{self, Side};
-use crate::runtime::exec::{self, Driver};
-#[cfg(feature = "glommio")]
-use crate::runtime::ring;
+use crate::runtime::exec;
+use crate::runtime::reactor::{Side, Source};
 use crate::runtime::task;
 
 /// A UDP socket with one peer: the kernel drops what comes from elsewhere. One task at a time may receive.
@@ -133,8 +131,7 @@ impl TcpStream {
         };
         let io = Io::new(socket)?;
         if waits {
-            io.expect_connect()?;
-            poll_fn(|cx| io.poll_connected(cx)).await?;
+            io.connected().await?;
         }
         Ok(Self {
             io,
@@ -309,7 +306,7 @@ impl TcpListener {
     pub fn from_std(listener: std::net::TcpListener) -> io::Result<Self> {
         listener.set_nonblocking(true)?;
         Ok(Self {
-            io: Io::listener(Socket::from(listener))?,
+            io: Io::new(Socket::from(listener))?,
         })
     }
 
@@ -346,7 +343,7 @@ impl Watch {
     pub fn of(socket: &impl AsFd) -> io::Result<Self> {
         let twin = socket.as_fd().try_clone_to_owned()?;
         Ok(Self {
-            io: Io::watched(Socket::from(twin))?,
+            io: Io::new(Socket::from(twin))?,
         })
     }
 
@@ -356,102 +353,54 @@ impl Watch {
         cx: &mut Context<'_>,
         mut read: impl FnMut() -> io::Result<T>,
     ) -> Poll<io::Result<T>> {
-        match &self.io {
-            Io::Epoll(source) => source.poll_with(Side::Read, cx, |_| read()),
-            #[cfg(feature = "glommio")]
-            Io::Ring(source) => source.poll_with(cx, |_| read()),
-        }
+        self.io.0.poll_with(Side::Read, cx, |_| read())
     }
 }
 
 // === impl Io ===
 
-/// A socket on the backend of this thread.
+/// A socket in the poll set of this thread.
 #[derive(Debug)]
-enum Io {
-    Epoll(epoll::Source),
-    #[cfg(feature = "glommio")]
-    Ring(ring::Source),
-}
+struct Io(Source);
 
 impl Io {
-    /// A connected or connecting socket. Fails off a task thread.
+    /// Takes a non-blocking socket. Fails off a task thread.
     fn new(socket: Socket) -> io::Result<Self> {
-        Self::on_driver(socket, |socket, driver| match driver {
-            Driver::Epoll(reactor) => Self::Epoll(epoll::Source::new(socket, Rc::clone(reactor))),
-            #[cfg(feature = "glommio")]
-            Driver::Ring => Self::Ring(ring::Source::stream(socket)),
-        })
-    }
-
-    /// A listening socket. Fails off a task thread.
-    fn listener(socket: Socket) -> io::Result<Self> {
-        Self::on_driver(socket, |socket, driver| match driver {
-            Driver::Epoll(reactor) => Self::Epoll(epoll::Source::new(socket, Rc::clone(reactor))),
-            #[cfg(feature = "glommio")]
-            Driver::Ring => Self::Ring(ring::Source::listener(socket)),
-        })
-    }
-
-    /// A socket that its owner reads. Fails off a task thread.
-    fn watched(socket: Socket) -> io::Result<Self> {
-        Self::on_driver(socket, |socket, driver| match driver {
-            Driver::Epoll(reactor) => {
-                Ok(Self::Epoll(epoll::Source::new(socket, Rc::clone(reactor))))
-            }
-            #[cfg(feature = "glommio")]
-            Driver::Ring => ring::Source::watched(socket).map(Self::Ring),
-        })?
-    }
-
-    fn on_driver<T>(socket: Socket, make: impl FnOnce(Socket, &Driver) -> T) -> io::Result<T> {
         match exec::current() {
-            Some(exec) => Ok(make(socket, exec.driver())),
+            Some(exec) => Ok(Self(Source::new(socket, Rc::clone(exec.reactor())))),
             None => Err(io::Error::other("sockets of this kind need a task thread")),
         }
     }
 
     fn socket(&self) -> &Socket {
-        match self {
-            Self::Epoll(source) => source.socket(),
-            #[cfg(feature = "glommio")]
-            Self::Ring(source) => source.socket(),
-        }
+        self.0.socket()
     }
 
     fn poll_recv(
         &self,
-        cx: &mut Context<'_>,
+        cx: &Context<'_>,
         buffer: &mut [u8],
         stream: bool,
     ) -> Poll<io::Result<usize>> {
         if stream && buffer.is_empty() {
             return Poll::Ready(Ok(0));
         }
-        match self {
-            Self::Epoll(source) => {
-                let outcome = source.poll_with(Side::Read, cx, |socket| recv(socket, buffer));
-                if let Poll::Ready(Ok(count)) = outcome
-                    && stream
-                    && count < buffer.len()
-                {
-                    source.drained();
-                }
-                outcome
-            }
-            #[cfg(feature = "glommio")]
-            Self::Ring(source) => source.poll_recv(cx, buffer),
+        let outcome = self
+            .0
+            .poll_with(Side::Read, cx, |socket| recv(socket, buffer));
+        if let Poll::Ready(Ok(count)) = outcome
+            && stream
+            && count < buffer.len()
+        {
+            self.0.drained();
         }
+        outcome
     }
 
-    fn poll_send(&self, cx: &mut Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
-        match self {
-            Self::Epoll(source) => source.poll_with(Side::Write, cx, |socket| {
-                socket.send_with_flags(octets, libc::MSG_NOSIGNAL)
-            }),
-            #[cfg(feature = "glommio")]
-            Self::Ring(source) => source.poll_send(cx, octets),
-        }
+    fn poll_send(&self, cx: &Context<'_>, octets: &[u8]) -> Poll<io::Result<usize>> {
+        self.0.poll_with(Side::Write, cx, |socket| {
+            socket.send_with_flags(octets, libc::MSG_NOSIGNAL)
+        })
     }
 
     async fn write_all(&self, mut octets: &[u8]) -> io::Result<()> {
@@ -465,38 +414,23 @@ impl Io {
         Ok(())
     }
 
-    fn expect_connect(&self) -> io::Result<()> {
-        match self {
-            Self::Epoll(source) => source.expect_wait(Side::Write),
-            #[cfg(feature = "glommio")]
-            Self::Ring(_) => Ok(()),
-        }
+    /// Waits for the end of a connect that is under way.
+    async fn connected(&self) -> io::Result<()> {
+        self.0.expect_wait(Side::Write)?;
+        let error = |socket: &Socket| match socket.take_error()? {
+            Some(error) => Err(error),
+            None => Ok(()),
+        };
+        poll_fn(|cx| self.0.poll_with(Side::Write, cx, error)).await
     }
 
-    fn poll_connected(&self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        match self {
-            Self::Epoll(source) => {
-                source.poll_with(Side::Write, cx, |socket| match socket.take_error()? {
-                    Some(error) => Err(error),
-                    None => Ok(()),
-                })
-            }
-            #[cfg(feature = "glommio")]
-            Self::Ring(source) => source.poll_connected(cx),
-        }
-    }
-
-    fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, SockAddr)>> {
-        match self {
-            Self::Epoll(source) => source.poll_with(Side::Read, cx, accept),
-            #[cfg(feature = "glommio")]
-            Self::Ring(source) => source.poll_accept(cx),
-        }
+    fn poll_accept(&self, cx: &Context<'_>) -> Poll<io::Result<(Socket, SockAddr)>> {
+        self.0.poll_with(Side::Read, cx, accept)
     }
 }
 
 /// Accepts a connection that is non-blocking and not inherited by child processes.
-pub(crate) fn accept(listener: &Socket) -> io::Result<(Socket, SockAddr)> {
+fn accept(listener: &Socket) -> io::Result<(Socket, SockAddr)> {
     let (socket, peer) = listener.accept()?;
     socket.set_nonblocking(true)?;
     Ok((socket, peer))

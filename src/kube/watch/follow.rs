@@ -254,11 +254,10 @@ impl Follower {
             Ok(response) => response,
             Err(error) => return Err(self.refused(error, with_list)),
         };
-        self.shared.with_sink(|sink| {
-            sink.heard(self.kind);
-            if with_list {
-                sink.list_begins(self.kind);
-            }
+        self.shared.with_sink(|sink| match with_list {
+            // What is known stays as old as it is until the list has ended.
+            true => sink.list_begins(self.kind),
+            false => sink.heard(self.kind),
         });
         let encoding = client::encoding(response.headers());
         let mut decoder = Decoder::new(self.kind, encoding, Shape::Watch);
@@ -361,7 +360,9 @@ impl Follower {
 
     fn learn(&mut self, found: &Found, decoder: &Decoder, in_list: bool) {
         if found.any {
-            self.shared.with_sink(|sink| sink.heard(self.kind));
+            if !in_list {
+                self.shared.with_sink(|sink| sink.heard(self.kind));
+            }
             self.backoff.reset();
             // A server that sends a list and at once forgets its version must not be asked without a pause.
             if !self.is_short() {

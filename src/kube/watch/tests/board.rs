@@ -14,6 +14,7 @@ pub(super) struct Board {
     lists: BTreeMap<String, u64>,
     synced: BTreeSet<String>,
     lost: BTreeSet<String>,
+    live: BTreeSet<String>,
     /// Every list that began.
     pub(super) begun: u64,
     /// Sweeps that are to come.
@@ -42,6 +43,10 @@ impl Board {
 
     pub(super) fn is_synced(&self, kind: Kind) -> bool {
         self.synced.contains(kind.name())
+    }
+
+    pub(super) fn is_live(&self, kind: Kind) -> bool {
+        self.live.contains(kind.name())
     }
 
     pub(super) fn is_lost(&self, kind: Kind) -> bool {
@@ -90,6 +95,7 @@ impl Sink for Board {
             .retain(|key, (_, put)| key.0 != kind.name() || *put >= list);
         self.sweeps += 10;
         self.synced.insert(kind.name().into());
+        self.heard(kind);
     }
 
     fn sweep(&mut self, _kind: Kind) -> bool {
@@ -99,11 +105,13 @@ impl Sink for Board {
 
     fn heard(&mut self, kind: Kind) {
         self.lost.remove(kind.name());
+        self.live.insert(kind.name().into());
     }
 
     fn lost(&mut self, kind: Kind) {
         self.losses += 1;
         self.lost.insert(kind.name().into());
+        self.live.remove(kind.name());
     }
 }
 

@@ -232,11 +232,19 @@ async fn a_list_that_stalls_is_begun_anew() {
         let scene = Frozen::new(&api, Kind::Service);
         scene.wait(|board| board.count(Kind::Service) > 0).await;
         scene.settle().await;
-        assert!(!scene.board.lock().unwrap().is_synced(Kind::Service));
+        {
+            let board = scene.board.lock().unwrap();
+            assert!(!board.is_synced(Kind::Service));
+            assert!(
+                !board.is_live(Kind::Service),
+                "what is known may be from before"
+            );
+        }
         tokio::time::advance(Duration::from_secs(limits::KUBE_LIST_SILENCE_S + 1)).await;
         scene.wait(|board| board.is_lost(Kind::Service)).await;
         tokio::time::advance(Duration::from_millis(limits::KUBE_RETRY_MS_MAX)).await;
         scene.wait(|board| board.is_synced(Kind::Service)).await;
+        assert!(scene.board.lock().unwrap().is_live(Kind::Service));
         assert_eq!(scene.board.lock().unwrap().count(Kind::Service), 100);
     }
 }
