@@ -4,13 +4,14 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName};
 use rustls::{ClientConfig, RootCertStore, ServerConfig};
 
-/// A self-signed certificate, ECDSA over P-256, and the files that it lies in.
+/// A self-signed certificate and the files that it lies in.
 pub struct Certificate {
     /// PEM of the certificate; also what clients trust.
     pub cert: PathBuf,
@@ -19,7 +20,7 @@ pub struct Certificate {
 }
 
 impl Certificate {
-    /// Makes one for [`SERVER_NAME`] and 127.0.0.1, and writes it to `dir`.
+    /// Makes one for [`SERVER_NAME`] and 127.0.0.1, ECDSA over P-256, and writes it to `dir`.
     pub fn make(dir: &Path) -> Result<Certificate, String> {
         let names = [SERVER_NAME, "127.0.0.1"].map(str::to_owned);
         let made = rcgen::generate_simple_self_signed(names.to_vec())
@@ -31,6 +32,40 @@ impl Certificate {
         write(&files.cert, &made.cert.pem())?;
         write(&files.key, &made.signing_key.serialize_pem())?;
         Ok(files)
+    }
+
+    /// The same with an RSA key of 2,048 bits, which the program openssl makes.
+    pub fn make_rsa(dir: &Path) -> Result<Certificate, String> {
+        let files = Certificate {
+            cert: dir.join("rsa-cert.pem"),
+            key: dir.join("rsa-key.pem"),
+        };
+        let config = dir.join("rsa.conf");
+        write(
+            &config,
+            &format!(
+                "[req]\ndistinguished_name = name\nx509_extensions = leaf\nprompt = no\n[name]\nCN = {SERVER_NAME}\n[leaf]\n\
+                 basicConstraints = critical, CA:FALSE\nsubjectAltName = DNS:{SERVER_NAME}, IP:127.0.0.1\n"
+            ),
+        )?;
+        let made = Command::new("openssl")
+            .args([
+                "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-config",
+            ])
+            .arg(&config)
+            .arg("-keyout")
+            .arg(&files.key)
+            .arg("-out")
+            .arg(&files.cert)
+            .output()
+            .map_err(|e| format!("openssl: {e}"))?;
+        match made.status.success() {
+            true => Ok(files),
+            false => Err(format!(
+                "openssl: {}",
+                String::from_utf8_lossy(&made.stderr)
+            )),
+        }
     }
 
     /// A server's configuration with stateless tickets, as the servers under test have.
@@ -123,7 +158,7 @@ mod tests {
             Certificate::make(b.path()).unwrap(),
         );
         let server = Arc::new(made.server(ALPN_DOT).unwrap());
-        let check = |trusted: &Certificate, name: &str| {
+        let check = |server: &Arc<ServerConfig>, trusted: &Certificate, name: &str| {
             let security = Security::trusting(&trusted.cert, name).unwrap();
             let config = Arc::new(security.client(ALPN_DOT, false).unwrap());
             let mut client = rustls::ClientConnection::new(config, security.name).unwrap();
@@ -140,9 +175,26 @@ mod tests {
             }
             Ok::<_, rustls::Error>(client.alpn_protocol().map(<[u8]>::to_vec))
         };
-        assert_eq!(check(&made, SERVER_NAME), Ok(Some(ALPN_DOT.to_vec())));
-        assert!(check(&other, SERVER_NAME).is_err(), "another key");
-        assert!(check(&made, "example.org").is_err(), "another name");
+        assert_eq!(
+            check(&server, &made, SERVER_NAME),
+            Ok(Some(ALPN_DOT.to_vec()))
+        );
+        assert!(check(&server, &other, SERVER_NAME).is_err(), "another key");
+        assert!(
+            check(&server, &made, "example.org").is_err(),
+            "another name"
+        );
         assert!(Security::trusting(Path::new("/nowhere"), "a").is_err());
+        if Command::new("openssl").arg("version").output().is_err() {
+            eprintln!("SKIPPED: openssl is not installed");
+            return;
+        }
+        let rsa = Certificate::make_rsa(a.path()).unwrap();
+        let server = Arc::new(rsa.server(ALPN_DOT).unwrap());
+        assert_eq!(
+            check(&server, &rsa, SERVER_NAME),
+            Ok(Some(ALPN_DOT.to_vec()))
+        );
+        assert!(check(&server, &made, SERVER_NAME).is_err(), "another key");
     }
 }

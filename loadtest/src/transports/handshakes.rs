@@ -18,8 +18,8 @@ use crate::figures::bars::{Bar, Limit};
 use crate::figures::evaluate::Figure;
 use crate::procfs::{self, Snapshot};
 use crate::progress::Progress;
-use crate::security::{ALPN_DOT, Security};
-use crate::servers::{self, PERCOREDNS, program_of};
+use crate::security::{ALPN_DOT, Certificate, Security};
+use crate::servers::{self, Contender, PERCOREDNS, program_of};
 use crate::stage::INTERRUPTED;
 use crate::stats::Spread;
 use crate::stream::{Stream, connect_from};
@@ -43,18 +43,39 @@ struct Run {
     is_void: bool,
 }
 
-/// The bare loop and every server, full and resumed in turn.
+/// The bare loop and every server, full and resumed in turn; then percoredns and the loop with an RSA key.
 pub fn run(scene: &mut Scene) -> Result<(), String> {
+    let contenders = scene.contenders(Some("tls"));
+    let entries = take(scene, &contenders, "")?;
+    let figures = judge(&entries);
+    scene.figures.extend(figures);
+    let figure = match scene.with_certificate(Certificate::make_rsa, |scene| {
+        let own: Vec<_> = contenders
+            .into_iter()
+            .filter(|c| c.is_percoredns())
+            .collect();
+        take(scene, &own, ", RSA")
+    }) {
+        Ok(entries) => judge_resumed(&entries, RESUMED_RSA),
+        Err(e) if e == INTERRUPTED => return Err(e),
+        Err(e) => Figure::missing(RESUMED_RSA, e),
+    };
+    scene.figures.push(figure);
+    Ok(())
+}
+
+/// Measures the bare loop and these servers round by round; the notes say what each made.
+fn take(scene: &mut Scene, contenders: &[Contender], with: &str) -> Result<Vec<Entry>, String> {
     let mut entries = vec![start_bare(scene)?];
-    for contender in scene.contenders(Some("tls")) {
-        match scene.start_at(&contender, Some("tls")) {
+    for contender in contenders {
+        match scene.start_at(contender, Some("tls")) {
             Ok(Listening { server, address }) => {
                 entries.push(Entry::new(server.name, server.process, address))
             }
             Err(e) if e == INTERRUPTED => return Err(e),
             Err(e) => {
                 let name = &contender.name;
-                let line = format!("{name} (handshakes): left out: {e}");
+                let line = format!("{name} (handshakes{with}): left out: {e}");
                 scene.table.fail(name, line);
             }
         }
@@ -68,13 +89,13 @@ pub fn run(scene: &mut Scene) -> Result<(), String> {
         }
         for entry in order {
             for is_resumed in [false, true] {
-                progress.show(&format!("handshakes {}", entry.name));
+                progress.show(&format!("handshakes{with} {}", entry.name));
                 match measure(scene, entry, round, is_resumed) {
                     Ok(run) if is_resumed => entry.resumed.push(run),
                     Ok(run) => entry.full.push(run),
                     Err(e) if e == INTERRUPTED => return Err(e),
                     Err(e) => {
-                        let line = format!("{} (handshakes): {e}", entry.name);
+                        let line = format!("{} (handshakes{with}): {e}", entry.name);
                         scene.table.fail(&entry.name, line);
                     }
                 }
@@ -83,12 +104,10 @@ pub fn run(scene: &mut Scene) -> Result<(), String> {
     }
     progress.clear();
     for entry in &entries {
-        let line = entry.line();
+        let line = entry.line(with);
         scene.table.note(line);
     }
-    let figures = judge(&entries);
-    scene.figures.extend(figures);
-    Ok(())
+    Ok(entries)
 }
 
 /// This program's own bare loop, as a process.
@@ -229,7 +248,7 @@ impl Entry {
         }
     }
 
-    fn line(&self) -> String {
+    fn line(&self, with: &str) -> String {
         let show = |runs: &[Run]| {
             let spread = Spread::of(runs.iter().map(|run| run.per_cpu_s));
             let void = runs.iter().filter(|run| run.is_void).count();
@@ -238,7 +257,7 @@ impl Entry {
             })
         };
         format!(
-            "handshakes for each second of CPU, {}: full {}, resumed {}",
+            "handshakes for each second of CPU{with}, {}: full {}, resumed {}",
             self.name,
             show(&self.full),
             show(&self.resumed)
@@ -249,26 +268,35 @@ impl Entry {
 // === Bars ===
 
 fn judge(entries: &[Entry]) -> Vec<Figure> {
-    let bare = entries.iter().find(|e| e.name == BARE);
-    let own = entries.iter().find(|e| program_of(&e.name) == PERCOREDNS);
-    let (Some(bare), Some(own)) = (bare, own) else {
-        let reason = || format!("{PERCOREDNS} was not measured, see the notes");
-        return [FULL, RESUMED]
-            .map(|bar| Figure::missing(bar, reason()))
-            .into();
+    let full = match pair(entries) {
+        Ok((bare, own)) => Figure::taken(
+            FULL,
+            "for each second of CPU".to_owned(),
+            ratios(&own.full, &bare.full),
+        ),
+        Err(reason) => Figure::missing(FULL, reason),
+    };
+    vec![full, judge_resumed(entries, RESUMED)]
+}
+
+fn judge_resumed(entries: &[Entry], bar: Bar) -> Figure {
+    let (bare, own) = match pair(entries) {
+        Ok(pair) => pair,
+        Err(reason) => return Figure::missing(bar, reason),
     };
     let of_bare = ratios(&bare.resumed, &bare.full);
     let detail = Spread::of(of_bare).map_or(String::new(), |s| {
         format!("the bare loop's own: {:.2}x", s.median)
     });
-    vec![
-        Figure::taken(
-            FULL,
-            "for each second of CPU".to_owned(),
-            ratios(&own.full, &bare.full),
-        ),
-        Figure::taken(RESUMED, detail, ratios(&own.resumed, &own.full)),
-    ]
+    Figure::taken(bar, detail, ratios(&own.resumed, &own.full))
+}
+
+/// The bare loop and percoredns.
+fn pair(entries: &[Entry]) -> Result<(&Entry, &Entry), String> {
+    let bare = entries.iter().find(|e| e.name == BARE);
+    let own = entries.iter().find(|e| program_of(&e.name) == PERCOREDNS);
+    let missing = || format!("{PERCOREDNS} was not measured, see the notes");
+    bare.zip(own).ok_or_else(missing)
 }
 
 /// Round by round, without void runs unless there are no others.
@@ -295,6 +323,12 @@ const FULL: Bar = Bar {
 };
 const RESUMED: Bar = Bar {
     what: "resumed handshakes, against full ones",
+    limit: Limit::AtLeast(3.0),
+    unit: "x",
+};
+
+const RESUMED_RSA: Bar = Bar {
+    what: "resumed handshakes, against full ones with an RSA key of 2,048 bits",
     limit: Limit::AtLeast(3.0),
     unit: "x",
 };

@@ -16,7 +16,7 @@ mod memory;
 mod slow;
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::compare::result::Table;
 use crate::compare::{self, contenders};
@@ -106,6 +106,21 @@ struct Listening {
 }
 
 impl Scene<'_> {
+    /// Does something with another certificate than that of the scene.
+    fn with_certificate<T>(
+        &mut self,
+        make: impl FnOnce(&Path) -> Result<Certificate, String>,
+        work: impl FnOnce(&mut Self) -> Result<T, String>,
+    ) -> Result<T, String> {
+        let certificate = make(self.stage.dir.path())?;
+        let security = Security::trusting(&certificate.cert, SERVER_NAME)?;
+        let security = std::mem::replace(&mut self.security, security);
+        let certificate = std::mem::replace(&mut self.certificate, certificate);
+        let outcome = work(self);
+        (self.security, self.certificate) = (security, certificate);
+        outcome
+    }
+
     /// Every wanted server that caches and, where a scheme is given, speaks it.
     fn contenders(&mut self, scheme: Option<&str>) -> Vec<Contender> {
         let mut found = contenders(&self.options.base, &CACHED, &mut self.table);

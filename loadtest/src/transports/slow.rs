@@ -6,7 +6,7 @@ use std::io::{self, Write};
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use rustls::ClientConfig;
 
@@ -51,26 +51,29 @@ impl Slow<'_> {
         let batch = frame.repeat(BATCH);
         let mut clients: Vec<Client> = (0..4 * self.each).map(Client::new).collect();
         let again = AtomicUsize::new(0);
-        while !stop.load(Ordering::Relaxed) && !sys::stop_requested() {
-            let turn = Instant::now();
+        let is_over = || stop.load(Ordering::Relaxed) || sys::stop_requested();
+        // Each at a moment of its own: clients that nobody drives do not all come at once.
+        let pause = TURN / clients.len().max(1) as u32;
+        while !is_over() {
             for client in &mut clients {
+                if is_over() {
+                    break;
+                }
                 if client.stream.is_none() {
                     client.stream = self.open(client, &config).ok();
                     again.fetch_add(1, Ordering::Relaxed);
                 }
-                let is_over = match client.is_reader {
+                let is_lost = match client.is_reader {
                     true => client.read_nothing(&batch),
                     false => client.write_one(&frame),
                 };
-                if is_over.is_err() {
+                if is_lost.is_err() {
                     client.stream = None;
                     client.written = 0;
                 }
+                std::thread::sleep(pause);
             }
             began.store(true, Ordering::Relaxed);
-            while turn.elapsed() < TURN && !stop.load(Ordering::Relaxed) {
-                std::thread::sleep(PAUSE);
-            }
         }
         Ok(again.into_inner().saturating_sub(clients.len()))
     }
@@ -139,8 +142,8 @@ const RECEIVE_BYTES: usize = 4096;
 const BATCH: usize = 64;
 /// Batches that it tries to send in a turn.
 const BATCHES: usize = 64;
+/// How often each of them does something.
 const TURN: Duration = Duration::from_secs(1);
-const PAUSE: Duration = Duration::from_millis(20);
 
 #[cfg(test)]
 mod tests {
