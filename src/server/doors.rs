@@ -7,6 +7,7 @@ use quinn_proto::{Dir, Side, StreamId};
 
 use super::doh::{self, Wants};
 use super::stream::http::grpc;
+use crate::transport::h2_authority::Authorities;
 use crate::transport::h3;
 
 /// Reads the stream of a request over HTTP/3 that has ended: octets of its fields (names and values) and of its body. `None`: it is refused.
@@ -30,6 +31,14 @@ pub fn http3_side_streams<'a>(parts: impl Iterator<Item = (u64, &'a [u8], bool)>
         }
     }
     Some(peer.kept())
+}
+
+/// Octets that an HTTP/2 client sends, which come `piece_len` at a time, as they are handed to h2.
+pub fn http2_received(octets: &mut [u8], piece_len: usize) {
+    let mut authorities = Authorities::default();
+    for piece in octets.chunks_mut(piece_len) {
+        authorities.mend(piece);
+    }
 }
 
 /// The message of a DoH request whose head this is, be it in wire form or as JSON parameters; `None`: it is in the body, or refused.

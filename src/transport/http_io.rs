@@ -22,6 +22,7 @@ use std::task::{Context, Poll, ready};
 use rustls::server::UnbufferedServerConnection;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use super::h2_authority::Authorities;
 use super::stream::Stream;
 use super::tls::Side;
 use crate::limits;
@@ -47,6 +48,8 @@ struct Inner<S> {
     is_shut: bool,
     /// Octets received since [`HttpIo::heard`].
     quiet: usize,
+    /// See [`HttpIo::mend_authorities`].
+    authorities: Option<Authorities>,
 }
 
 impl<S> Clone for HttpIo<S> {
@@ -70,7 +73,13 @@ impl<S: Side> HttpIo<S> {
             is_ended: false,
             is_shut: false,
             quiet: 0,
+            authorities: None,
         })))
+    }
+
+    /// Lets h2 take requests to an IPv6 address that stands without brackets. Called before h2 reads anything.
+    pub fn mend_authorities(&self) {
+        self.0.borrow_mut().authorities = Some(Authorities::default());
     }
 
     /// Begins a turn of the connection's task.
@@ -248,10 +257,13 @@ impl<S: Side> AsyncRead for HttpIo<S> {
         cx: &mut Context<'_>,
         buffer: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let room = buffer.remaining();
-        self.0
-            .borrow_mut()
-            .poll_take(cx, room, |octets| buffer.put_slice(octets))
+        let (room, before) = (buffer.remaining(), buffer.filled().len());
+        let mut inner = self.0.borrow_mut();
+        let taken = inner.poll_take(cx, room, |octets| buffer.put_slice(octets));
+        if let Some(authorities) = &mut inner.authorities {
+            authorities.mend(&mut buffer.filled_mut()[before..]);
+        }
+        taken
     }
 }
 

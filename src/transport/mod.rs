@@ -7,9 +7,11 @@
 pub mod busy_poll;
 pub mod datagrams;
 pub mod ethtool;
+pub(crate) mod h2_authority;
 pub(crate) mod h3;
 pub mod http_forms;
 pub mod http_io;
+mod huffman;
 pub mod interfaces;
 mod outbox;
 pub mod proxy;

@@ -16,7 +16,6 @@
     )
 )]
 
-mod huffman;
 mod qpack;
 pub(crate) mod request;
 pub(crate) mod response;

@@ -9,9 +9,9 @@
     )
 )]
 
-use super::huffman;
 use super::table::STATIC;
 use crate::limits::HTTP_HEADER_OCTETS;
+use crate::transport::huffman;
 
 /// What is wrong with a block of fields.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

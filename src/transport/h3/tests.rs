@@ -29,6 +29,22 @@ fn requests_are_read_as_they_are_written() {
 }
 
 #[test]
+fn any_authority_will_do() {
+    for authority in ["::1:8443", "[::1]:8443", "dns.example", ""] {
+        let fields = [
+            (":method", "GET"),
+            (":scheme", "https"),
+            (":authority", authority),
+            (":path", "/dns-query"),
+        ];
+        let mut out = Vec::new();
+        write(&fields, &HeaderMap::new(), b"", &mut out);
+        let (head, _) = request::read(&out).unwrap();
+        assert_eq!(head.uri.path(), "/dns-query", "{authority}");
+    }
+}
+
+#[test]
 fn responses_are_read_as_they_are_written() {
     let out = answer(200, b"body");
     let (head, body) = response::read(&out).unwrap();

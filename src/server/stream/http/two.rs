@@ -45,6 +45,9 @@ pub(super) enum Service {
 
 /// Answers the requests of a connection until it ends.
 pub(super) async fn serve(site: Site, io: HttpIo, service: Service) {
+    // Not for IPv6 peers alone: a proxy may come by IPv4 for a client that wrote the proxy's own address. It costs little, since all but
+    // the authority is passed over by its length.
+    io.mend_authorities();
     let mut shaking = pin!(builder(service).handshake::<_, Bytes>(io.clone()));
     let shaken = poll_fn(|cx| {
         io.begin_turn();

@@ -56,6 +56,17 @@ fn requests_follow_each_other_and_a_half_closed_client_gets_all() {
 }
 
 #[test]
+fn any_host_will_do() {
+    against(&doh(), move |peer| async move {
+        for host in ["::1:8443", "[::1]:8443", "192.0.2.1", ""] {
+            let get = format!("GET /dns-query?dns={QUERY_TEXT} HTTP/1.1\r\nHost: {host}\r\n\r\n");
+            let text = talk(&peer, &[get.as_bytes()]).await;
+            assert!(text.starts_with("HTTP/1.1 200 "), "{host}: {text}");
+        }
+    });
+}
+
+#[test]
 fn what_waits_is_answered_to_a_half_closed_client() {
     let corefile = "https://.:0 {\n erratic {\n  delay 1 10ms\n  drop 0\n }\n}\n";
     let get = format!("GET /dns-query?dns={QUERY_TEXT} HTTP/1.1\r\nHost: localhost\r\n\r\n");

@@ -6,13 +6,17 @@ use bytes::Bytes;
 use http::Request;
 
 use super::peer::{
-    COREFILE, Peer, QUERY, QUERY_TEXT, against, against_tuned, build, fetch, get, post, refused,
+    COREFILE, Peer, QUERY, QUERY_TEXT, against, against_tuned, build, fetch, frame, frames, get,
+    hello, post, refused,
 };
 use crate::lang::cidr::Net;
 use crate::plugin::Carry;
 use crate::runtime::clock::fake::FakeClock;
 use crate::runtime::{self, Backend, block_on};
 use crate::tune::Settings;
+
+const END_STREAM: u8 = 1;
+const END_HEADERS: u8 = 4;
 
 fn doh() -> String {
     COREFILE.replace("KEY", "https://.:0")
@@ -32,6 +36,34 @@ fn get_and_post_give_the_same_message() {
         let posted = fetch(&send, post(), Some(QUERY)).await.unwrap();
         // whoami tells the client's port, which is that of the connection.
         assert_eq!(posted.body, got.body);
+    });
+}
+
+#[test]
+fn an_address_without_brackets_is_an_authority() {
+    against(&doh(), move |peer| async move {
+        let target = format!("/dns-query?dns={QUERY_TEXT}");
+        let rest = [&[0x82, 0x87, 0x04, target.len() as u8], target.as_bytes()].concat();
+        // As it is, for the table; what the table has then, under a name that is not in it, and again; in Huffman code.
+        let blocks = [
+            [&rest[..], b"\x41\x08::1:8443"].concat(),
+            [&rest[..], b"\xbe\x40\x01x\x01y"].concat(),
+            [&rest[..], b"\xbf\xbe"].concat(),
+            [&rest[..], b"\x41\x87\xb9\x70\x37\x1e\x69\xa6\x7f"].concat(),
+        ];
+        let mut tcp = peer.tcp().await;
+        let mut octets = hello();
+        for (nth, block) in (0..).zip(&blocks) {
+            octets.extend(frame(1, END_STREAM | END_HEADERS, 2 * nth + 1, block));
+        }
+        tcp.write_all(&octets).await.unwrap();
+        tcp.shutdown_write().unwrap();
+        let seen = frames(&mut tcp).await;
+        // Status 200 is the first field of each.
+        let good = seen
+            .iter()
+            .filter(|frame| frame.0 == 1 && frame.3.first() == Some(&0x88));
+        assert_eq!(good.count(), blocks.len(), "{seen:?}");
     });
 }
 

@@ -14,28 +14,79 @@
 
 /// Appends the text that `code` stands for; `None` where it is no code, or `out` would be longer than `most`.
 pub(super) fn decode(code: &[u8], most: usize, out: &mut Vec<u8>) -> Option<()> {
-    let (mut bits, mut len) = (0u32, 0usize);
-    for octet in code {
+    let mut decoder = Decoder::default();
+    for &octet in code {
+        decoder.take(octet, |text, _| {
+            out.push(text);
+            (out.len() <= most).then_some(())
+        })?;
+    }
+    decoder.may_end().then_some(())
+}
+
+/// Reads code octet by octet.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub(super) struct Decoder {
+    /// The code of a symbol as far as it has come: `len` bits, `0..LONGEST`.
+    bits: u32,
+    len: u8,
+}
+
+impl Decoder {
+    /// Hands over each octet of text whose code ends in this octet, and which bit of it is the last of that code, counted from the lowest.
+    /// `None`: it is no code, or `put` wants no more.
+    #[inline]
+    pub(super) fn take(
+        &mut self,
+        octet: u8,
+        mut put: impl FnMut(u8, u32) -> Option<()>,
+    ) -> Option<()> {
         for at in (0..8).rev() {
-            bits = bits << 1 | u32::from(octet >> at & 1);
-            len += 1;
+            self.bits = self.bits << 1 | u32::from(octet >> at & 1);
+            self.len += 1;
+            let len = usize::from(self.len);
             if len > LONGEST {
                 return None;
             }
-            let nth = bits.wrapping_sub(TABLES.first[len]);
+            let nth = self.bits.wrapping_sub(TABLES.first[len]);
             if nth < TABLES.count[len] {
                 let symbol = TABLES.symbols[(TABLES.before[len] + nth) as usize];
                 // The end mark must not be written out (section 5.2).
-                out.push(u8::try_from(symbol).ok()?);
-                if out.len() > most {
-                    return None;
-                }
-                (bits, len) = (0, 0);
+                put(u8::try_from(symbol).ok()?, at)?;
+                *self = Decoder::default();
             }
         }
+        Some(())
     }
-    // What is left is the beginning of the end mark: ones, fewer than an octet of them.
-    (len < 8 && bits == (1 << len) - 1).then_some(())
+
+    /// Whether what is left is the beginning of the end mark: ones, fewer than an octet of them.
+    fn may_end(self) -> bool {
+        self.len < 8 && self.bits == (1 << self.len) - 1
+    }
+}
+
+/// The code of a text.
+#[cfg(test)]
+pub(super) fn encode(text: &[u8]) -> Vec<u8> {
+    let code_of = |octet: u8| {
+        let len = usize::from(LENGTHS[usize::from(octet)]);
+        let of_len = &TABLES.symbols[TABLES.before[len] as usize..];
+        let nth = of_len
+            .iter()
+            .position(|&symbol| symbol == u16::from(octet))
+            .unwrap();
+        (TABLES.first[len] + nth as u32, len)
+    };
+    let mut bits: Vec<u8> = Vec::new();
+    for &octet in text {
+        let (code, len) = code_of(octet);
+        bits.extend((0..len).rev().map(|at| (code >> at & 1) as u8));
+    }
+    while !bits.len().is_multiple_of(8) {
+        bits.push(1);
+    }
+    let octet = |bits: &[u8]| bits.iter().fold(0, |octet, bit| octet << 1 | bit);
+    bits.chunks(8).map(octet).collect()
 }
 
 struct Tables {
@@ -125,6 +176,14 @@ mod tests {
         );
         check(&[0x64, 0x02], Some("302"));
         check(&[], Some(""));
+    }
+
+    #[test]
+    fn every_octet_has_a_code() {
+        let all: Vec<u8> = (0..=255).collect();
+        let mut out = Vec::new();
+        decode(&encode(&all), 256, &mut out).unwrap();
+        assert_eq!(out, all);
     }
 
     #[test]
