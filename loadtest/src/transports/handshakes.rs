@@ -7,11 +7,10 @@ use std::io;
 use std::net::SocketAddr;
 use std::process::Command;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use rustls::{ClientConfig, HandshakeKind};
-use socket2::SockRef;
 
 use crate::child::Process;
 use crate::figures::bars::{Bar, Limit};
@@ -25,7 +24,7 @@ use crate::stats::Spread;
 use crate::stream::{Stream, connect_from};
 use crate::sys;
 
-use super::{Listening, Scene};
+use super::{Listening, Scene, held};
 
 /// A server and its handshakes for each second of its CPU, round by round.
 struct Entry {
@@ -228,9 +227,10 @@ fn handshake(
     config: &Arc<ClientConfig>,
     security: &Security,
 ) -> io::Result<HandshakeKind> {
-    let tcp = connect_from(server.ip(), server)?;
-    // Thousands a second would wait for the last packet of each, until no port is left.
-    SockRef::from(&tcp).set_linger(Some(Duration::ZERO))?;
+    // Each waits for the last packets of the one before it, and there are thousands a second: no address has so many ports.
+    static NEXT: AtomicUsize = AtomicUsize::new(0);
+    let from = held::address(NEXT.fetch_add(1, Ordering::Relaxed) % ADDRESSED);
+    let tcp = connect_from(from, server)?;
     let stream = Stream::tls(tcp, config, security)?;
     let kind = stream.handshake_kind();
     stream.close()?;
@@ -335,6 +335,8 @@ const RESUMED_RSA: Bar = Bar {
 
 /// Enough that a server always has something to do.
 const THREADS: usize = 8;
+/// Handshakes until the first address has its turn again.
+const ADDRESSED: usize = 10_000;
 const FAILED_MAX: usize = 20;
 const REPEATS: usize = 2;
 const PATIENCE: Duration = Duration::from_secs(10);
