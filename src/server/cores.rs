@@ -353,8 +353,7 @@ mod tests {
     use super::*;
     use crate::corefile::RealSource;
     use crate::plugin::{AnyConfig, Carry};
-    use crate::server::config::{self, Surroundings};
-    use crate::testing::host::{decode, encode};
+    use crate::testing::host::{Host, decode, encode};
     use crate::tune::CoreSettings;
 
     struct Bench {
@@ -366,17 +365,9 @@ mod tests {
 
     fn bench(cores: usize) -> Bench {
         let tune = Arc::new(Settings::floating(cores));
-        let carry = Carry::default();
-        let (source, default_port) = (&RealSource, 53);
-        let around = Surroundings {
-            source,
-            tune: &tune,
-            default_port,
-            carry: &carry,
-            generation: 1,
-        };
-        let built = config::build("Corefile", ".:0 {\n panicker\n}\n", &around).unwrap();
-        let config = Arc::new(built.config);
+        let text = ".:0 {\n panicker\n}\n";
+        let host = Host::tuned(text, &RealSource, &Carry::default(), &tune).unwrap();
+        let config = host.config;
         let sockets = Sockets::open(&config, &Sockets::default()).unwrap();
         let cores = Cores::start(tune).unwrap();
         cores.swap(&config, &sockets).unwrap();

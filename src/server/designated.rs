@@ -141,9 +141,8 @@ mod tests {
     use super::*;
     use crate::corefile::RealSource;
     use crate::plugin::Carry;
-    use crate::server::config::{self, Surroundings};
     use crate::testing::authority::Authority;
-    use crate::testing::directive;
+    use crate::testing::{Host, directive};
     use crate::tune::Settings;
 
     #[test]
@@ -154,15 +153,8 @@ mod tests {
             format!("tls://.:8853 .:53 {{\n tls {cert} {key}\n}}\ntls://a.test:9853 {{\n}}\n");
         let mut tune = Settings::floating(1);
         tune.ddr = Some("dns.test".to_owned());
-        let around = Surroundings {
-            source: &RealSource,
-            tune: &Arc::new(tune),
-            default_port: 53,
-            carry: &Carry::default(),
-            generation: 1,
-        };
-        let config = config::build("Corefile", &text, &around).unwrap().config;
-        let designated = config.designated.unwrap();
+        let host = Host::tuned(&text, &RealSource, &Carry::default(), &Arc::new(tune)).unwrap();
+        let designated = host.config.designated.as_ref().unwrap();
         let ask = |name: &str, qtype, qclass| {
             let mut query = directive::query(name, qtype);
             query.local = SocketAddr::from(([192, 0, 2, 53], 53)).into();

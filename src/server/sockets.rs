@@ -239,20 +239,11 @@ impl Group {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::corefile::RealSource;
-    use crate::plugin::Carry;
-    use crate::server::config::{self, Surroundings};
+    use crate::testing::Host;
     use crate::tune::Settings;
 
     #[test]
     fn listeners_of_one_address_keep_sockets_of_their_own() {
-        let around = Surroundings {
-            source: &RealSource,
-            tune: &Arc::new(Settings::floating(1)),
-            default_port: 53,
-            carry: &Carry::default(),
-            generation: 1,
-        };
         let free = socket::open_group(
             "[::]:0".parse().unwrap(),
             Carries::Both,
@@ -262,7 +253,7 @@ mod tests {
         let port = free.addr.port();
         let text =
             format!("a.test:{port} {{\n bind ::\n whoami\n}}\nb.test:{port} {{\n whoami\n}}\n");
-        let config = config::build("Corefile", &text, &around).unwrap().config;
+        let config = Host::new(&text).unwrap().config;
         let mut sockets = Sockets::default();
         for _ in 0..3 {
             let next = Sockets::open(&config, &sockets).unwrap();

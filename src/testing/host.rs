@@ -47,7 +47,7 @@ pub struct Seen {
 /// A query to ask: `name TYPE [class=CH] [+do] [+cd] [+ad] [-rd] [+tcp] [bufsize=N] [from=ADDR] [opt=CODE:HEX]`.
 /// Without `bufsize`, `+do` or `opt` it has no OPT record.
 pub struct Host {
-    config: Arc<config::Config>,
+    pub(crate) config: Arc<config::Config>,
     /// What the configuration wants done beside answering.
     pub life: Lifecycle,
 }

@@ -18,6 +18,7 @@ mod files;
 mod keylog;
 mod live;
 mod pins;
+mod signatures;
 #[cfg(test)]
 mod tests;
 

@@ -252,40 +252,16 @@ const _: () = assert!(BATCH_REPLY_OCTETS <= u16::MAX as usize);
 
 #[cfg(test)]
 mod tests {
-    use std::net::{SocketAddr, UdpSocket};
-    use std::time::Duration;
+    use std::net::UdpSocket;
 
     use super::*;
-    use crate::transport::{socket, udp::Batch};
-    use crate::tune::CoreSettings;
+    use crate::transport::udp::Batch;
+    use crate::transport::udp::tests::{client, server};
 
     /// `ask` clients send queries of these lengths in turn; each must get its own octets back, whatever was sent together.
     fn check(listen: &str, ask: &str, lengths: &[&[usize]], segments: bool) {
-        let group = socket::open_group(
-            listen.parse().unwrap(),
-            socket::Carries::Both,
-            &[CoreSettings::default()],
-        )
-        .unwrap();
-        let port = group.addr.port();
-        let server = Socket::new(group.udp.into_iter().next().unwrap(), group.addr);
-        let asked: SocketAddr = format!("{ask}:{port}").parse().unwrap();
-        let local = if asked.is_ipv4() {
-            "0.0.0.0:0"
-        } else {
-            "[::]:0"
-        };
-        let clients: Vec<UdpSocket> = lengths
-            .iter()
-            .map(|_| {
-                let client = UdpSocket::bind(local).unwrap();
-                client
-                    .set_read_timeout(Some(Duration::from_secs(5)))
-                    .unwrap();
-                client.connect(asked).unwrap();
-                client
-            })
-            .collect();
+        let (server, asked) = server(listen, ask);
+        let clients: Vec<UdpSocket> = lengths.iter().map(|_| client(asked)).collect();
         let total: usize = lengths.iter().map(|of_client| of_client.len()).sum();
         let longest = lengths
             .iter()

@@ -406,7 +406,7 @@ pub(super) fn boxed<T: Copy, const N: usize>(value: T) -> Box<[T; N]> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use std::net::UdpSocket;
     use std::time::Duration;
 
@@ -414,27 +414,36 @@ mod tests {
     use crate::transport::socket;
     use crate::tune::CoreSettings;
 
-    fn check_echo(listen: &str, ask: &str) {
+    /// A server's socket, and the address of it that clients ask.
+    pub(in crate::transport) fn server(listen: &str, ask: &str) -> (Socket, SocketAddr) {
         let group = socket::open_group(
             listen.parse().unwrap(),
             socket::Carries::Both,
             &[CoreSettings::default()],
         )
         .unwrap();
-        let port = group.addr.port();
-        let server = Socket::new(group.udp.into_iter().next().unwrap(), group.addr);
-        let asked: SocketAddr = format!("{ask}:{port}").parse().unwrap();
-        let client = UdpSocket::bind(if asked.is_ipv4() {
-            "0.0.0.0:0"
-        } else {
-            "[::]:0"
-        })
-        .unwrap();
+        let asked = format!("{ask}:{}", group.addr.port()).parse().unwrap();
+        let fd = group.udp.into_iter().next().unwrap();
+        (Socket::new(fd, group.addr), asked)
+    }
+
+    pub(in crate::transport) fn client(asked: SocketAddr) -> UdpSocket {
+        let any = match asked.is_ipv4() {
+            true => "0.0.0.0:0",
+            false => "[::]:0",
+        };
+        let client = UdpSocket::bind(any).unwrap();
         client
             .set_read_timeout(Some(Duration::from_secs(5)))
             .unwrap();
         // Connected: a reply from another address than the one asked would not arrive.
         client.connect(asked).unwrap();
+        client
+    }
+
+    fn check_echo(listen: &str, ask: &str) {
+        let (server, asked) = server(listen, ask);
+        let client = client(asked);
         for len in [1usize, 12, 512, 600] {
             client.send(&vec![7; len]).unwrap();
         }
@@ -469,15 +478,12 @@ mod tests {
 
     #[test]
     fn what_stands_in_front_of_a_query_is_taken_off() {
-        let core = [CoreSettings::default()];
-        let listen = "127.0.0.1:0".parse().unwrap();
-        let group = socket::open_group(listen, socket::Carries::Both, &core).unwrap();
-        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (server, asked) = server("127.0.0.1:0", "127.0.0.1");
+        let client = client(asked);
         let octets: Vec<u8> = (0..2_000u16).map(|nth| (nth % 251) as u8).collect();
         for len in [20, 600, 2_000] {
-            client.send_to(&octets[..len], group.addr).unwrap();
+            client.send(&octets[..len]).unwrap();
         }
-        let server = Socket::new(group.udp.into_iter().next().unwrap(), group.addr);
         let mut batch = Batch::new(true);
         assert_eq!(batch.recv(&server).unwrap(), 3);
         let check = |batch: &mut Batch, nth, octets_off: usize, expect: Range<usize>| {
@@ -494,15 +500,11 @@ mod tests {
 
     #[test]
     fn a_batch_takes_no_more_than_it_is_told() {
-        let core = [CoreSettings::default()];
-        let group =
-            socket::open_group("127.0.0.1:0".parse().unwrap(), socket::Carries::Both, &core)
-                .unwrap();
-        let client = UdpSocket::bind("127.0.0.1:0").unwrap();
+        let (server, asked) = server("127.0.0.1:0", "127.0.0.1");
+        let client = client(asked);
         for _ in 0..7 {
-            client.send_to(&[7], group.addr).unwrap();
+            client.send(&[7]).unwrap();
         }
-        let server = Socket::new(group.udp.into_iter().next().unwrap(), group.addr);
         let mut batch = Batch::new(true).limit(3);
         let counts: Vec<usize> = (0..4).map(|_| batch.recv(&server).unwrap()).collect();
         assert_eq!(counts, [3, 3, 1, 0]);

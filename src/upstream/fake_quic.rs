@@ -3,21 +3,20 @@
 use std::net::SocketAddr;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes};
 use quinn::crypto::rustls::QuicServerConfig;
 use quinn::{Connection, Endpoint, RecvStream, SendStream, TransportConfig, VarInt};
 use rustls::ServerConfig;
-use tokio::sync::oneshot;
+
+use super::fake_thread::FakeThread;
 
 /// The thread; it and all connections end when this is dropped.
 pub(crate) struct FakeQuic {
     pub(crate) addr: SocketAddr,
     pub(crate) counts: Arc<Counts>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _thread: FakeThread,
 }
 
 /// What has happened so far.
@@ -100,42 +99,25 @@ impl FakeQuic {
         let crypto = QuicServerConfig::try_from(tls).unwrap();
         let mut config = quinn::ServerConfig::with_crypto(Arc::new(crypto));
         config.transport_config(Arc::new(transport));
-        let (stop, stopped) = oneshot::channel();
         let (bound, is_bound) = std::sync::mpsc::channel();
         let counts: Arc<Counts> = Arc::default();
         let theirs = counts.clone();
-        let thread = thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
-            runtime.block_on(async move {
-                let endpoint = Endpoint::server(config, addr).unwrap();
-                bound.send(endpoint.local_addr().unwrap()).unwrap();
-                tokio::select! {
-                    _ = stopped => {}
-                    () = accept(&endpoint, &theirs, serve) => {}
-                }
-                endpoint.close(VarInt::from_u32(0), b"");
-                // What is not acknowledged at once, such as in a handshake, takes seconds.
-                let said = endpoint.wait_idle();
-                let _ = tokio::time::timeout(Duration::from_millis(200), said).await;
-            });
+        let thread = FakeThread::start(async move |stopped| {
+            let endpoint = Endpoint::server(config, addr).unwrap();
+            bound.send(endpoint.local_addr().unwrap()).unwrap();
+            tokio::select! {
+                _ = stopped => {}
+                () = accept(&endpoint, &theirs, serve) => {}
+            }
+            endpoint.close(VarInt::from_u32(0), b"");
+            // What is not acknowledged at once, such as in a handshake, takes seconds.
+            let said = endpoint.wait_idle();
+            let _ = tokio::time::timeout(Duration::from_millis(200), said).await;
         });
         FakeQuic {
             addr: is_bound.recv().unwrap(),
             counts,
-            stop: Some(stop),
-            thread: Some(thread),
-        }
-    }
-}
-
-impl Drop for FakeQuic {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            thread.join().unwrap();
+            _thread: thread,
         }
     }
 }

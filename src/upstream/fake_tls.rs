@@ -5,7 +5,6 @@ use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
-use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -14,16 +13,16 @@ use http::{HeaderMap, Request, Response};
 use rustls::{HandshakeKind, ServerConfig};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener};
-use tokio::sync::oneshot;
 use tokio_rustls::TlsAcceptor;
+
+use super::fake_thread::FakeThread;
 
 /// The thread; it and all connections end when this is dropped.
 pub(crate) struct Secure {
     /// Where it listens; unspecified for a socket in the file system.
     pub(crate) addr: SocketAddr,
     pub(crate) counts: Arc<Counts>,
-    stop: Option<oneshot::Sender<()>>,
-    thread: Option<JoinHandle<()>>,
+    _thread: FakeThread,
 }
 
 /// What has happened so far.
@@ -155,36 +154,19 @@ impl Secure {
             Err(_) => ([0, 0, 0, 0], 0).into(),
         };
         let counts: Arc<Counts> = Arc::default();
-        let (stop, stopped) = oneshot::channel();
         let theirs = counts.clone();
-        let thread = thread::spawn(move || {
-            let runtime = tokio::runtime::Builder::new_current_thread()
-                .enable_all()
-                .build()
-                .unwrap();
-            runtime.block_on(async move {
-                let acceptor = config.map(|config| TlsAcceptor::from(Arc::new(config)));
-                let listener = Listener::new(listener);
-                tokio::select! {
-                    _ = stopped => {}
-                    _ = accept_all(listener, acceptor, theirs, serve) => {}
-                }
-            });
+        let thread = FakeThread::start(async move |stopped| {
+            let acceptor = config.map(|config| TlsAcceptor::from(Arc::new(config)));
+            let listener = Listener::new(listener);
+            tokio::select! {
+                _ = stopped => {}
+                _ = accept_all(listener, acceptor, theirs, serve) => {}
+            }
         });
         Secure {
             addr,
             counts,
-            stop: Some(stop),
-            thread: Some(thread),
-        }
-    }
-}
-
-impl Drop for Secure {
-    fn drop(&mut self) {
-        drop(self.stop.take());
-        if let Some(thread) = self.thread.take() {
-            thread.join().unwrap();
+            _thread: thread,
         }
     }
 }

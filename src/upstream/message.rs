@@ -189,12 +189,9 @@ pub fn accept(
     question: &Question<'_>,
     reply: &mut Reply,
 ) -> bool {
-    let Ok(flags) = u16_at(message, 2) else {
+    let Some(flags) = reply_flags(message, id) else {
         return false;
     };
-    if message.len() < HEADER || u16_at(message, 0) != Ok(id) || flags & flag::QR == 0 {
-        return false;
-    }
     match u16_at(message, 4) {
         Ok(1) => {
             if !same_question(message, question) {
@@ -218,14 +215,18 @@ pub fn accept(
     }
 }
 
+/// The flags of a message that is a reply with that id.
+fn reply_flags(message: &[u8], id: u16) -> Option<u16> {
+    let flags = u16_at(message, 2).ok()?;
+    let is_reply = message.len() >= HEADER && u16_at(message, 0) == Ok(id) && flags & flag::QR != 0;
+    is_reply.then_some(flags)
+}
+
 /// Whether a message is a reply with that id to that question (name, type and class as sent).
 pub(super) fn is_for(message: &[u8], id: u16, question: &[u8]) -> bool {
-    let Ok(flags) = u16_at(message, 2) else {
+    let Some(flags) = reply_flags(message, id) else {
         return false;
     };
-    if message.len() < HEADER || u16_at(message, 0) != Ok(id) || flags & flag::QR == 0 {
-        return false;
-    }
     let Some((name, rest)) = question.split_at_checked(question.len().saturating_sub(4)) else {
         return false;
     };

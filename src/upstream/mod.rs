@@ -25,6 +25,8 @@ pub(crate) mod fake;
 #[cfg(all(test, feature = "kube-api"))]
 mod fake_quic;
 #[cfg(all(test, feature = "kube-api"))]
+mod fake_thread;
+#[cfg(all(test, feature = "kube-api"))]
 pub(crate) mod fake_tls;
 mod form;
 mod health;

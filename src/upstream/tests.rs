@@ -47,14 +47,14 @@ async fn ask_for(pool: &Pool, protocol: Protocol, name: &str) -> Result<Reply, E
 }
 
 fn call(name: &str) -> Call {
-    call_with(name, &Edns::default())
+    call_with(name, types::A, &Edns::default())
 }
 
-fn call_with(name: &str, edns: &Edns) -> Call {
+fn call_with(name: &str, qtype: u16, edns: &Edns) -> Call {
     let name = NameBuf::from_text(name).unwrap();
     let question = Question {
         name: name.as_wire(),
-        qtype: types::A,
+        qtype,
         qclass: 1,
     };
     Call {

@@ -3,12 +3,16 @@
 use std::io::{Read, Write};
 use std::net::{IpAddr, Shutdown, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::process::Command;
+use std::sync::{Arc, Mutex};
 use std::thread;
 use std::time::Duration;
+
+use percoredns::testing::authority::Authority;
 
 use crate::client::{self, PATIENCE, Reply, Tcp, decode, frame, query};
 use crate::interop::{Foreign, certify, output, program};
 use crate::server::{self, Folder, Server, eventually, free_port};
+use crate::transports::clients::{Got, Transport, ask};
 use crate::upstream::Upstream;
 
 /// A client behind the proxy that *acl* lets through, and one that it refuses.
@@ -65,15 +69,18 @@ fn is_closed(tcp: &mut Tcp) -> bool {
     !matches!(tcp.0.read(&mut [0; 1]), Ok(1..))
 }
 
-/// Waits until the counter of headers that were not used has this value.
+/// How many headers were not used for that reason.
+fn errors(metrics: u16, reason: &str) -> f64 {
+    let label = format!("reason=\"{reason}\"");
+    let (_, body) = client::http(metrics, "/metrics").expect("metrics");
+    let name = "percoredns_proxy_protocol_errors_total";
+    client::metric(&body, name, &[&label])
+}
+
+/// Waits until so many headers were not used for that reason.
 #[track_caller]
 fn wait_for_errors(metrics: u16, reason: &str, count: f64) {
-    let label = format!("reason=\"{reason}\"");
-    eventually(reason, || {
-        let (_, body) = client::http(metrics, "/metrics").expect("metrics");
-        let name = "percoredns_proxy_protocol_errors_total";
-        client::metric(&body, name, &[&label]) == count
-    });
+    eventually(reason, || errors(metrics, reason) == count);
 }
 
 #[test]
@@ -335,6 +342,112 @@ fn relay(to: SocketAddr, header: Vec<u8>) -> u16 {
 fn copy(mut from: &TcpStream, mut to: &TcpStream) {
     let _ = std::io::copy(&mut from, &mut to);
     let _ = to.shutdown(Shutdown::Write);
+}
+
+/// A proxy of datagrams that serves the first client which it hears.
+struct Proxy {
+    addr: SocketAddr,
+    /// Where the server hears it.
+    own: SocketAddr,
+    /// What stands in front of each datagram.
+    header: Arc<Mutex<Vec<u8>>>,
+}
+
+impl Proxy {
+    fn start(to: SocketAddr, header: Vec<u8>) -> Proxy {
+        let to_client = UdpSocket::bind("127.0.0.1:0").expect("a socket");
+        let to_server = client::connected(to);
+        let proxy = Proxy {
+            addr: to_client.local_addr().expect("an address"),
+            own: to_server.local_addr().expect("an address"),
+            header: Arc::new(Mutex::new(header)),
+        };
+        let header = Arc::clone(&proxy.header);
+        thread::spawn(move || {
+            let mut buffer = [0; 65_535];
+            let (_, client) = to_client.peek_from(&mut buffer).expect("a client");
+            to_client.connect(client).expect("a route");
+            let ends = (
+                to_server.try_clone().unwrap(),
+                to_client.try_clone().unwrap(),
+            );
+            thread::spawn(move || pass(&ends.0, |datagram| ends.1.send(datagram)));
+            pass(&to_client, |datagram| {
+                let header = header.lock().unwrap().clone();
+                to_server.send(&[&header, datagram].concat())
+            });
+        });
+        proxy
+    }
+}
+
+/// Sends on what comes, until an end is gone; a datagram that is lost comes again.
+fn pass(from: &UdpSocket, send: impl Fn(&[u8]) -> std::io::Result<usize>) {
+    let mut buffer = [0; 65_535];
+    while let Ok(len) = from.recv(&mut buffer) {
+        let _ = send(&buffer[..len]);
+    }
+}
+
+/// A server of HTTP/3, and who signed its certificate.
+fn over_http3(runtime: &str, options: &str, metrics: u16) -> (Server, Authority) {
+    let authority = Authority::new();
+    let (cert, key) = authority.server("dns", &["dns.test"]);
+    let text = corefile("https3://", options, metrics);
+    let text = text.replacen("  log\n", &format!("  log\n  tls {cert} {key}\n"), 1);
+    let server = Server::with(Folder::new(), &text, |command| {
+        command.args(["-runtime", runtime]);
+    });
+    (server, authority)
+}
+
+/// Asks through the proxy, with quinn and h3.
+fn ask_http3(proxy: &Proxy, authority: &Authority) -> Reply {
+    let message = query(7, "example.org A");
+    match ask(Transport::Https3, proxy.addr, authority, &message) {
+        Got::Reply(reply) => decode(&reply),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn h3_behind_headers() {
+    for runtime in ["auto", "epoll"] {
+        let (server, authority) = over_http3(runtime, "    allow 127.0.0.0/8", free_port());
+        let addr = server.addr("https3://.:");
+        for client in [CLIENT, "[2001:db8::7]:9"] {
+            let proxy = Proxy::start(addr, binary(client, 2));
+            assert_seen(&ask_http3(&proxy, &authority), client);
+        }
+        let blocked = Proxy::start(addr, binary(BLOCKED, 2));
+        assert_eq!(ask_http3(&blocked, &authority).rcode, "REFUSED");
+        for client in [CLIENT, BLOCKED] {
+            server.wait_for(|line| line.contains(&format!(" {client} - 7 ")));
+        }
+        let bare = Proxy::start(addr, Vec::new());
+        assert_seen(&ask_http3(&bare, &authority), &bare.own.to_string());
+    }
+}
+
+/// While the proxy says who its client is nothing gets through; then it stops, and is the client.
+#[test]
+fn h3_behind_a_proxy_that_is_not_allowed() {
+    for runtime in ["auto", "epoll"] {
+        let metrics = free_port();
+        let options = "    allow 10.0.0.0/8\n    default reject";
+        let (server, authority) = over_http3(runtime, options, metrics);
+        let proxy = Proxy::start(server.addr("https3://.:"), binary(CLIENT, 2));
+        let reply = thread::scope(|scope| {
+            let reply = scope.spawn(|| ask_http3(&proxy, &authority));
+            eventually("a datagram is rejected", || {
+                errors(metrics, "rejected") >= 1.0
+            });
+            assert!(!reply.is_finished());
+            proxy.header.lock().unwrap().clear();
+            reply.join().unwrap()
+        });
+        assert_seen(&reply, &proxy.own.to_string());
+    }
 }
 
 #[test]

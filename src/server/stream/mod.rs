@@ -286,24 +286,13 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::corefile::RealSource;
-    use crate::plugin::Carry;
     use crate::runtime::local::Event;
     use crate::runtime::{Backend, block_on};
-    use crate::server::config::{self, Surroundings};
-    use crate::tune::Settings;
+    use crate::testing::Host;
 
     /// What is left open of a connection that comes when only so many more tasks have room.
     fn check_refused(free: usize) {
-        let around = Surroundings {
-            source: &RealSource,
-            tune: &Arc::new(Settings::floating(1)),
-            default_port: 53,
-            carry: &Carry::default(),
-            generation: 1,
-        };
-        let config = config::build("Corefile", ".:0 {\n whoami\n}\n", &around).unwrap();
-        let config = Arc::new(config.config);
+        let config = Host::new(".:0 {\n whoami\n}\n").unwrap().config;
         let left = block_on(Backend::Epoll, async move {
             let env = Env::new(0, 1, Vec::new());
             env.open(config);

@@ -72,31 +72,16 @@ fn note_end(proxies: &Proxies, received: usize) {
 mod tests {
     use std::sync::Arc;
 
-    use crate::corefile::RealSource;
-    use crate::plugin::Carry;
     use crate::runtime::{self, Backend, TcpStream, block_on};
-    use crate::server::config::{self, Surroundings};
     use crate::server::stream::Acceptors;
     use crate::server::tasks::Env;
-    use crate::testing::host;
+    use crate::testing::host::{self, Host};
     use crate::transport::tcp;
-    use crate::tune::Settings;
 
     /// What a client gets that sends these pieces one by one: the address and port that *whoami* saw, or nothing.
     fn check(options: &str, pieces: &[&[u8]], expect: Option<&str>) {
-        let around = Surroundings {
-            source: &RealSource,
-            tune: &Arc::new(Settings::floating(1)),
-            default_port: 53,
-            carry: &Carry::default(),
-            generation: 1,
-        };
         let corefile = format!(".:0 {{\n proxyproto {{\n{options}\n }}\n whoami\n}}\n");
-        let config = Arc::new(
-            config::build("Corefile", &corefile, &around)
-                .unwrap()
-                .config,
-        );
+        let config = Host::new(&corefile).unwrap().config;
         let mut message = Vec::new();
         tcp::push_frame(&mut message, &host::encode("example.org A +tcp").0);
         let pieces: Vec<Vec<u8>> = pieces.iter().map(|piece| piece.to_vec()).collect();

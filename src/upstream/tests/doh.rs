@@ -3,7 +3,7 @@
 use http::{HeaderMap, Response};
 
 use super::sessions::ask_at_once;
-use super::tls::{client, endpoint, outcome, patient, pool_of};
+use super::tls::{ask_times, client, endpoint, outcome, patient, pool_of};
 use super::*;
 use crate::testing::authority::Authority;
 use crate::testing::files::Dir;
@@ -43,13 +43,7 @@ fn dialogue(
         move |nth, _, body| script(nth, body),
     );
     let pool = doh(&authority, &fake, Method::Post);
-    let got = run(backend, async move {
-        let mut got = Vec::new();
-        for _ in 0..count {
-            got.push(outcome(ask(&pool, Protocol::Udp).await));
-        }
-        got
-    });
+    let got = ask_times(backend, pool, count);
     (got, fake.counts.connections())
 }
 
@@ -82,11 +76,7 @@ fn a_post_is_as_rfc_8484_has_it(backend: Backend) {
         message(reply(body, 0, 0, Some([192, 0, 2, 1])))
     });
     let pool = doh(&authority, &fake, Method::Post);
-    let got = run(
-        backend,
-        async move { outcome(ask(&pool, Protocol::Udp).await) },
-    );
-    assert_eq!(got, "1");
+    assert_eq!(ask_times(backend, pool, 1), ["1"]);
 }
 
 fn a_get_is_as_rfc_8484_has_it(backend: Backend) {
@@ -100,11 +90,7 @@ fn a_get_is_as_rfc_8484_has_it(backend: Backend) {
         message(reply(&query, 0, 0, Some([192, 0, 2, 1])))
     });
     let pool = doh(&authority, &fake, Method::Get);
-    let got = run(
-        backend,
-        async move { outcome(ask(&pool, Protocol::Udp).await) },
-    );
-    assert_eq!(got, "1");
+    assert_eq!(ask_times(backend, pool, 1), ["1"]);
 }
 
 fn many_queries_share_a_connection(backend: Backend) {
@@ -293,14 +279,7 @@ fn serve_grpc(nth: usize, head: &http::Request<()>, body: &[u8]) -> Told {
 }
 
 fn check_grpc(backend: Backend, endpoint: Endpoint) {
-    let pool = pool_of(endpoint, &patient());
-    let got = run(backend, async move {
-        let mut got = Vec::new();
-        for _ in 0..5 {
-            got.push(outcome(ask(&pool, Protocol::Udp).await));
-        }
-        got
-    });
+    let got = ask_times(backend, pool_of(endpoint, &patient()), 5);
     assert_eq!((&*got[0], &*got[4]), ("0", "4"));
     assert!(got[1].ends_with("gRPC status 14"), "{}", got[1]);
     assert!(got[2].ends_with("gRPC status 13"), "{}", got[2]);

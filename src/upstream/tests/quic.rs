@@ -7,7 +7,9 @@ use http::Response;
 use quinn::VarInt;
 use quinn_proto::coding::Codec;
 
-use super::tls::{client, endpoint, outcome, patient, pool_of};
+use super::tls::{
+    ask_times, check_certificates, check_probes, client, endpoint, outcome, patient, pool_of,
+};
 use super::*;
 use crate::telemetry::metrics::registry;
 use crate::testing::authority::Authority;
@@ -94,26 +96,6 @@ fn message(query: &[u8], last: usize) -> Deed {
     response(200, "application/dns-message", body)
 }
 
-/// A query for that type.
-fn call(qtype: u16, edns: &Edns) -> Call {
-    let name = NameBuf::from_text("www.example.org").unwrap();
-    let question = Question {
-        name: name.as_wire(),
-        qtype,
-        qclass: 1,
-    };
-    Call {
-        request: RequestBuffer::new(&Request {
-            flags: flag::RD,
-            question,
-            edns,
-        }),
-        client: None,
-        room: 512,
-        deadline: clock::now_ns() + 5_000 * MILLISECOND,
-    }
-}
-
 /// Whether a datagram has a packet of early data (RFC 9000 section 17.2.3) behind those with long headers and lengths.
 fn has_early_data(datagram: &[u8]) -> bool {
     let mut reader = Bytes::copy_from_slice(datagram);
@@ -139,14 +121,7 @@ fn has_early_data(datagram: &[u8]) -> bool {
 
 /// What comes of `count` queries, one after the other.
 fn dialogue(backend: Backend, to: Endpoint, count: usize) -> Vec<String> {
-    let pool = pool_of(to, &patient());
-    run(backend, async move {
-        let mut got = Vec::new();
-        for _ in 0..count {
-            got.push(outcome(ask(&pool, Protocol::Udp).await));
-        }
-        got
-    })
+    ask_times(backend, pool_of(to, &patient()), count)
 }
 
 battery!(
@@ -188,7 +163,7 @@ fn a_query_is_as_rfc_9250_has_it(backend: Backend) {
     edns.push(option::TCP_KEEPALIVE, &[]);
     let pool = pool_of(to, &patient());
     let got = run(backend, async move {
-        let mut call = call(types::A, &edns);
+        let mut call = call_with("www.example.org", types::A, &edns);
         let mut answer = Reply::default();
         pool.exchange(&mut call, Protocol::Udp, &mut answer).await
     });
@@ -201,24 +176,15 @@ fn a_query_is_as_rfc_9250_has_it(backend: Backend) {
 }
 
 fn certificates_are_verified(backend: Backend) {
-    let (authority, other) = (Authority::new(), Authority::new());
+    let authority = Authority::new();
     let fake = doq(&authority, |_, stream| answer(stream, 1));
-    let check = |authority: &Authority, name: &str, want: &str| {
+    check_certificates(backend, &authority, |client| {
         let client = ClientSettings {
             alpn: Some(b"doq"),
-            ..client(authority, name)
+            ..client
         };
-        let to = endpoint(fake.addr, Transport::Quic, client);
-        let got = dialogue(backend, to, 1);
-        assert!(got[0].contains(want), "{name}: {got:?}");
-    };
-    check(&authority, "dns.example", "1");
-    check(&authority, "127.0.0.1", "1");
-    let verify = "tls: failed to verify certificate: x509: ";
-    check(&authority, "dns.example.org", verify);
-    check(&authority, "192.0.2.1", verify);
-    let unknown = format!("{verify}certificate signed by unknown authority");
-    check(&other, "dns.example", &unknown);
+        endpoint(fake.addr, Transport::Quic, client)
+    });
     assert_eq!(fake.counts.requests(), 2);
 }
 
@@ -332,13 +298,7 @@ fn a_silent_connection_is_given_up(backend: Backend) {
         ..settings()
     };
     let pool = pool_of(to_doq(&authority, fake.addr), &brief);
-    let got = run(backend, async move {
-        let mut got = Vec::new();
-        for _ in 0..3 {
-            got.push(outcome(ask(&pool, Protocol::Udp).await));
-        }
-        got
-    });
+    let got = ask_times(backend, pool, 3);
     assert_eq!((&*got[0], &*got[2]), ("0", "2"));
     assert!(got[1].starts_with("read udp ") && got[1].ends_with("i/o timeout"));
     assert_eq!(fake.counts.connections(), 2);
@@ -376,7 +336,7 @@ fn queries_come_early_and_nothing_else_does(backend: Backend) {
         // Two pools are two cores: what one has learnt serves the other.
         let pool = pool_of(to.clone(), &settings());
         run(backend, async move {
-            let mut call = call(qtype, &Edns::default());
+            let mut call = call_with("www.example.org", qtype, &Edns::default());
             let mut reply = Reply::default();
             let outcome = pool.exchange(&mut call, Protocol::Udp, &mut reply).await;
             assert!(outcome.is_err());
@@ -420,25 +380,9 @@ fn a_session_is_counted_as_resumed(backend: Backend) {
 fn a_probe_speaks_quic(backend: Backend) {
     let authority = Authority::new();
     let fake = doq(&authority, |_, stream| answer(stream, 1));
-    let probe = Probe {
-        interval: Duration::from_millis(10),
-        recursion_desired: true,
-        domain: NameBuf::ROOT,
-        protocol: Protocol::Udp,
-        source: None,
-    };
     let right = to_doq(&authority, fake.addr);
     let wrong = to_doq(&Authority::new(), fake.addr);
-    run(backend, async move {
-        let right = Health::new(Some("test"), right);
-        let wrong = Health::new(Some("test"), wrong);
-        right.start_probe(&probe);
-        wrong.start_probe(&probe);
-        while !wrong.is_down(2) {
-            runtime::sleep(Duration::from_millis(5)).await;
-        }
-        assert_eq!(right.fails(), 0);
-    });
+    check_probes(backend, right, wrong);
     assert_eq!(fake.counts.requests(), 1);
 }
 

@@ -22,7 +22,7 @@ fn begin(pool: &Rc<Pool>, edns: Edns) -> runtime::local::Rx<String> {
     let pool = pool.clone();
     runtime::spawn(async move {
         let mut answer = Reply::default();
-        let mut call = call_with("a.", &edns);
+        let mut call = call_with("a.", types::A, &edns);
         let asked = pool.exchange(&mut call, Protocol::Udp, &mut answer).await;
         drop(tx.send(outcome(asked.map(|()| answer))));
     });

@@ -56,6 +56,58 @@ pub(super) fn outcome(answer: Result<Reply, Error>) -> String {
     }
 }
 
+/// What comes of `count` queries, one after the other.
+pub(super) fn ask_times(backend: Backend, pool: Pool, count: usize) -> Vec<String> {
+    run(backend, async move {
+        let mut got = Vec::new();
+        for _ in 0..count {
+            got.push(outcome(ask(&pool, Protocol::Udp).await));
+        }
+        got
+    })
+}
+
+/// The upstream's certificate is for `dns.example` and 127.0.0.1; `to` makes what asks it of what is expected of it. It answers two queries.
+pub(super) fn check_certificates(
+    backend: Backend,
+    authority: &Authority,
+    to: impl Fn(ClientSettings) -> Endpoint,
+) {
+    let check = |authority: &Authority, name: &str, want: &str| {
+        let pool = pool_of(to(client(authority, name)), &patient());
+        let got = ask_times(backend, pool, 1);
+        assert!(got[0].contains(want), "{name}: {got:?}");
+    };
+    check(authority, "dns.example", "1");
+    check(authority, "127.0.0.1", "1");
+    let verify = "tls: failed to verify certificate: x509: ";
+    check(authority, "dns.example.org", verify);
+    check(authority, "192.0.2.1", verify);
+    let unknown = format!("{verify}certificate signed by unknown authority");
+    check(&Authority::new(), "dns.example", &unknown);
+}
+
+/// Probes find that of two ways to an upstream one is right and one wrong. It answers one probe.
+pub(super) fn check_probes(backend: Backend, right: Endpoint, wrong: Endpoint) {
+    let probe = Probe {
+        interval: Duration::from_millis(10),
+        recursion_desired: true,
+        domain: NameBuf::ROOT,
+        protocol: Protocol::Udp,
+        source: None,
+    };
+    run(backend, async move {
+        let right = Health::new(Some("test"), right);
+        let wrong = Health::new(Some("test"), wrong);
+        right.start_probe(&probe);
+        wrong.start_probe(&probe);
+        while !wrong.is_down(2) {
+            runtime::sleep(Duration::from_millis(5)).await;
+        }
+        assert_eq!(right.fails(), 0);
+    });
+}
+
 battery!(
     a_client_certificate_is_shown,
     a_connection_that_was_closed_is_replaced,
@@ -72,23 +124,11 @@ battery!(
 );
 
 fn certificates_are_verified(backend: Backend) {
-    let (authority, other) = (Authority::new(), Authority::new());
+    let authority = Authority::new();
     let fake = Secure::tls(authority.config(&["127.0.0.1", "dns.example"]), answers(1));
-    let check = |authority: &Authority, name: &str, want: &str| {
-        let pool = dot(fake.addr, client(authority, name));
-        let got = run(
-            backend,
-            async move { outcome(ask(&pool, Protocol::Udp).await) },
-        );
-        assert!(got.contains(want), "{name}: {got}");
-    };
-    check(&authority, "dns.example", "1");
-    check(&authority, "127.0.0.1", "1");
-    let verify = "tls: failed to verify certificate: x509: ";
-    check(&authority, "dns.example.org", verify);
-    check(&authority, "192.0.2.1", verify);
-    let unknown = format!("{verify}certificate signed by unknown authority");
-    check(&other, "dns.example", &unknown);
+    check_certificates(backend, &authority, |client| {
+        endpoint(fake.addr, Transport::Tls, client)
+    });
     assert_eq!(fake.counts.queries(), 2);
 }
 
@@ -103,12 +143,8 @@ fn a_pinned_key_needs_no_authority(backend: Backend) {
             pins,
             ..client(&authority, "other.example")
         };
-        let pool = dot(fake.addr, settings);
-        let got = run(
-            backend,
-            async move { outcome(ask(&pool, Protocol::Udp).await) },
-        );
-        assert!(got.contains(want), "{got}");
+        let got = ask_times(backend, dot(fake.addr, settings), 1);
+        assert!(got[0].contains(want), "{got:?}");
     };
     check(
         vec![Pin::parse(&format!("{}=", "A".repeat(43))).unwrap(), pin],
@@ -217,11 +253,7 @@ fn a_reply_to_another_question_is_passed_over(backend: Backend) {
         ])
     });
     let pool = dot(fake.addr, client(&authority, "127.0.0.1"));
-    let got = run(backend, async move {
-        let first = outcome(ask(&pool, Protocol::Udp).await);
-        (first, outcome(ask(&pool, Protocol::Udp).await))
-    });
-    assert_eq!(got, ("1".into(), "1".into()));
+    assert_eq!(ask_times(backend, pool, 2), ["1", "1"]);
     assert_eq!(fake.counts.connections(), 1);
 }
 
@@ -254,11 +286,7 @@ fn a_connection_that_was_closed_is_replaced(backend: Backend) {
         _ => Act::Send(vec![reply(query, 0, 0, Some([192, 0, 2, nth as u8]))]),
     });
     let pool = dot(fake.addr, client(&authority, "127.0.0.1"));
-    let got = run(backend, async move {
-        let first = outcome(ask(&pool, Protocol::Udp).await);
-        (first, outcome(ask(&pool, Protocol::Udp).await))
-    });
-    assert_eq!(got, ("0".into(), "2".into()));
+    assert_eq!(ask_times(backend, pool, 2), ["0", "2"]);
     assert_eq!(fake.counts.connections(), 2);
 }
 
@@ -273,14 +301,7 @@ fn a_silent_connection_is_given_up(backend: Backend) {
         ..settings()
     };
     let to = endpoint(fake.addr, Transport::Tls, client(&authority, "127.0.0.1"));
-    let pool = pool_of(to, &brief);
-    let got = run(backend, async move {
-        let mut got = Vec::new();
-        for _ in 0..3 {
-            got.push(outcome(ask(&pool, Protocol::Udp).await));
-        }
-        got
-    });
+    let got = ask_times(backend, pool_of(to, &brief), 3);
     assert_eq!((&*got[0], &*got[2]), ("0", "2"));
     assert!(got[1].ends_with("i/o timeout"), "{}", got[1]);
     assert_eq!(fake.counts.connections(), 2);
@@ -325,28 +346,12 @@ fn an_upstream_that_comes_back_is_used_again(backend: Backend) {
 fn a_probe_speaks_tls(backend: Backend) {
     let authority = Authority::new();
     let fake = Secure::tls(authority.config(&["127.0.0.1"]), answers(1));
-    let probe = Probe {
-        interval: Duration::from_millis(10),
-        recursion_desired: true,
-        domain: NameBuf::ROOT,
-        protocol: Protocol::Udp,
-        source: None,
-    };
     let right = endpoint(fake.addr, Transport::Tls, client(&authority, "127.0.0.1"));
     let wrong = endpoint(
         fake.addr,
         Transport::Tls,
         client(&authority, "wrong.example"),
     );
-    run(backend, async move {
-        let right = Health::new(Some("test"), right);
-        let wrong = Health::new(Some("test"), wrong);
-        right.start_probe(&probe);
-        wrong.start_probe(&probe);
-        while !wrong.is_down(2) {
-            runtime::sleep(Duration::from_millis(5)).await;
-        }
-        assert_eq!(right.fails(), 0);
-    });
+    check_probes(backend, right, wrong);
     assert_eq!(fake.counts.queries(), 1);
 }

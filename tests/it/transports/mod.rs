@@ -1,6 +1,6 @@
 //! What is the same on every transport: answers, and what is refused before any plugin has seen it.
 
-mod clients;
+pub mod clients;
 
 use std::net::SocketAddr;
 

@@ -14,18 +14,16 @@ use quinn_proto::{
     EndpointConfig, Event, ReadError, StreamEvent, StreamId, Transmit, VarInt,
 };
 
-use crate::corefile::RealSource;
-use crate::plugin::Carry;
 use crate::runtime::{self, Backend, block_on};
-use crate::server::config::{self, Surroundings};
 use crate::server::quic::Endpoints;
 use crate::server::tasks::Env;
+use crate::testing::Host;
 use crate::testing::authority::Authority;
 use crate::tls;
 use crate::transport::socket::{self, Carries};
 use crate::transport::steering;
 use crate::transport::udp::Socket;
-use crate::tune::{CoreSettings, Settings};
+use crate::tune::CoreSettings;
 
 /// A certificate for `localhost` and the clients that trust it.
 pub(super) struct Identity {
@@ -84,15 +82,7 @@ impl Server {
             "{key} {{\n tls {} {}\n {body}\n}}\n",
             identity.cert, identity.key
         );
-        let around = Surroundings {
-            source: &RealSource,
-            tune: &Arc::new(Settings::floating(1)),
-            default_port: 53,
-            carry: &Carry::default(),
-            generation: 1,
-        };
-        let config = config::build("Corefile", &text, &around).unwrap();
-        let config = Arc::new(config.config);
+        let config = Host::new(&text).unwrap().config;
         let wanted = "127.0.0.1:0".parse().unwrap();
         let cores = vec![CoreSettings::default(); sockets];
         let group = socket::open_group(wanted, Carries::Udp, &cores).unwrap();

@@ -14,10 +14,11 @@ use http::{HeaderMap, Request, Response};
 use crate::corefile::RealSource;
 use crate::plugin::Carry;
 use crate::runtime::{self, Backend, TcpStream, block_on};
-use crate::server::config::{self, Config, Surroundings};
+use crate::server::config::Config;
 use crate::server::stream::Acceptors;
 use crate::server::tasks::Env;
 use crate::telemetry::metrics::registry;
+use crate::testing::Host;
 use crate::transport::http_io::{HttpIo, reply_len};
 use crate::transport::stream::Stream;
 use crate::tune::Settings;
@@ -32,15 +33,8 @@ pub struct Peer {
 }
 
 pub fn build(corefile: &str, settings: Settings, carry: &Carry) -> Arc<Config> {
-    let around = Surroundings {
-        source: &RealSource,
-        tune: &Arc::new(settings),
-        default_port: 53,
-        carry,
-        generation: 1,
-    };
-    let built = config::build("Corefile", corefile, &around).unwrap();
-    Arc::new(built.config)
+    let host = Host::tuned(corefile, &RealSource, carry, &Arc::new(settings));
+    host.unwrap().config
 }
 
 /// Runs a test against the first listener of a Corefile, with either backend of this machine.
