@@ -7,6 +7,8 @@ pub type Nanos = u64;
 pub const SECOND: Nanos = 1_000_000_000;
 /// Nanoseconds in a millisecond.
 pub const MILLISECOND: Nanos = 1_000_000;
+/// Nanoseconds in a microsecond.
+pub const MICROSECOND: Nanos = 1_000;
 
 /// A reading of the monotonic clock that is kept for a batch, so that one batch sees one time.
 #[derive(Clone, Copy, Debug)]

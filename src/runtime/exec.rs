@@ -39,6 +39,7 @@ use crate::runtime::clock::{self, Nanos};
 use crate::runtime::eventfd::EventFd;
 use crate::runtime::reactor::Reactor;
 use crate::runtime::slab::{Key, Slab};
+use crate::runtime::stint::{self, Stint};
 use crate::runtime::timers::Timers;
 
 thread_local! {
@@ -59,6 +60,7 @@ pub(crate) struct Exec {
     ready: RefCell<VecDeque<Arc<Header>>>,
     timers: RefCell<Timers>,
     due: RefCell<Vec<Waker>>,
+    stint: RefCell<Stint>,
     closing: Cell<bool>,
     reactor: Rc<Reactor>,
 }
@@ -127,6 +129,7 @@ impl Exec {
             ready: RefCell::new(VecDeque::new()),
             timers: RefCell::new(Timers::new()),
             due: RefCell::new(Vec::new()),
+            stint: RefCell::default(),
             closing: Cell::new(false),
             reactor,
         });
@@ -178,13 +181,18 @@ impl Exec {
         while let Some(header) = self.shared.injected.pop() {
             self.ready.borrow_mut().push_back(header);
         }
-        self.expire(clock::now_ns());
+        let now_ns = clock::now_ns();
+        self.expire(now_ns);
+        self.stint.borrow_mut().resume(now_ns);
         for _ in 0..limits::TASKS_PER_TURN {
             let header = self.ready.borrow_mut().pop_front();
             let Some(header) = header else { break };
             self.poll(header);
             if stop() {
                 break;
+            }
+            if self.stint.borrow_mut().is_over(clock::now_ns()) {
+                stint::yield_cpu();
             }
         }
         !self.ready.borrow().is_empty()
@@ -331,6 +339,10 @@ impl Wake for Header {
         if local != Ok(true) {
             self.shared.injected.push(Arc::clone(self));
             self.shared.notify();
+            // It may have closed since, and then nobody empties the queue any more, which holds itself by what is in it.
+            if self.shared.closed.load(Ordering::SeqCst) {
+                while self.shared.injected.pop().is_some() {}
+            }
         }
     }
 }

@@ -216,8 +216,9 @@ impl Source {
 
     /// Declares that the next operation on a side must wait for the kernel, as after a connect that began.
     pub(crate) fn expect_wait(&self, side: Side) -> io::Result<()> {
+        self.register(side)?;
         self.state.direction(side).ready.set(false);
-        self.register(side)
+        Ok(())
     }
 
     /// Tries an operation; when it would block, arranges that the task is woken as soon as it may succeed. One task
@@ -236,10 +237,11 @@ impl Source {
             }
             match operation(&self.socket) {
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    direction.ready.set(false);
+                    // Unless the kernel tells of a change, the next try must be made all the same.
                     if let Err(error) = self.register(side) {
                         return Poll::Ready(Err(error));
                     }
+                    direction.ready.set(false);
                 }
                 Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
                 outcome => return Poll::Ready(outcome),

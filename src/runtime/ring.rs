@@ -130,7 +130,11 @@ impl Wait {
             return Poll::Ready(Ok(()));
         }
         if self.readable.is_none() {
-            let twin = exec.reactor().as_fd().try_clone_to_owned()?;
+            let Ok(twin) = exec.reactor().as_fd().try_clone_to_owned() else {
+                // The process is out of descriptors.
+                exec.reactor().wait(exec.wait_ns())?;
+                return Poll::Ready(Ok(()));
+            };
             // SAFETY: glommio owns and closes the descriptor, which nothing else does any more.
             self.readable = Some(unsafe { TcpStream::from_raw_fd(twin.into_raw_fd()) });
         }

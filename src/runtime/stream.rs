@@ -44,21 +44,6 @@ pub struct TcpStream {
     unread: Vec<u8>,
 }
 
-/// The reading half of a [`TcpStream`].
-#[derive(Debug)]
-pub struct ReadHalf {
-    io: Rc<Io>,
-    peer: SocketAddr,
-    unread: Vec<u8>,
-}
-
-/// The writing half of a [`TcpStream`]. Dropping it does not end the stream; see [`WriteHalf::shutdown_write`].
-#[derive(Debug)]
-pub struct WriteHalf {
-    io: Rc<Io>,
-    peer: SocketAddr,
-}
-
 /// A listening TCP socket.
 #[derive(Debug)]
 pub struct TcpListener {
@@ -193,21 +178,6 @@ impl TcpStream {
         self.io.socket().shutdown(Shutdown::Write)
     }
 
-    /// Makes halves that two tasks may own.
-    pub fn split(self) -> io::Result<(ReadHalf, WriteHalf)> {
-        let io = Rc::new(self.io);
-        let read = ReadHalf {
-            io: Rc::clone(&io),
-            peer: self.peer,
-            unread: self.unread,
-        };
-        let write = WriteHalf {
-            io,
-            peer: self.peer,
-        };
-        Ok((read, write))
-    }
-
     /// The other end.
     pub fn peer_addr(&self) -> SocketAddr {
         self.peer
@@ -256,46 +226,6 @@ fn poll_stream(
 impl AsRawFd for TcpStream {
     fn as_raw_fd(&self) -> RawFd {
         self.io.socket().as_raw_fd()
-    }
-}
-
-// === impl ReadHalf, WriteHalf ===
-
-impl ReadHalf {
-    /// Reads like [`TcpStream::read`], for who polls: the buffer is needed only while this runs.
-    pub fn poll_read(
-        &mut self,
-        cx: &mut Context<'_>,
-        buffer: &mut [u8],
-    ) -> Poll<io::Result<usize>> {
-        poll_stream(&mut self.unread, &self.io, cx, buffer)
-    }
-
-    /// Reads like [`TcpStream::read`].
-    pub async fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        poll_fn(|cx| poll_stream(&mut self.unread, &self.io, cx, buffer)).await
-    }
-
-    /// The other end.
-    pub fn peer_addr(&self) -> SocketAddr {
-        self.peer
-    }
-}
-
-impl WriteHalf {
-    /// Writes like [`TcpStream::write_all`].
-    pub async fn write_all(&mut self, octets: &[u8]) -> io::Result<()> {
-        self.io.write_all(octets).await
-    }
-
-    /// Sends the end of the stream; the other half reads on.
-    pub fn shutdown_write(&self) -> io::Result<()> {
-        self.io.socket().shutdown(Shutdown::Write)
-    }
-
-    /// The other end.
-    pub fn peer_addr(&self) -> SocketAddr {
-        self.peer
     }
 }
 

@@ -170,7 +170,10 @@ impl CoreSettings {
             is_pinned: self.cpu.is_some(),
             numa_node: self.numa_node,
             nice: self.nice,
-            slice_ns: 0,
+            slice_ns: match self.slice_ns {
+                0 => 0,
+                _ => limits::STINT_NS,
+            },
         }
     }
 

@@ -78,11 +78,19 @@ fn without_locked_memory_the_server_runs_all_the_same() {
 }
 
 #[test]
-fn when_descriptors_run_out_udp_answers_and_tcp_recovers() {
+fn when_descriptors_run_out_all_that_is_open_is_served_and_accepting_recovers() {
+    for runtime in ["auto", "epoll"] {
+        descriptors_run_out(runtime);
+    }
+}
+
+fn descriptors_run_out(runtime: &str) {
     let mut server = Server::with(Folder::new(), WHOAMI, |command| {
+        command.args(["-runtime", runtime]);
         limit(command, libc::RLIMIT_NOFILE, 100);
     });
     let addr = server.addr(".:");
+    let mut early = Tcp::open(addr);
     let held: Vec<TcpStream> = (0..150)
         .filter_map(|_| TcpStream::connect_timeout(&addr, Duration::from_secs(2)).ok())
         .collect();
@@ -91,6 +99,8 @@ fn when_descriptors_run_out_udp_answers_and_tcp_recovers() {
     let before = server.cpu_time();
     for _ in 0..10 {
         assert_eq!(client::udp(addr, "example.org A").rcode, "NOERROR");
+        early.send(&query(1, "example.org A")).unwrap();
+        early.receive().unwrap();
         std::thread::sleep(Duration::from_millis(100));
     }
     let used = server.cpu_time() - before;
@@ -107,6 +117,11 @@ fn when_descriptors_run_out_udp_answers_and_tcp_recovers() {
         tcp.send(&query(1, "example.org A")).is_ok() && tcp.receive().is_ok()
     });
     assert!(server.is_running());
+    let lines = server.lines();
+    assert!(
+        !lines.iter().any(|line| line.contains(" died ")),
+        "{lines:?}"
+    );
 }
 
 /// Asks over UDP until the log has had more than a pipe, a batch and the rings of a few cores hold.

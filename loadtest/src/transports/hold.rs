@@ -42,6 +42,7 @@ impl Order {
     /// Holds the connections in this process, until it is asked to end.
     pub fn run(&self) -> Result<(), String> {
         sys::raise_descriptor_limit(super::DESCRIPTORS);
+        sys::stand_back().map_err(|e| format!("nice value: {e}"))?;
         let corpus = Corpus::parse(&format!("{} A", host_name(0, ZONE)), Some(EDNS_BYTES))?;
         let security = Security::trusting(&self.ca, SERVER_NAME)?;
         let (mut all, reason) = held::hold_all(

@@ -45,6 +45,7 @@ struct Client {
 impl Slow<'_> {
     /// Does it until `stop`; `began` is set once all of them have been there. How often one had to come anew.
     pub fn run(&self, stop: &AtomicBool, began: &AtomicBool) -> Result<usize, String> {
+        sys::stand_back().map_err(|e| format!("nice value: {e}"))?;
         let config = Arc::new(self.security.client(ALPN_DOT, false)?);
         let query = self.corpus.query(0);
         let frame = [&(query.len() as u16).to_be_bytes()[..], query].concat();

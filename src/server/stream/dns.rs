@@ -89,7 +89,8 @@ impl Connection {
     /// Goes on as far as it can; `Ready` when the connection is over.
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<()> {
         self.late.register(cx.waker());
-        for _ in 0..READS_IN_A_ROW {
+        let mut work = WORK_IN_A_ROW;
+        loop {
             if self.is_ending {
                 return self.poll_end(cx);
             }
@@ -103,13 +104,15 @@ impl Connection {
                 self.is_ending = true;
                 continue;
             }
-            if self.is_read_out || self.is_congested() || !self.read(cx) {
+            if work == 0 {
+                // One that sends without pause, and nothing that takes time, must not keep the others waiting.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            if self.is_read_out || self.is_congested() || !self.read(cx, &mut work) {
                 return self.poll_alarm(cx);
             }
         }
-        // One that sends without pause, and nothing that takes time, must not keep the others waiting.
-        cx.waker().wake_by_ref();
-        Poll::Pending
     }
 
     /// Takes the replies of queries that waited.
@@ -140,15 +143,15 @@ impl Connection {
         self.write_by.get_or_insert(by);
     }
 
-    /// Takes what has arrived; `false` when nothing has, and there is nothing new to send.
-    fn read(&mut self, cx: &mut Context<'_>) -> bool {
+    /// Takes what has arrived, as far as `work` goes; `false` when nothing has, and there is nothing new to send.
+    fn read(&mut self, cx: &mut Context<'_>, work: &mut u32) -> bool {
         let most = self.timeouts.max_queries.unwrap_or(u32::MAX);
         let mut turn = Turn {
             session: &self.session,
             late: &self.late,
             unsent: &mut self.unsent,
             taken: 0,
-            most: most.saturating_sub(self.answered),
+            most: most.saturating_sub(self.answered).min(*work),
         };
         let frames = &mut self.frames;
         let mut take = |octets: &[u8]| frames.take(octets, |message| turn.answer(message));
@@ -159,6 +162,7 @@ impl Connection {
             self.stream.poll_recv(cx, &mut take)
         };
         let taken = turn.taken;
+        *work = work.saturating_sub(taken + READ_WORK);
         self.has_left_over = frames.is_stopped();
         self.answered = self.answered.saturating_add(taken);
         if taken > 0 {
@@ -224,7 +228,7 @@ struct Turn<'a> {
     late: &'a Rc<Late<Vec<u8>>>,
     unsent: &'a mut Vec<u8>,
     taken: u32,
-    /// Queries that the connection may still send.
+    /// Queries that may be taken now.
     most: u32,
 }
 
@@ -262,5 +266,7 @@ thread_local! {
     static SPARE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Reads of one connection between two turns of the other tasks.
-const READS_IN_A_ROW: usize = 4;
+/// Answers from memory that a connection gets between two turns of the other tasks: some 100 us.
+const WORK_IN_A_ROW: u32 = 128;
+/// What a read takes, in such answers: a chunk of octets may hold many queries, or less than one.
+const READ_WORK: u32 = 32;
