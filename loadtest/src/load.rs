@@ -67,6 +67,10 @@ pub struct Load<'a> {
     /// UDP: hands queries of one socket to the kernel in one piece (UDP_SEGMENT), which it cuts up at delivery. Cheaper for the
     /// generator than any real client is, so only for offering more than a server can take.
     pub trains: bool,
+    /// UDP: the latency is from the system call that sends to the arrival as the kernel notes it, and what the generator is late for is
+    /// left out instead of sent in a burst: so that what it waits for its CPU itself is not in the latency. For figures where others share
+    /// that CPU.
+    pub stamps: bool,
     /// Ends the run early when it becomes true.
     pub until: Option<&'a AtomicBool>,
 }
@@ -89,6 +93,7 @@ impl<'a> Load<'a> {
             fresh_percent: 0,
             count_max: u64::MAX,
             trains: false,
+            stamps: false,
             until: None,
         }
     }
@@ -99,7 +104,13 @@ impl<'a> Load<'a> {
         match self.transport {
             Transport::Udp => Run::new(
                 self,
-                UdpSources::open(self.server, self.sources, self.corpus, self.trains)?,
+                UdpSources::open(
+                    self.server,
+                    self.sources,
+                    self.corpus,
+                    self.trains,
+                    self.stamps,
+                )?,
             )
             .run(),
             Transport::Tcp => self.run_streams::<Framed>(None),
@@ -206,11 +217,18 @@ impl<'a, S: Sources> Run<'a, S> {
                 return Ok(now_ns);
             }
             let due = (pace.due(now_ns).min(total) - n).min(BURST);
+            let due = match self.load.stamps {
+                true => {
+                    n += due.saturating_sub(1);
+                    due.min(1)
+                }
+                false => due,
+            };
             if due > 0 {
                 for _ in 0..due {
                     // Where more is asked for than can be offered, the time that a query was meant for is soon longer ago than its
                     // timeout: it would be given up the moment it left.
-                    let intended_ns = match self.load.trains {
+                    let intended_ns = match self.load.trains || self.load.stamps {
                         true => now_ns,
                         false => pace.intended_ns(n),
                     };

@@ -15,6 +15,8 @@ use std::time::Duration;
 pub const BATCH: usize = 64;
 /// Bytes per packet buffer: above every UDP answer that an EDNS size of 1232 or 4096 allows on loopback.
 pub const PACKET_BYTES_MAX: usize = 4096;
+/// Holds one control message with a timespec.
+const CONTROL_BYTES: usize = 64;
 
 static STOP: AtomicBool = AtomicBool::new(false);
 
@@ -110,21 +112,38 @@ pub fn prepare_child(command: &mut Command, cpus: &[usize]) {
 
 /// Makes the kernel cut whatever is sent on this UDP socket into datagrams of `length` bytes.
 pub fn set_segment(socket: &impl AsRawFd, length: usize) -> io::Result<()> {
-    let length = length as libc::c_int;
+    set_int(
+        socket,
+        libc::SOL_UDP,
+        libc::UDP_SEGMENT,
+        length as libc::c_int,
+    )
+}
+
+/// Has the kernel note when each packet arrives at a socket (SO_TIMESTAMPNS).
+pub fn set_stamps(socket: &impl AsRawFd) -> io::Result<()> {
+    set_int(socket, libc::SOL_SOCKET, libc::SO_TIMESTAMPNS, 1)
+}
+
+fn set_int(
+    socket: &impl AsRawFd,
+    level: libc::c_int,
+    option: libc::c_int,
+    value: libc::c_int,
+) -> io::Result<()> {
     // SAFETY: the kernel reads one int that outlives the call.
     let rc = unsafe {
         libc::setsockopt(
             socket.as_raw_fd(),
-            libc::SOL_UDP,
-            libc::UDP_SEGMENT,
-            (&raw const length).cast(),
+            level,
+            option,
+            (&raw const value).cast(),
             size_of::<libc::c_int>() as libc::socklen_t,
         )
     };
-    if rc == 0 {
-        Ok(())
-    } else {
-        Err(io::Error::last_os_error())
+    match rc {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
     }
 }
 
@@ -200,7 +219,14 @@ pub struct Batch {
     iovecs: Box<[libc::iovec]>,
     buffers: Box<[[u8; PACKET_BYTES_MAX]]>,
     peers: Box<[libc::sockaddr_storage]>,
+    // Room for what the kernel tells of each packet; empty unless it is asked to.
+    controls: Box<[Control]>,
 }
+
+/// A control message with a time, aligned as the kernel writes it.
+#[derive(Clone, Copy)]
+#[repr(C, align(8))]
+struct Control([u8; CONTROL_BYTES]);
 
 // SAFETY: the raw pointers refer to heap memory owned by the same value.
 unsafe impl Send for Batch {}
@@ -222,6 +248,7 @@ impl Batch {
             iovecs,
             buffers,
             peers,
+            controls: Box::default(),
         };
         for i in 0..BATCH {
             batch.iovecs[i].iov_base = batch.buffers[i].as_mut_ptr().cast();
@@ -234,10 +261,42 @@ impl Batch {
         batch
     }
 
+    /// Has the kernel tell when each packet came (see [`set_stamps`]).
+    pub fn take_stamps(&mut self) {
+        self.controls = vec![Control([0; CONTROL_BYTES]); BATCH].into_boxed_slice();
+        for (header, control) in self.headers.iter_mut().zip(&mut self.controls) {
+            header.msg_hdr.msg_control = control.0.as_mut_ptr().cast();
+        }
+    }
+
+    /// Monotonic nanoseconds at which packet `i` of the last [`Batch::receive`] came, if the kernel told.
+    pub fn arrival_ns(&self, i: usize) -> Option<u64> {
+        let header = &self.headers[i].msg_hdr;
+        // SAFETY: the header's control pointer and length are those of `controls[i]` as the kernel has filled it, or null and 0; a
+        // control message of this type holds a timespec.
+        let stamp = unsafe {
+            let message = libc::CMSG_FIRSTHDR(header).as_ref()?;
+            if (message.cmsg_level, message.cmsg_type) != (libc::SOL_SOCKET, libc::SCM_TIMESTAMPNS)
+            {
+                return None;
+            }
+            libc::CMSG_DATA(message)
+                .cast::<libc::timespec>()
+                .read_unaligned()
+        };
+        let stamp_ns = stamp.tv_sec as u64 * 1_000_000_000 + stamp.tv_nsec as u64;
+        // It is of the wall clock; an adjustment between the two looks is too small to matter.
+        let age_ns = clock_ns(libc::CLOCK_REALTIME).saturating_sub(stamp_ns);
+        Some(now_ns().saturating_sub(age_ns))
+    }
+
     /// Receives what is there without waiting: the number of packets, 0 when there is none.
     pub fn receive(&mut self, fd: RawFd) -> io::Result<usize> {
         for i in 0..BATCH {
             self.iovecs[i].iov_len = PACKET_BYTES_MAX;
+            if !self.controls.is_empty() {
+                self.headers[i].msg_hdr.msg_controllen = CONTROL_BYTES as _;
+            }
             if !self.headers[i].msg_hdr.msg_name.is_null() {
                 self.headers[i].msg_hdr.msg_namelen =
                     size_of::<libc::sockaddr_storage>() as libc::socklen_t;
@@ -398,5 +457,35 @@ impl Poller {
             });
         }
         Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::net::UdpSocket;
+
+    use super::*;
+
+    #[test]
+    fn the_kernel_tells_when_a_packet_came() {
+        let socket = UdpSocket::bind("127.0.0.1:0").unwrap();
+        socket.connect(socket.local_addr().unwrap()).unwrap();
+        set_stamps(&socket).unwrap();
+        let mut batch = Batch::new(false);
+        batch.take_stamps();
+        let before = now_ns();
+        socket.send(b"a").unwrap();
+        let after = now_ns();
+        let late = std::time::Duration::from_millis(50);
+        std::thread::sleep(late);
+        assert_eq!(batch.receive(socket.as_raw_fd()).unwrap(), 1);
+        let arrival = batch.arrival_ns(0).expect("a stamp");
+        // The wall clock may be slewed meanwhile.
+        let slack = late.as_nanos() as u64 / 2;
+        assert!(arrival + slack > before && arrival < after + slack);
+        let mut plain = Batch::new(false);
+        socket.send(b"b").unwrap();
+        assert_eq!(plain.receive(socket.as_raw_fd()).unwrap(), 1);
+        assert_eq!(plain.arrival_ns(0), None);
     }
 }

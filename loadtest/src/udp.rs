@@ -48,12 +48,13 @@ struct Train {
 }
 
 impl<'a> UdpSources<'a> {
-    /// Opens `count` sockets (at least 1) connected to `server`; `trains` as in [`crate::load::Load::trains`].
+    /// Opens `count` sockets (at least 1) connected to `server`; `trains` and `stamps` as in [`crate::load::Load`].
     pub fn open(
         server: SocketAddr,
         count: usize,
         corpus: &'a Corpus,
         trains: bool,
+        stamps: bool,
     ) -> io::Result<UdpSources<'a>> {
         let poller = Poller::new()?;
         let train = corpus.common_len().filter(|_| trains);
@@ -71,9 +72,16 @@ impl<'a> UdpSources<'a> {
             if let Some(length) = train {
                 sys::set_segment(&socket, length)?;
             }
+            if stamps {
+                sys::set_stamps(&socket)?;
+            }
             poller.add(&socket, i, false)?;
             let flight = Flight::new((i * ID_STEP) as u16, Flight::span_of(count));
             sources.push((UdpSocket::from(socket), flight));
+        }
+        let mut incoming = Batch::new(false);
+        if stamps {
+            incoming.take_stamps();
         }
         let raw = match count >= RAW_FROM && train.is_none() {
             // Without the right to a raw socket each query takes a system call of its own, which is only slower.
@@ -87,7 +95,7 @@ impl<'a> UdpSources<'a> {
             ready: Vec::new(),
             outgoing: Batch::new(false),
             pending: 0,
-            incoming: Batch::new(false),
+            incoming,
             raw,
             train: train.map(|length| Train {
                 length,
@@ -130,7 +138,8 @@ impl<'a> UdpSources<'a> {
                 match (id, sent) {
                     (Some(id), Some(sent)) if self.corpus.answered_by(sent.question, reply) => {
                         flight.land(id);
-                        report.count_answer(reply, now_ns.saturating_sub(sent.intended_ns));
+                        let arrival_ns = self.incoming.arrival_ns(i).unwrap_or(now_ns);
+                        report.count_answer(reply, arrival_ns.saturating_sub(sent.intended_ns));
                     }
                     _ => report.wrong += 1,
                 }

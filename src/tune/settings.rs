@@ -172,7 +172,7 @@ impl CoreSettings {
             nice: self.nice,
             slice_ns: match self.slice_ns {
                 0 => 0,
-                _ => limits::STINT_NS,
+                packets_ns => packets_ns + limits::STINT_NS,
             },
         }
     }

@@ -266,7 +266,7 @@ thread_local! {
     static SPARE: RefCell<Vec<u8>> = const { RefCell::new(Vec::new()) };
 }
 
-/// Answers from memory that a connection gets between two turns of the other tasks: some 100 us.
-const WORK_IN_A_ROW: u32 = 128;
+/// Answers from memory that a connection gets between two turns of the other tasks: some 50 us.
+const WORK_IN_A_ROW: u32 = 64;
 /// What a read takes, in such answers: a chunk of octets may hold many queries, or less than one.
-const READ_WORK: u32 = 32;
+const READ_WORK: u32 = 16;
